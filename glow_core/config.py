@@ -1,0 +1,124 @@
+"""What a Glow is made of. No torch here, so that tools can read a description without it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import ConfigError
+
+__all__ = ["Coupling", "GlowConfig", "Permutation"]
+
+Coupling = Literal["affine", "additive"]
+Permutation = Literal["lu", "plain", "shuffle", "reverse"]
+
+_COUPLINGS = ("affine", "additive")
+_PERMUTATIONS = ("lu", "plain", "shuffle", "reverse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlowConfig:
+    """A multi-scale Glow: L levels of K steps of flow (Kingma & Dhariwal 2018, section 3 and figure 2).
+
+    Attributes:
+        image_size: (H, W) in pixels, each a multiple of 2^levels.
+        channels: of the image; 1 for greyscale, 3 for RGB.
+        levels: L, the number of squeezes; the last level keeps all its channels.
+        steps: K, steps of flow (actnorm, permutation, coupling) per level.
+        width: channels of the two hidden layers of each coupling's conditioner.
+        coupling: `affine` or `additive`.
+        permutation: `lu` and `plain` are invertible 1x1 convolutions (section 3.2, equations 9 and 10);
+            `shuffle` (drawn once, saved with the weights) and `reverse` are fixed.
+        bounded_scale: the affine scale lies in (0.5, 1) rather than in (0, 1). A decoder then stretches by at most 2 per
+            step, which keeps samples finite far from the data. Has no meaning for additive coupling.
+        n_bits: depth of the pixels the model is trained on, 1 to 8.
+        num_classes: the top prior is conditioned on a class label in 0 .. num_classes - 1, if given.
+
+    Raises:
+        ConfigError: a value is out of range or the image cannot be squeezed `levels` times.
+    """
+
+    image_size: tuple[int, int]
+    channels: int = 3
+    levels: int = 3
+    steps: int = 32
+    width: int = 512
+    coupling: Coupling = "affine"
+    permutation: Permutation = "lu"
+    bounded_scale: bool = True
+    n_bits: int = 8
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(_is_count(v) for v in size):
+            raise ConfigError(f"image_size is {size!r}; it must be two positive whole numbers (H, W)")
+        object.__setattr__(self, "image_size", (size[0], size[1]))
+        for name in ("channels", "levels", "steps", "width"):
+            if not _is_count(getattr(self, name)):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a positive whole number")
+        if not _is_count(self.n_bits) or self.n_bits > 8:
+            raise ConfigError(f"n_bits is {self.n_bits!r}; it must be 1 to 8")
+        if self.coupling not in _COUPLINGS:
+            raise ConfigError(f"coupling is {self.coupling!r}; choose one of {', '.join(_COUPLINGS)}")
+        if self.permutation not in _PERMUTATIONS:
+            raise ConfigError(
+                f"permutation is {self.permutation!r}; choose one of {', '.join(_PERMUTATIONS)}"
+            )
+        if not isinstance(self.bounded_scale, bool):
+            raise ConfigError(f"bounded_scale is {self.bounded_scale!r}; it must be true or false")
+        if self.num_classes is not None and not _is_count(self.num_classes):
+            raise ConfigError(
+                f"num_classes is {self.num_classes!r}; it must be a positive whole number or none"
+            )
+        factor = 2**self.levels
+        height, width = self.image_size
+        if self.levels > 16 or height % factor or width % factor:
+            raise ConfigError(
+                f"an image of {height}x{width} cannot be squeezed {self.levels} times: both sides must be "
+                f"multiples of {factor}; pad or resize the images, or use fewer levels"
+            )
+
+    @property
+    def dims(self) -> int:
+        """D, the number of values in one image."""
+        return self.channels * self.image_size[0] * self.image_size[1]
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(C, H, W) inside each level, after its squeeze, finest first."""
+        height, width = self.image_size
+        return tuple(
+            (self.channels * 2 ** (level + 1), height >> level, width >> level)
+            for level in range(1, self.levels + 1)
+        )
+
+    @property
+    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(C, H, W) of z1 (the finest, factored out first) to zL (the coarsest)."""
+        shapes = self.level_shapes
+        split = tuple((channels // 2, height, width) for channels, height, width in shapes[:-1])
+        return (*split, shapes[-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON and `from_dict` understand."""
+        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GlowConfig:
+        """Build a config from what `to_dict` gave.
+
+        Raises:
+            ConfigError: a key is missing or unknown, or a value is out of range.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping) or set(values) != known:
+            found = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+            raise ConfigError(f"the model config must hold exactly {sorted(known)}; it holds {found}")
+        return cls(**values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,21 @@
+"""Errors the model, its files and its training raise on purpose. No torch here."""
+
+__all__ = ["CheckpointError", "ConfigError", "GlowCoreError", "TrainingError"]
+
+
+class GlowCoreError(Exception):
+    """Root of this package's errors; the message says what is wrong, where, and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(GlowCoreError):
+    """A model description that contradicts itself or is out of range."""
+
+
+class CheckpointError(GlowCoreError):
+    """A checkpoint that cannot be read, or does not hold the model it says."""
+
+
+class TrainingError(GlowCoreError):
+    """Training that cannot start or had to stop."""

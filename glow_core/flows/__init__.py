@@ -1,0 +1,22 @@
+"""One bijection a file. `encode` runs from the image towards the latents, `decode` back."""
+
+from .actnorm import ActNorm
+from .base import Bijection
+from .coupling import AdditiveCoupling, AffineCoupling
+from .permutation import FixedPermutation, InvertibleConv1x1, InvertibleConv1x1LU
+from .prior import TopPrior
+from .split import Split
+from .squeeze import Squeeze
+
+__all__ = [
+    "ActNorm",
+    "AdditiveCoupling",
+    "AffineCoupling",
+    "Bijection",
+    "FixedPermutation",
+    "InvertibleConv1x1",
+    "InvertibleConv1x1LU",
+    "Split",
+    "Squeeze",
+    "TopPrior",
+]

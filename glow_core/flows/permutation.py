@@ -1,0 +1,123 @@
+"""Channel permutations: the invertible 1x1 convolution, plain and LU, and fixed ones (Glow, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import Bijection
+
+__all__ = ["FixedPermutation", "InvertibleConv1x1", "InvertibleConv1x1LU"]
+
+
+def _random_rotation(channels: int) -> Tensor:
+    """A random rotation matrix in float64, so that the log-determinant starts at 0."""
+    q, r = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))
+    return q * torch.sign(torch.diagonal(r))
+
+
+def _conv1x1(x: Tensor, weight: Tensor) -> Tensor:
+    return F.conv2d(x, weight[:, :, None, None])
+
+
+def _inverse(weight: Tensor) -> Tensor:
+    # In float64 whatever the model runs in: an inverse taken in float32 costs digits on every decode.
+    return torch.linalg.inv(weight.double()).to(weight.dtype)
+
+
+class InvertibleConv1x1(Bijection):
+    """y = W x at every pixel, with W [C,C] a free parameter; log|det| = H * W * log|det W| (equation 9).
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_random_rotation(channels).float())
+
+    def matrix(self) -> Tensor:
+        """Return W [C,C]."""
+        return self.weight
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the channels with W."""
+        log_det = torch.linalg.slogdet(self.weight.double())[1].to(x.dtype)
+        return _conv1x1(x, self.weight), x.shape[2] * x.shape[3] * log_det
+
+    def decode(self, y: Tensor) -> Tensor:
+        """Mix the channels with the inverse of W, taken in float64."""
+        return _conv1x1(y, _inverse(self.weight))
+
+
+class InvertibleConv1x1LU(Bijection):
+    """W = P L (U + diag(s)), with P fixed, L unit lower triangular, U strictly upper triangular (equation 10).
+
+    s is kept as its sign (fixed) and log|s| (learned), so log|det| = H * W * sum(log|s|) (equation 11).
+
+    Args:
+        channels: C.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        p, lower, upper = torch.linalg.lu(_random_rotation(channels))
+        diagonal = torch.diagonal(upper)
+        self.register_buffer("permutation", p.float())
+        self.register_buffer("sign", torch.sign(diagonal).float())
+        self.lower = nn.Parameter(lower.tril(-1).float())
+        self.upper = nn.Parameter(upper.triu(1).float())
+        self.log_abs_s = nn.Parameter(torch.log(torch.abs(diagonal)).float())
+
+    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return P, L with its unit diagonal and U with its diagonal s, each [C,C]."""
+        eye = torch.eye(self.lower.shape[0], dtype=self.lower.dtype, device=self.lower.device)
+        lower = self.lower.tril(-1) + eye
+        upper = self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_abs_s))
+        return self.permutation, lower, upper
+
+    def matrix(self) -> Tensor:
+        """Return W [C,C]."""
+        p, lower, upper = self.factors()
+        return p @ lower @ upper
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the channels with W."""
+        return _conv1x1(x, self.matrix()), x.shape[2] * x.shape[3] * self.log_abs_s.sum()
+
+    def decode(self, y: Tensor) -> Tensor:
+        """Mix the channels with the inverse of W, from the factors by triangular solves in float64."""
+        p, lower, upper = (factor.double() for factor in self.factors())
+        inner = torch.linalg.solve_triangular(lower, p.T, upper=False, unitriangular=True)
+        inverse = torch.linalg.solve_triangular(upper, inner, upper=True)
+        return _conv1x1(y, inverse.to(y.dtype))
+
+
+class FixedPermutation(Bijection):
+    """Reverse the channels, or shuffle them in an order drawn once and saved with the weights (figure 3).
+
+    Args:
+        channels: C.
+        kind: `reverse` or `shuffle`.
+    """
+
+    order: Tensor
+
+    def __init__(self, channels: int, *, kind: Literal["reverse", "shuffle"]) -> None:
+        super().__init__()
+        order = torch.arange(channels - 1, -1, -1) if kind == "reverse" else torch.randperm(channels)
+        self.register_buffer("order", order)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Volume-preserving: the log-determinant is 0."""
+        return x[:, self.order], x.new_zeros(())
+
+    def decode(self, y: Tensor) -> Tensor:
+        """Put the channels back."""
+        return y[:, torch.argsort(self.order)]
