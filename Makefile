@@ -1,0 +1,54 @@
+# `make demo` and `make test` need only Python 3.11+ and make. PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two workers of one thread each: the small models of the tests gain nothing from more threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-gpu lint format bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv with the package and everything for development
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+demo: install  ## Train, export, compile, verify and sample on the embedded faces (minutes on a CPU)
+	$(BIN)/glow-deploy demo --out demo-out
+
+test: install  ## Run the tests that need no GPU (minutes)
+	$(PYTEST) $(PARALLEL) -m "not slow and not gpu"
+
+test-slow: install  ## Run the tests of over ten seconds each
+	$(PYTEST) $(PARALLEL) -m "slow and not gpu"
+
+test-gpu: install  ## Run the invertibility regression suite on an NVIDIA GPU
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## Measure every claim of the README's performance table
+	@for script in benchmarks/*.py; do \
+		case $$script in */_*) continue;; esac; \
+		echo "== $$script"; $(BIN)/python $$script || exit 1; \
+	done
+
+clean:  ## Remove what the tools left behind, .venv excepted
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-out
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
