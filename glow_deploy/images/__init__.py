@@ -1,0 +1,37 @@
+"""Pictures, n-bit pixels and the float32 `x` that a model reads, and the ways between them.
+
+Three kinds of array, all NCHW (or CHW for one picture):
+
+- *values*: uint8, 0..255, what picture files hold;
+- *pixels*: uint8, 0..2^n_bits-1, what the model is trained on;
+- *x*: float32 in [0, 1), `(pixel + u) / 2^n_bits`, with u = 0.5 (the bin centre) for files.
+"""
+
+from __future__ import annotations
+
+from glow_deploy.images.files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
+from glow_deploy.images.grid import grid
+from glow_deploy.images.pixels import (
+    bits_per_dim,
+    pixels_to_values,
+    pixels_to_x,
+    values_to_pixels,
+    values_to_x,
+    x_to_pixels,
+    x_to_values,
+)
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "bits_per_dim",
+    "grid",
+    "pixels_to_values",
+    "pixels_to_x",
+    "png_bytes",
+    "read_picture",
+    "values_to_pixels",
+    "values_to_x",
+    "write_png",
+    "x_to_pixels",
+    "x_to_values",
+]

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from glow_deploy.errors import DataError, UsageError
+from glow_deploy.images import (
+    bits_per_dim,
+    grid,
+    pixels_to_values,
+    pixels_to_x,
+    png_bytes,
+    read_picture,
+    values_to_pixels,
+    values_to_x,
+    write_png,
+    x_to_pixels,
+    x_to_values,
+)
+
+ALL_BITS = range(1, 9)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("n_bits", ALL_BITS)
+def test_pixels_survive_values_and_x(n_bits):
+    pixels = np.arange(2**n_bits, dtype=np.uint8)
+    values = pixels_to_values(pixels, n_bits)
+    assert values[0] == 0
+    assert values[-1] == 255
+    assert values.tolist() == [round(int(p) * 255 / (2**n_bits - 1)) for p in pixels]
+    np.testing.assert_array_equal(values_to_pixels(values, n_bits), pixels)
+    np.testing.assert_array_equal(x_to_pixels(pixels_to_x(pixels, n_bits), n_bits), pixels)
+
+
+@pytest.mark.parametrize("n_bits", ALL_BITS)
+def test_noise_never_reaches_the_next_bin(n_bits):
+    pixels = np.arange(2**n_bits, dtype=np.uint8)
+    below_one = np.full(pixels.shape, np.nextafter(1.0, 0.0))
+    x = pixels_to_x(pixels, n_bits, u=below_one)
+    assert x.dtype == np.float32
+    assert x.max() < 1.0
+    np.testing.assert_array_equal(x_to_pixels(x, n_bits), pixels)
+    # Control: the plain formula does leave the bin, in float32.
+    plain = (pixels.astype(np.float32) + below_one.astype(np.float32)) * np.float32(2.0**-n_bits)
+    assert (np.floor(plain * 2**n_bits) != pixels).any()
+
+
+def test_bin_centres():
+    np.testing.assert_array_equal(
+        values_to_x(np.array([0, 7, 8, 255], np.uint8), 5), np.float32([0.5 / 32, 0.5 / 32, 1.5 / 32, 31.5 / 32])
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-3.0, 3.0, width=32), st.integers(1, 8))
+def test_x_to_pixels_is_the_clamped_floor(x, n_bits):
+    expected = min(max(math.floor(x * 2**n_bits), 0), 2**n_bits - 1)
+    assert x_to_pixels(np.array([x], np.float32), n_bits)[0] == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_x_is_no_picture(bad):
+    with pytest.raises(DataError, match="1 of 3 decoded values are not finite"):
+        x_to_values(np.array([0.5, bad, 0.1], np.float32), 8)
+    assert x_to_pixels(np.array([3e38, -3e38], np.float32), 8).tolist() == [255, 0]
+
+
+def test_wrong_pixels_are_refused():
+    with pytest.raises(DataError, match="pixel value 32 does not fit in 5 bits"):
+        pixels_to_values(np.array([32], np.uint8), 5)
+    with pytest.raises(DataError, match="must be uint8"):
+        values_to_pixels(np.zeros(3, np.int64), 5)
+    with pytest.raises(UsageError, match="n_bits must be 1 to 8"):
+        values_to_pixels(np.zeros(3, np.uint8), 9)
+
+
+def test_bits_per_dim():
+    # The uniform density on [0,1)^D codes n bits a dimension.
+    np.testing.assert_array_equal(bits_per_dim([0.0], dims=12, n_bits=5), [5.0])
+    value = bits_per_dim(np.float32([12 * math.log(2) * 3]), dims=12, n_bits=5)
+    assert value.dtype == np.float64
+    np.testing.assert_allclose(value, [2.0], rtol=1e-7)
+
+
+def test_png_round_trip(tmp_path):
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        values = rng.integers(0, 256, (channels, 6, 9), dtype=np.uint8)
+        write_png(tmp_path / "a.png", values)
+        np.testing.assert_array_equal(read_picture(tmp_path / "a.png", size=(6, 9), channels=channels), values)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    with pytest.raises(DataError, match="needs uint8"):
+        png_bytes(np.zeros((3, 2, 2), np.float32))
+    with pytest.raises(DataError, match="1 or 3 channels"):
+        png_bytes(np.zeros((4, 2, 2), np.uint8))
+
+
+def grey(value: int = 128) -> Image.Image:
+    return Image.new("L", (5, 7), value)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "expected"),
+    [
+        (grey(), "PNG", (1, 128)),
+        (Image.new("1", (5, 7), 1), "PNG", (1, 255)),
+        (Image.new("RGB", (5, 7), (1, 2, 3)), "PNG", (3, 1)),
+        (Image.new("RGB", (5, 7), (0, 0, 255)).convert("P"), "GIF", (3, 0)),
+        (Image.new("CMYK", (5, 7), (0, 0, 0, 0)), "JPEG", (3, 255)),
+        (Image.fromarray(np.full((7, 5), 0x80FF, np.uint16)), "PNG", (1, 128)),
+        (Image.new("LA", (5, 7), (10, 255)), "PNG", (1, 10)),
+        (Image.new("LA", (5, 7), (10, 0)), "PNG", (1, 255)),
+        (Image.new("RGBA", (5, 7), (10, 20, 30, 255)), "PNG", (3, 10)),
+        (Image.new("RGBA", (5, 7), (0, 0, 0, 51)), "PNG", (3, 204)),
+    ],
+    ids=["L", "1", "RGB", "P", "CMYK", "I;16", "LA", "LA-clear", "RGBA", "RGBA-fifth"],
+)
+def test_modes(image, kind, expected):
+    values = read_picture(encoded(image, kind))
+    assert values.shape == (expected[0], 7, 5)
+    assert abs(int(values[0, 3, 2]) - expected[1]) <= 1
+
+
+def test_palette_transparency_goes_over_white():
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([200, 0, 0] + [0] * 765)
+    assert read_picture(encoded(image, "PNG", transparency=0)).min() == 255
+    assert read_picture(encoded(image, "PNG"))[:, 0, 0].tolist() == [200, 0, 0]
+
+
+def test_exif_orientation_is_applied():
+    image = Image.new("RGB", (5, 7))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_picture(encoded(image, "JPEG", exif=exif)).shape == (3, 5, 7)
+
+
+def test_channels(tmp_path):
+    assert read_picture(encoded(grey()), channels=3).shape == (3, 7, 5)
+    same = read_picture(encoded(Image.new("RGB", (5, 7), (9, 9, 9))), channels=1)
+    assert same.shape == (1, 7, 5)
+    assert same.max() == same.min() == 9
+    path = tmp_path / "colour.png"
+    path.write_bytes(encoded(Image.new("RGB", (5, 7), (255, 0, 0))))
+    with pytest.raises(DataError, match=r"colour\.png is in colour, the model takes grey.*--resize"):
+        read_picture(path, channels=1)
+    assert read_picture(path, channels=1, resize=True)[0, 0, 0] == 76
+
+
+def test_wrong_size_names_everything(tmp_path):
+    path = tmp_path / "wide.png"
+    path.write_bytes(encoded(Image.new("RGB", (20, 10))))
+    with pytest.raises(DataError, match=r"wide\.png is 20x10 pixels, the model takes 6x8 .*--resize"):
+        read_picture(path, size=(8, 6))
+    assert read_picture(path, size=(8, 6), resize=True).shape == (3, 8, 6)
+
+
+def test_resize_crops_the_centre():
+    array = np.zeros((10, 30), np.uint8)
+    array[:, 10:20] = 200
+    assert (read_picture(encoded(Image.fromarray(array)), size=(5, 5), resize=True) > 180).all()
+
+
+def test_bad_files(tmp_path):
+    rng = np.random.default_rng(0)
+    whole = encoded(Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)))
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "random.png").write_bytes(rng.bytes(500))
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "evil.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nquit\n")
+    for name, reason in [
+        ("cut.png", "damaged or cut short"),
+        ("random.png", "not a picture"),
+        ("empty.png", "not a picture"),
+        ("evil.png", "not a picture"),
+        ("absent.png", "no such file"),
+        ("", "is a folder"),
+    ]:
+        with pytest.raises(DataError, match=reason) as caught:
+            read_picture(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert read_picture(whole).shape == (1, 40, 40)
+    with pytest.raises(DataError, match="32-bit values"):
+        read_picture(encoded(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("factor", [0.9, 3.0])
+def test_decompression_bomb(monkeypatch, factor):
+    data = encoded(Image.new("L", (200, 200)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(200 * 200 / (1 + factor)))
+    with pytest.raises(DataError, match="million pixels"):
+        read_picture(data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_bytes_never_escape_as_other_errors(data):
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
+    whole = bytearray(encoded(Image.new("RGB", (12, 12), (9, 80, 200)), kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        values = read_picture(bytes(whole))
+    except DataError:
+        return
+    assert values.dtype == np.uint8
+
+
+def test_grid_places_every_picture():
+    values = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 6), np.uint8)
+    out = grid(values, columns=3, scale=2, padding=1, background=99)
+    assert out.shape == (3, 2 * 9 + 1, 3 * 13 + 1)
+    for index in range(5):
+        top, left = 1 + index // 3 * 9, 1 + index % 3 * 13
+        assert (out[:, top : top + 8, left : left + 12] == index).all()
+    assert (out[:, 10:18, 27:39] == 99).all()
+    assert (out[:, 0] == 99).all()
+
+
+def test_grid_makes_small_pictures_visible():
+    assert grid(np.zeros((4, 1, 16, 16), np.uint8), padding=0).shape == (1, 128, 128)
+    assert grid(np.zeros((1, 1, 30, 60), np.uint8), padding=0).shape == (1, 60, 120)
+    assert grid(np.zeros((1, 1, 300, 200), np.uint8), padding=0).shape == (1, 300, 200)
+    with pytest.raises(DataError, match=r"\[N,C,H,W\]"):
+        grid(np.zeros((4, 16, 16), np.uint8))
+    with pytest.raises(UsageError, match="columns"):
+        grid(np.zeros((4, 1, 4, 4), np.uint8), columns=0)
