@@ -31,8 +31,8 @@ class GlowConfig:
         coupling: `affine` or `additive`.
         permutation: `lu` and `plain` are invertible 1x1 convolutions (section 3.2, equations 9 and 10);
             `shuffle` (drawn once, saved with the weights) and `reverse` are fixed.
-        bounded_scale: the affine scale lies in (0.5, 1) rather than in (0, 1). A decoder then stretches by at most 2 per
-            step, which keeps samples finite far from the data. Has no meaning for additive coupling.
+        bounded_scale: the affine scale lies in (0.5, 1) rather than in (0, 1). A decoder then stretches by at most 2
+            per step, which keeps samples finite far from the data. Has no meaning for additive coupling.
         n_bits: depth of the pixels the model is trained on, 1 to 8.
         num_classes: the top prior is conditioned on a class label in 0 .. num_classes - 1, if given.
 
@@ -64,15 +64,11 @@ class GlowConfig:
         if self.coupling not in _COUPLINGS:
             raise ConfigError(f"coupling is {self.coupling!r}; choose one of {', '.join(_COUPLINGS)}")
         if self.permutation not in _PERMUTATIONS:
-            raise ConfigError(
-                f"permutation is {self.permutation!r}; choose one of {', '.join(_PERMUTATIONS)}"
-            )
+            raise ConfigError(f"permutation is {self.permutation!r}; choose one of {', '.join(_PERMUTATIONS)}")
         if not isinstance(self.bounded_scale, bool):
             raise ConfigError(f"bounded_scale is {self.bounded_scale!r}; it must be true or false")
         if self.num_classes is not None and not _is_count(self.num_classes):
-            raise ConfigError(
-                f"num_classes is {self.num_classes!r}; it must be a positive whole number or none"
-            )
+            raise ConfigError(f"num_classes is {self.num_classes!r}; it must be a positive whole number or none")
         factor = 2**self.levels
         height, width = self.image_size
         if self.levels > 16 or height % factor or width % factor:
@@ -91,8 +87,7 @@ class GlowConfig:
         """(C, H, W) inside each level, after its squeeze, finest first."""
         height, width = self.image_size
         return tuple(
-            (self.channels * 2 ** (level + 1), height >> level, width >> level)
-            for level in range(1, self.levels + 1)
+            (self.channels * 2 ** (level + 1), height >> level, width >> level) for level in range(1, self.levels + 1)
         )
 
     @property

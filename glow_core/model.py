@@ -87,9 +87,9 @@ class Level(nn.Module):
 class Glow(nn.Module):
     """An exact-likelihood image model with an exact inverse.
 
-    Images x are float, [N,C,H,W], in [0,1): pixel p of n_bits appears as (p+u)/2^n_bits with u in [0,1). The centring by
-    0.5 is inside. Latents z1 (finest) to zL (coarsest) are standard normal under the model. Works in float32 and, after
-    `.double()`, in float64.
+    Images x are float, [N,C,H,W], in [0,1): pixel p of n_bits appears as (p+u)/2^n_bits with u in [0,1). The
+    centring by 0.5 is inside. Latents z1 (finest) to zL (coarsest) are standard normal under the model. Works in float32
+    and, after `.double()`, in float64.
 
     Args:
         config: sizes and kinds of the parts.
@@ -150,9 +150,7 @@ class Glow(nn.Module):
         """
         shapes = [tuple(part.shape[1:]) for part in z]
         if shapes != list(self.config.latent_shapes):
-            raise ConfigError(
-                f"latents have shapes {shapes}; this model takes {list(self.config.latent_shapes)}"
-            )
+            raise ConfigError(f"latents have shapes {shapes}; this model takes {list(self.config.latent_shapes)}")
         h = self.prior.decode(z[-1], y)
         for index, level in reversed(list(enumerate(self.flow_levels()))):
             if level.split is not None:

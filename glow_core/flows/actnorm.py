@@ -15,8 +15,9 @@ _EPSILON = 1e-6  # keeps a channel that is constant over the first batch from an
 class ActNorm(Bijection):
     """Per-channel y = exp(log_scale) * (x + bias).
 
-    The first batch seen in training mode sets both parameters so that y has zero mean and unit variance per channel. The
-    flag that this has happened is a buffer: it is saved with the weights, so a reloaded layer never initialises again.
+    The first batch seen in training mode sets both parameters so that y has zero mean and unit variance per channel.
+    The flag that this has happened is a buffer: it is saved with the weights, so a reloaded layer never initialises
+    again.
 
     Args:
         channels: C.

@@ -16,7 +16,8 @@ __all__ = ["FixedPermutation", "InvertibleConv1x1", "InvertibleConv1x1LU"]
 def _random_rotation(channels: int) -> Tensor:
     """A random rotation matrix in float64, so that the log-determinant starts at 0."""
     q, r = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))
-    return q * torch.sign(torch.diagonal(r))
+    rotation: Tensor = q * torch.sign(torch.diagonal(r))
+    return rotation
 
 
 def _conv1x1(x: Tensor, weight: Tensor) -> Tensor:
@@ -25,7 +26,8 @@ def _conv1x1(x: Tensor, weight: Tensor) -> Tensor:
 
 def _inverse(weight: Tensor) -> Tensor:
     # In float64 whatever the model runs in: an inverse taken in float32 costs digits on every decode.
-    return torch.linalg.inv(weight.double()).to(weight.dtype)
+    inverse: Tensor = torch.linalg.inv(weight.double())
+    return inverse.to(weight.dtype)
 
 
 class InvertibleConv1x1(Bijection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from .split import standard_normal_log_prob
 
 __all__ = ["TopPrior"]
@@ -22,25 +23,23 @@ class TopPrior(nn.Module):
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
-        self.class_offset = (
-            None if num_classes is None else nn.Parameter(torch.zeros(num_classes, 2 * channels))
-        )
+        self.class_offset = None if num_classes is None else nn.Parameter(torch.zeros(num_classes, 2 * channels))
 
     def parameters_for(self, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log_scale, [1,C,1,1] or for labels y [N] as [N,C,1,1].
 
         Raises:
-            ValueError: labels given to an unconditional model, missing for a conditional one, or out of range.
+            ConfigError: labels given to an unconditional model, missing for a conditional one, or out of range.
         """
         mean, log_scale = self.mean[None], self.log_scale[None]
         if self.class_offset is None:
             if y is not None:
-                raise ValueError("this model has no classes; leave y out")
+                raise ConfigError("this model has no classes; leave y out")
         else:
             if y is None:
-                raise ValueError(f"this model needs class labels y in 0..{self.class_offset.shape[0] - 1}")
-            if y.numel() and not (0 <= int(y.min()) and int(y.max()) < self.class_offset.shape[0]):
-                raise ValueError(f"class labels must lie in 0..{self.class_offset.shape[0] - 1}")
+                raise ConfigError(f"this model needs class labels y in 0..{self.class_offset.shape[0] - 1}")
+            if y.numel() and not (int(y.min()) >= 0 and int(y.max()) < self.class_offset.shape[0]):
+                raise ConfigError(f"class labels must lie in 0..{self.class_offset.shape[0] - 1}")
             offset_mean, offset_scale = self.class_offset[y].chunk(2, dim=1)
             mean, log_scale = mean + offset_mean, log_scale + offset_scale
         return mean[:, :, None, None], log_scale[:, :, None, None]

@@ -1,0 +1,279 @@
+"""Native checkpoints: `ckpt.pt` with everything training needs, `model.safetensors` with the weights alone.
+
+Reading never runs code from the file: `torch.load(weights_only=True)` always, and what comes out is checked against the
+model it says it is (exact keys, shapes, dtypes, finite values) before anything else happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import GlowConfig
+from .errors import CheckpointError, ConfigError
+from .model import Glow
+
+__all__ = ["Checkpoint", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
+
+FORMAT = "glow-deploy-checkpoint"
+FORMAT_VERSION = 1
+
+Weights = Literal["ema", "raw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file holds, already checked.
+
+    Attributes:
+        config: the model's description.
+        model: state dictionary of the weights as trained, float32 on the CPU.
+        ema: the same for the exponential moving average of the weights, or None.
+        training: the training state (optimiser, counters, random states), or None.
+        images: a few images of the validation set as n_bits-deep pixels, uint8 [n,C,H,W], or None.
+        labels: their class labels, int64 [n], or None.
+    """
+
+    config: GlowConfig
+    model: Mapping[str, Tensor]
+    ema: Mapping[str, Tensor] | None = None
+    training: Mapping[str, Any] | None = None
+    images: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def glow(self, *, weights: Weights = "ema") -> Glow:
+        """Build the model in evaluation mode; `ema` falls back to the raw weights where there is no average."""
+        with torch.device("meta"):
+            glow = Glow(self.config)
+        state = self.ema if weights == "ema" and self.ema is not None else self.model
+        # Copies, because assign=True would tie the model's parameters to this object's tensors.
+        glow.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+        return glow.eval()
+
+
+def save_checkpoint(
+    model: Glow,
+    path: str | Path,
+    *,
+    ema: Mapping[str, Tensor] | None = None,
+    training: Mapping[str, Any] | None = None,
+    images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        model: the Glow; stored as float32 on the CPU.
+        path: `*.safetensors` holds the weights alone (averaged, where `ema` is given); any other name everything.
+        ema: state dictionary of averaged weights, with the model's own keys.
+        training: tensors, numbers, strings and containers of them, whatever `weights_only=True` reads back.
+        images: uint8 [n,C,H,W], n_bits-deep pixels, to be used as golden images at export.
+        labels: int64 [n], for class-conditional models.
+
+    Raises:
+        CheckpointError: the file cannot be written; an earlier file of that name is untouched.
+    """
+    path = Path(path)
+    state = _storable(model.state_dict())
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        header = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "config": json.dumps(model.config.to_dict())}
+        weights = state if ema is None else _storable(ema)
+        _replace(path, lambda temporary: save_file(weights, temporary, metadata=header))
+        return
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": model.config.to_dict(),
+        "model": state,
+        "ema": None if ema is None else _storable(ema),
+        "training": None if training is None else dict(training),
+        "images": None if images is None else torch.from_numpy(np.ascontiguousarray(images, dtype=np.uint8)),
+        "labels": None if labels is None else torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)),
+    }
+    _replace(path, lambda temporary: torch.save(content, temporary))
+
+
+def load_checkpoint(path: str | Path, *, weights: Weights = "ema") -> Glow:
+    """Read the model of a checkpoint: float32, on the CPU, in evaluation mode.
+
+    Args:
+        path: written by `save_checkpoint`.
+        weights: `ema` takes the averaged weights where there are any, `raw` the weights as trained.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`.
+    """
+    return read_checkpoint(path).glow(weights=weights)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read and check everything a checkpoint holds.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind, or its tensors are not those of the model it
+            describes (keys, shapes, dtypes, finite values).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    if _looks_like_safetensors(path):
+        return _read_safetensors(path)
+    content = _load_pt(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it)")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: checkpoint format {content.get('format_version')!r}; this release reads {FORMAT_VERSION}"
+        )
+    config = _read_config(path, content.get("config"))
+    reference = _reference_state(config)
+    model = _check_state(path, content.get("model"), reference, part="model")
+    ema = content.get("ema")
+    training = content.get("training")
+    if training is not None and not isinstance(training, dict):
+        raise CheckpointError(f"{path}: the training state is a {type(training).__name__}, not a dictionary")
+    images, labels = _read_images(path, config, content.get("images"), content.get("labels"))
+    return Checkpoint(
+        config=config,
+        model=model,
+        ema=None if ema is None else _check_state(path, ema, reference, part="ema"),
+        training=training,
+        images=images,
+        labels=labels,
+    )
+
+
+def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the tensors on the CPU, floats as float32."""
+    return {
+        name: tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in state.items()
+    }
+
+
+def _replace(path: Path, write: Any) -> None:
+    # A crash at any moment leaves the previous file or the new one: temporary file beside it, flushed, then renamed.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk or a missing folder as RuntimeError
+        raise CheckpointError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    # 8 bytes of header length, then JSON; a torch file is a zip ("PK") or an old pickle.
+    with path.open("rb") as handle:
+        return handle.read(9)[8:] == b"{"
+
+
+def _load_pt(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, because loading it would run code from the file or it is not a checkpoint; "
+            "only plain tensors, numbers and strings are read"
+        ) from error
+    except Exception as error:  # damaged zips and pickles surface as many unrelated types
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint (damaged, cut short, or another kind of file)"
+        ) from error
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as handle:
+            header = handle.metadata() or {}
+            state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from error
+    if header.get("format") != FORMAT or "config" not in header:
+        raise CheckpointError(f"{path}: a safetensors file without this tool's model config in its header")
+    if header.get("format_version") != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"{path}: checkpoint format {header.get('format_version')!r}; this release reads {FORMAT_VERSION}"
+        )
+    try:
+        config = _read_config(path, json.loads(header["config"]))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: the model config in the header is not JSON") from error
+    return Checkpoint(config=config, model=_check_state(path, state, _reference_state(config), part="model"))
+
+
+def _read_config(path: Path, values: Any) -> GlowConfig:
+    try:
+        return GlowConfig.from_dict(values)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _reference_state(config: GlowConfig) -> dict[str, Tensor]:
+    """Names, shapes and dtypes of the model's tensors, without allocating them."""
+    with torch.device("meta"):
+        return Glow(config).state_dict()
+
+
+def _check_state(path: Path, state: Any, reference: Mapping[str, Tensor], *, part: str) -> dict[str, Tensor]:
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: '{part}' is missing or not a dictionary of tensors")
+    missing = sorted(set(reference) - set(state))
+    unknown = sorted(str(key) for key in set(state) - set(reference))
+    if missing or unknown:
+        listed = ", ".join([*(f"no {key}" for key in missing[:2]), *(f"unknown {key}" for key in unknown[:2])])
+        counts = f"{len(missing)} missing, {len(unknown)} unknown tensors"
+        raise CheckpointError(f"{path}: '{part}' does not fit the config ({counts}: {listed})")
+    for name, expected in reference.items():
+        tensor = state[name]
+        if not isinstance(tensor, Tensor) or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
+            found = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            wanted = f"{expected.dtype} {tuple(expected.shape)}"
+            raise CheckpointError(f"{path}: '{part}' tensor {name} is {found}; the config asks for {wanted}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: '{part}' tensor {name} holds NaN or infinity")
+    return {name: state[name].contiguous() for name in reference}
+
+
+def _read_images(
+    path: Path, config: GlowConfig, images: Any, labels: Any
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if images is None:
+        return None, None
+    shape = (config.channels, *config.image_size)
+    wanted = f"uint8 [n, {shape[0]}, {shape[1]}, {shape[2]}]"
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        raise CheckpointError(f"{path}: its validation images are not {wanted}")
+    if images.numel() and int(images.max()) >= 2**config.n_bits:
+        raise CheckpointError(f"{path}: its validation images hold pixels beyond {config.n_bits} bits")
+    if labels is None:
+        return images.numpy(), None
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise CheckpointError(f"{path}: the labels of its validation images are not int64 of shape [n]")
+    return images.numpy(), labels.numpy()

@@ -1,0 +1,116 @@
+"""What training needs from a data set, and the values it makes of it. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..config import GlowConfig
+from ..errors import TrainingError
+
+__all__ = ["ArrayImages", "ImageSource", "check_images", "fingerprint", "read_batch", "spread"]
+
+_FINGERPRINT_IMAGES = 256
+
+
+class ImageSource(Protocol):
+    """Images by number, all of one size."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class of every image, int64 [N], or None."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Return the 8-bit picture values of these images: uint8 [n,C,H,W] for `indices` int64 [n]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayImages:
+    """Images already in memory.
+
+    Attributes:
+        pixels: uint8 [N,C,H,W], 8-bit picture values.
+        labels: int64 [N] or None.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Return uint8 [n,C,H,W]."""
+        return self.pixels[indices]
+
+
+def read_batch(images: ImageSource, indices: np.ndarray, config: GlowConfig) -> np.ndarray:
+    """Return pixels of the model's depth, uint8 [n,C,H,W] in 0 .. 2^n_bits - 1.
+
+    Raises:
+        TrainingError: the source gave another dtype or shape than the model takes.
+    """
+    values = np.asarray(images.batch(indices))
+    wanted = (len(indices), config.channels, *config.image_size)
+    if values.dtype != np.uint8 or values.shape != wanted:
+        raise TrainingError(
+            f"the images have dtype {values.dtype} and shape {values.shape}; the model takes uint8 {wanted}: "
+            "resize or convert the images, or change the model's image size and channels"
+        )
+    return values >> np.uint8(8 - config.n_bits)
+
+
+def check_images(images: ImageSource, config: GlowConfig, *, name: str) -> None:
+    """Refuse a data set the model cannot be trained on, before anything is written.
+
+    Args:
+        images: the data set.
+        config: of the model.
+        name: how messages call the data set, e.g. `training`.
+
+    Raises:
+        TrainingError: no images, of another size than the model's, or labels missing or out of range.
+    """
+    if len(images) == 0:
+        raise TrainingError(f"there are no {name} images")
+    read_batch(images, np.zeros(1, dtype=np.int64), config)
+    if config.num_classes is None:
+        return
+    labels = images.labels
+    if labels is None:
+        raise TrainingError(f"the model is class-conditional, but the {name} images have no labels")
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise TrainingError(
+            f"the {name} labels are {labels.dtype} {labels.shape}; they must be whole numbers [{len(images)}]"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= config.num_classes:
+        raise TrainingError(
+            f"the {name} labels run from {low} to {high}; the model has classes 0 to {config.num_classes - 1}"
+        )
+
+
+def spread(total: int, count: int | None) -> np.ndarray:
+    """Return at most `count` of the numbers 0 .. total - 1, evenly spread, so that sorted sets are covered too."""
+    if count is None or count >= total:
+        return np.arange(total, dtype=np.int64)
+    return np.arange(count, dtype=np.int64) * total // count
+
+
+def fingerprint(images: ImageSource) -> str:
+    """Return a SHA-256 that tells data sets apart: the number of images, all labels and 256 of the images."""
+    digest = hashlib.sha256(f"{len(images)} images\n".encode())
+    pixels = np.ascontiguousarray(images.batch(spread(len(images), _FINGERPRINT_IMAGES)))
+    digest.update(f"{pixels.dtype} {pixels.shape[1:]}\n".encode())
+    digest.update(pixels.tobytes())
+    if images.labels is not None:
+        digest.update(b"labels\n")
+        digest.update(np.ascontiguousarray(images.labels, dtype="<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""Exponential moving average of the weights, the ones that samples and exports use."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from ..model import Glow
+
+__all__ = ["AveragedWeights", "decay_at"]
+
+
+def decay_at(step: int, *, decay: float) -> float:
+    """Return min(decay, (1 + step) / (10 + step)): early averages follow the weights closely and so forget the start."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+class AveragedWeights:
+    """A copy of the model whose parameters follow `average += (1 - decay) * (weights - average)`.
+
+    Buffers (permutations, actnorm flags) are copied, never averaged.
+
+    Args:
+        model: initialised; the average starts at its weights.
+        decay: as in `TrainSettings.ema_decay`.
+    """
+
+    def __init__(self, model: Glow, *, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: Glow, *, step: int) -> None:
+        """Move towards the weights after optimizer step `step`, counted from 1."""
+        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - decay_at(step, decay=self.decay))
+        for mine, other in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(other)

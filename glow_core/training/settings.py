@@ -1,0 +1,159 @@
+"""How a model is trained. No torch here, so that a command line can show the defaults without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import ConfigError
+
+__all__ = ["FIXED_ON_RESUME", "OptimizerName", "TrainSettings"]
+
+OptimizerName = Literal["adamax", "adam"]
+
+_OPTIMIZERS = ("adamax", "adam")
+
+FIXED_ON_RESUME = ("batch_size", "optimizer", "seed")
+"""What the loss curve of a run hangs on and therefore cannot change when it is resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """One training run. At least one of `max_steps`, `max_epochs` and `max_seconds` must be given.
+
+    Attributes:
+        max_steps: stop after this many optimizer steps, counted from the start of the run, not of this session.
+        max_epochs: stop after this many passes over the training images.
+        max_seconds: stop after this much training time, earlier sessions of a resumed run included.
+        batch_size: images per step, over all processes together.
+        optimizer: `adamax` (the original code's choice) or `adam`.
+        learning_rate: after the warm-up.
+        warmup_steps: the learning rate rises linearly over this many steps; 0: no warm-up.
+        decay: over the last part of the budget the learning rate falls linearly to a hundredth; this is the share
+            of the budget that part takes, 0 to 1. 0: the learning rate stays.
+        betas: the two averaging factors of the optimizer.
+        weight_decay: L2 penalty added to the gradient.
+        clip_norm: gradients are scaled down to this L2 norm, over all parameters; None: not.
+        clip_value: every entry of the gradients is clamped to +- this, before `clip_norm`; None: not.
+        ema_decay: decay of the averaged weights; 0: the averaged weights are the weights.
+        init_images: the data-dependent initialisation of the actnorms sees this many images.
+        seed: of weights, order of images, dequantisation noise and sample grids.
+        validate_every: steps between validations; None: only at the end.
+        validation_images: at most this many validation images are used; None: all.
+        checkpoint_every: steps between checkpoints; None: by time alone.
+        checkpoint_seconds: a checkpoint is also written when the last one is this old; None: by steps alone.
+        sample_every: steps between sample grids; None: only at the end.
+        sample_count: images in a sample grid; 0: no grids.
+        sample_temperature: multiplies the standard deviation of the latents.
+        golden_images: validation images kept in the checkpoint, for golden vectors of exported graphs.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`. Under torchrun each process takes its own GPU.
+        threads: CPU threads; None: torch's own choice. Curves repeat bit for bit only with the same number.
+        channels_last: memory format of the convolutions; None: where it is faster (CPU).
+        log_every: steps between rows of `log.csv`.
+        tensorboard: write TensorBoard event files too.
+
+    Raises:
+        ConfigError: a value is out of range, or no budget is given.
+    """
+
+    max_steps: int | None = None
+    max_epochs: float | None = None
+    max_seconds: float | None = None
+    batch_size: int = 64
+    optimizer: OptimizerName = "adamax"
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float | None = 100.0
+    clip_value: float | None = None
+    ema_decay: float = 0.999
+    init_images: int = 256
+    seed: int = 0
+    validate_every: int | None = 1000
+    validation_images: int | None = 1024
+    checkpoint_every: int | None = 1000
+    checkpoint_seconds: float | None = 60.0
+    sample_every: int | None = 1000
+    sample_count: int = 64
+    sample_temperature: float = 0.7
+    golden_images: int = 256
+    device: str = "auto"
+    threads: int | None = None
+    channels_last: bool | None = None
+    log_every: int = 1
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        self._whole(1, "batch_size", "init_images", "log_every")
+        self._whole(0, "warmup_steps", "sample_count", "golden_images", "seed")
+        self._whole_or_none(1, "max_steps", "validate_every", "validation_images")
+        self._whole_or_none(1, "checkpoint_every", "sample_every", "threads")
+        self._number("learning_rate", low=0.0, open_low=True)
+        self._number("weight_decay", low=0.0)
+        self._number("sample_temperature", low=0.0)
+        self._number("ema_decay", low=0.0, high=1.0)
+        self._number("decay", low=0.0, high=1.0, closed_high=True)
+        for name in ("max_epochs", "max_seconds", "clip_norm", "clip_value", "checkpoint_seconds"):
+            if getattr(self, name) is not None:
+                self._number(name, low=0.0, open_low=True)
+        if self.max_steps is None and self.max_epochs is None and self.max_seconds is None:
+            raise ConfigError("training has no end: give max_steps, max_epochs or max_seconds")
+        if self.optimizer not in _OPTIMIZERS:
+            raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(_OPTIMIZERS)}")
+        betas = self.betas
+        if (
+            not isinstance(betas, (tuple, list))
+            or len(betas) != 2
+            or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas)
+        ):
+            raise ConfigError(f"betas is {betas!r}; it must be two numbers in [0, 1)")
+        object.__setattr__(self, "betas", (float(betas[0]), float(betas[1])))
+        if self.seed >= 2**63:
+            raise ConfigError(f"seed is {self.seed}; it must be less than 2^63")
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (":" in self.device and (kind != "cuda" or not index.isdigit())):
+            raise ConfigError(f"device is {self.device!r}; choose auto, cpu, cuda or cuda:N")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that a checkpoint and `from_dict` understand."""
+        return {**dataclasses.asdict(self), "betas": list(self.betas)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
+        """Build settings from what `to_dict` gave; settings a newer version added keep their defaults.
+
+        Raises:
+            ConfigError: a key is unknown, or a value is out of range.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(map(str, set(values) - known))
+        if unknown:
+            raise ConfigError(f"unknown training settings: {', '.join(unknown)}; they come from another version")
+        return cls(**values)
+
+    def _whole(self, low: int, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {low}")
+
+    def _whole_or_none(self, low: int, *names: str) -> None:
+        self._whole(low, *(name for name in names if getattr(self, name) is not None))
+
+    def _number(
+        self, name: str, *, low: float, high: float = math.inf, open_low: bool = False, closed_high: bool = False
+    ) -> None:
+        value = getattr(self, name)
+        inside = _is_number(value) and (value > low if open_low else value >= low)
+        if not (inside and (value <= high if closed_high else value < high)):
+            ends = f"{'(' if open_low else '['}{low:g}, {high:g}{']' if closed_high else ')'}"
+            raise ConfigError(f"{name} is {value!r}; it must be a finite number in {ends}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
