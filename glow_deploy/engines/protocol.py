@@ -59,15 +59,29 @@ class Engine(Protocol):
     """
 
     @property
-    def role(self) -> Role: ...
+    def role(self) -> Role:
+        """Which direction the engine computes."""
+        ...
+
     @property
-    def n_bits(self) -> int: ...
+    def n_bits(self) -> int:
+        """Bit depth of the model's pixels, 1 to 8."""
+        ...
+
     @property
-    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        ...
+
     @property
-    def outputs(self) -> tuple[TensorSpec, ...]: ...
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` gives."""
+        ...
+
     @property
-    def details(self) -> EngineDetails: ...
+    def details(self) -> EngineDetails:
+        """What really runs."""
+        ...
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one batch of any size >= 1.
@@ -83,7 +97,10 @@ class Engine(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give memory and device back; twice is harmless."""
+        ...
+
     def __enter__(self) -> Engine: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,0 +1,56 @@
+"""The `--device` option: `auto`, `cpu`, `cuda` or `cuda:N`, and whether this machine has such a device."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+
+from glow_deploy.errors import UsageError
+
+__all__ = ["Device", "count_gpus", "parse_device"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A parsed device.
+
+    Attributes:
+        kind: `auto`, `cpu` or `cuda`.
+        index: CUDA ordinal, 0 unless named.
+    """
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
+
+def parse_device(text: str) -> Device:
+    """Parse `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: anything else.
+    """
+    kind, colon, index = text.strip().lower().partition(":")
+    if kind in ("auto", "cpu", "cuda") and not colon:
+        return Device(kind)
+    if kind == "cuda" and index.isascii() and index.isdigit() and int(index[:4]) < 1000:
+        return Device(kind, int(index))
+    raise UsageError(f"Unknown device {text!r}: use auto, cpu, cuda or cuda:N.")
+
+
+def count_gpus() -> int:
+    """Number of CUDA devices the driver shows to this process; 0 without a driver.
+
+    Asks the driver library directly, so it needs no package and starts no context.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

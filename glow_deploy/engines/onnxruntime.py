@@ -1,0 +1,175 @@
+"""ONNX Runtime on the CPU or on CUDA. Never imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from glow_deploy.errors import EngineError, MissingDependencyError
+
+from .base import EngineBase
+from .device import Device, count_gpus, parse_device
+from .onnx_file import GraphFile, read_graph
+from .protocol import EngineDetails
+
+__all__ = ["OnnxRuntimeEngine", "cuda_problem", "open_onnx"]
+
+_FATAL = 4  # ONNX Runtime's own severity scale; its errors reach us as exceptions
+
+
+class OnnxRuntimeEngine(EngineBase):
+    """A graph in an ONNX Runtime session.
+
+    Args:
+        data: the bytes of the ONNX file. A session built from bytes has no folder to follow external data into.
+        device: `cpu` or `cuda`.
+        source: the file's name, for messages.
+        threads: CPU threads for one operator; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        BundleError: the graph is damaged, unsafe or not ours.
+        MissingDependencyError: CUDA was asked for and cannot be used here.
+        EngineError: ONNX Runtime refuses the graph.
+    """
+
+    def __init__(self, data: bytes, *, device: Device, source: str, threads: int | None = None) -> None:
+        graph = read_graph(data, source=source)
+        self._session: Any = _session(data, device, source, threads)
+        super().__init__(
+            role=graph.facts.role,
+            n_bits=graph.facts.n_bits,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            details=_details(self._session, device, graph),
+        )
+
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        names = [spec.name for spec in self._outputs]
+        try:
+            values = self._session.run(names, arrays)
+        except Exception as error:  # its exceptions share no base class narrower than this
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of {batch}: {_one_line(error)}. "
+                "If memory ran out, run smaller batches."
+            ) from None
+        return dict(zip(names, values, strict=True))
+
+    def _close(self) -> None:
+        self._session = None
+
+
+def open_onnx(
+    data: bytes, *, device: str | Device = "auto", source: str = "the graph", threads: int | None = None
+) -> OnnxRuntimeEngine:
+    """Open ONNX bytes on a device.
+
+    `auto` takes CUDA where a session really comes up on it, otherwise the CPU; `details.provider` says which.
+
+    Args:
+        data: the whole ONNX file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        source: the file's name, for messages.
+        threads: CPU threads for one operator, >= 1; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        BundleError: the graph is damaged, unsafe or not ours.
+        MissingDependencyError: CUDA was asked for and cannot be used here.
+        EngineError: ONNX Runtime refuses the graph.
+        UsageError: no such device name.
+    """
+    wanted = device if isinstance(device, Device) else parse_device(device)
+    if wanted.kind != "auto":
+        return OnnxRuntimeEngine(data, device=wanted, source=source, threads=threads)
+    if cuda_problem(Device("cuda")) is None:
+        with contextlib.suppress(MissingDependencyError, EngineError):
+            return OnnxRuntimeEngine(data, device=Device("cuda"), source=source, threads=threads)
+    return OnnxRuntimeEngine(data, device=Device("cpu"), source=source, threads=threads)
+
+
+def cuda_problem(device: Device) -> str | None:
+    """Why ONNX Runtime cannot use this CUDA device, as far as can be told without opening a session."""
+    ort = _import()
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return "the installed onnxruntime has no CUDA support: install onnxruntime-gpu instead of onnxruntime"
+    gpus = count_gpus()
+    if gpus == 0:
+        return "no NVIDIA GPU or no driver was found"
+    if device.index >= gpus:
+        return f"there is no GPU number {device.index}: this machine shows {gpus}"
+    return None
+
+
+def _session(data: bytes, device: Device, source: str, threads: int | None) -> Any:
+    ort = _import()
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL
+    if threads is not None:
+        if threads < 1:
+            raise EngineError(f"The number of threads must be at least 1, got {threads}.")
+        options.intra_op_num_threads = threads
+    if device.kind == "cuda":
+        problem = cuda_problem(device)
+        if problem is not None:
+            raise MissingDependencyError(f"ONNX Runtime cannot run on {device}: {problem}.")
+        # Without this entry a provider that fails to load leaves a silent CPU session.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        providers: list[Any] = [("CUDAExecutionProvider", {"device_id": device.index, "use_tf32": "0"})]
+        with _quiet():
+            ort.preload_dlls()
+    else:
+        providers = ["CPUExecutionProvider"]
+    try:
+        with _quiet():
+            session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # its exceptions share no base class narrower than this
+        raise EngineError(f"ONNX Runtime cannot open {source} on {device}: {_one_line(error)}") from None
+    used = session.get_providers()[0]
+    wanted = "CUDAExecutionProvider" if device.kind == "cuda" else "CPUExecutionProvider"
+    if used != wanted:
+        raise MissingDependencyError(
+            f"ONNX Runtime cannot run on {device}: it fell back to {used}. Its CUDA and cuDNN libraries are "
+            "probably missing: install onnxruntime-gpu[cuda,cudnn]."
+        )
+    return session
+
+
+def _details(session: Any, device: Device, graph: GraphFile) -> EngineDetails:
+    ort = _import()
+    provider = session.get_providers()[0]
+    tf32 = False
+    if device.kind == "cuda":
+        # Read back: the option is on unless turned off, and a misspelt one would be ignored.
+        tf32 = session.get_provider_options()[provider].get("use_tf32", "1") != "0"
+    return EngineDetails(
+        backend=f"onnxruntime-{device.kind}",
+        provider=provider,
+        device=str(device),
+        precision=graph.facts.precision,
+        tf32=tf32,
+        versions={"onnxruntime": ort.__version__},
+    )
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"onnxruntime cannot be imported ({_one_line(error)}): install onnxruntime or onnxruntime-gpu."
+        ) from None
+    return onnxruntime
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what onnxruntime's Python code prints off the caller's standard output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400]
