@@ -69,12 +69,14 @@ class EngineBase(ABC):
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
         details: EngineDetails,
+        num_classes: int | None = None,
     ) -> None:
         self._role: Role = role
         self._n_bits = n_bits
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
         self._details = details
+        self._num_classes = num_classes
         self._closed = False
 
     @property
@@ -117,6 +119,7 @@ class EngineBase(ABC):
         if self._closed:
             raise EngineError(f"This {self._details.backend} {self._role} is closed: open it again.")
         arrays, batch = check_feeds(self._inputs, feeds)
+        self._check_labels(arrays.get("y"))
         outputs = self._run(arrays, batch)
         for spec in self._outputs:
             array = outputs.get(spec.name)
@@ -127,6 +130,13 @@ class EngineBase(ABC):
                     "the engine is not the one its description belongs to."
                 )
         return outputs
+
+    def _check_labels(self, labels: np.ndarray | None) -> None:
+        # A GPU backend would read beyond the table of class priors without a word.
+        if labels is None or self._num_classes is None:
+            return
+        if labels.min() < 0 or labels.max() >= self._num_classes:
+            raise EngineError(f"Labels y must lie in 0..{self._num_classes - 1}, got {labels.min()}..{labels.max()}.")
 
     def close(self) -> None:
         """Give memory and device back. Closing twice does nothing."""

@@ -45,6 +45,7 @@ class OnnxRuntimeEngine(EngineBase):
             inputs=graph.inputs,
             outputs=graph.outputs,
             details=_details(self._session, device, graph),
+            num_classes=graph.facts.num_classes,
         )
 
     def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,165 @@
+"""The trained model itself, in float64 (the reference) or float32 (the yardstick). Needs torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from glow_deploy.errors import EngineError, MissingDependencyError
+
+from .base import EngineBase
+from .device import parse_device
+from .protocol import EngineDetails, Role, TensorSpec
+
+if TYPE_CHECKING:
+    from glow_core import Glow
+
+__all__ = ["PyTorchEngine", "open_pytorch"]
+
+Precision = Literal["fp64", "fp32"]
+
+
+class PyTorchEngine(EngineBase):
+    """One direction of a `glow_core.Glow`.
+
+    The model is used as it is, not copied: an encoder and a decoder of the same model share its memory. Latents,
+    pictures and log_prob have the dtype of the model's weights.
+
+    Args:
+        model: in evaluation mode, on the device and of the dtype it is to run in.
+        role: which direction to compute.
+    """
+
+    def __init__(self, model: Glow, *, role: Role) -> None:
+        import torch
+
+        config = model.config
+        weight = next(model.parameters())
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise EngineError(f"The PyTorch engine runs in float32 or float64, the model is {weight.dtype}.")
+        dtype = str(weight.dtype).removeprefix("torch.")
+        self._model = model
+        self._device = weight.device
+        picture = [TensorSpec(name="x", dtype=dtype, shape=(config.channels, *config.image_size))]
+        latents = [
+            TensorSpec(name=f"z{level}", dtype=dtype, shape=tuple(shape))
+            for level, shape in enumerate(config.latent_shapes, start=1)
+        ]
+        label = [] if config.num_classes is None else [TensorSpec(name="y", dtype="int64", shape=())]
+        log_prob = TensorSpec(name="log_prob", dtype=dtype, shape=())
+        encoding = role == "encoder"
+        precision = "fp64" if dtype == "float64" else "fp32"
+        name = f"{self._device.type}:{self._device.index or 0}" if self._device.type == "cuda" else "cpu"
+        if self._device.type == "cuda":
+            name = f"{name} ({torch.cuda.get_device_name(self._device)})"
+        super().__init__(
+            role=role,
+            n_bits=config.n_bits,
+            inputs=[*picture, *label] if encoding else [*latents, *label],
+            outputs=[*latents, log_prob] if encoding else picture,
+            details=EngineDetails(
+                backend=f"pytorch-{precision}",
+                provider=f"torch {self._device.type}",
+                device=name,
+                precision=precision,
+                tf32=False,
+                versions={"torch": str(torch.__version__)},
+            ),
+            num_classes=config.num_classes,
+        )
+
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        import torch
+
+        tensors = {name: torch.tensor(array, device=self._device) for name, array in arrays.items()}
+        label = tensors.get("y")
+        try:
+            with torch.inference_mode(), _full_precision(self._device.type):
+                if self.role == "encoder":
+                    latents, log_prob = self._model.encode(tensors["x"], label)
+                    values = [*latents, log_prob]
+                else:
+                    names = [spec.name for spec in self.inputs if spec.name != "y"]
+                    values = [self._model.decode([tensors[name] for name in names], label)]
+                # Inside the guard: a CUDA error may surface only when the result is fetched.
+                results = [value.cpu().numpy() for value in values]
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:300]
+            raise EngineError(f"PyTorch failed on a batch of {batch}: {reason}") from None
+        return {spec.name: value for spec, value in zip(self.outputs, results, strict=True)}
+
+    def _close(self) -> None:
+        del self._model
+
+
+def open_pytorch(
+    source: str | Path | Glow,
+    *,
+    precision: Precision = "fp64",
+    device: str = "cpu",
+    weights: Literal["ema", "raw"] = "ema",
+) -> tuple[PyTorchEngine, PyTorchEngine]:
+    """Open the encoder and the decoder of a trained model; both share one copy of its weights.
+
+    Args:
+        source: a checkpoint file, or a model, which is copied and so stays as it is.
+        precision: `fp64`, the reference every backend is measured against, or `fp32`, the yardstick.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off in convolutions and matrix products.
+        weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
+
+    Returns:
+        (encoder, decoder).
+
+    Raises:
+        MissingDependencyError: torch, or the CUDA device asked for, is not there.
+        glow_core.errors.CheckpointError: the checkpoint cannot be read.
+        UsageError: no such device name.
+    """
+    wanted = parse_device(device)
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError(
+            "The PyTorch backends need torch, which is not installed: pip install 'glow-deploy[train]'."
+        ) from None
+    import copy
+
+    from glow_core import Glow, load_checkpoint
+
+    usable = torch.cuda.is_available()
+    if wanted.kind == "cuda" and (not usable or wanted.index >= torch.cuda.device_count()):
+        build = "" if torch.version.cuda else " (the installed torch is a CPU build)"
+        raise MissingDependencyError(f"PyTorch cannot run on {wanted}: it finds no such GPU{build}.")
+    name = str(wanted) if wanted.kind != "auto" else ("cuda:0" if usable else "cpu")
+    model = copy.deepcopy(source) if isinstance(source, Glow) else load_checkpoint(source, weights=weights)
+    dtype = torch.float64 if precision == "fp64" else torch.float32
+    model = model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
+    return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
+
+
+@contextlib.contextmanager
+def _full_precision(device_type: str) -> Iterator[None]:
+    """Turn TF32 off for one run on CUDA, then put the caller's settings back.
+
+    cuDNN's convolutions use TF32 unless told otherwise, and the setting for all backends at once does not reach them
+    (pytorch issue 179445), so each is set by itself.
+    """
+    if device_type != "cuda":
+        yield
+        return
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    backends = (cudnn.conv, torch.backends.cuda.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
