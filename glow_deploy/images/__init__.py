@@ -9,9 +9,9 @@ Three kinds of array, all NCHW (or CHW for one picture):
 
 from __future__ import annotations
 
-from glow_deploy.images.files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
-from glow_deploy.images.grid import grid
-from glow_deploy.images.pixels import (
+from .files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
+from .grid import grid
+from .pixels import (
     bits_per_dim,
     pixels_to_values,
     pixels_to_x,

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import DataError
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,7 +102,7 @@ def write_png(path: str | os.PathLike[str], values: npt.NDArray[np.uint8]) -> No
     Raises:
         DataError: the array is not a picture.
     """
-    from glow_deploy.files import atomic_write
+    from ..files import atomic_write
 
     atomic_write(Path(path), png_bytes(values))
 

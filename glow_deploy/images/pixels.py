@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import DataError, UsageError
+from ..errors import DataError, UsageError
 
 __all__ = [
     "bits_per_dim",
@@ -54,7 +54,7 @@ def pixels_to_values(pixels: UInt8Array, n_bits: int) -> UInt8Array:
         raise DataError(f"pixel value {int(pixels.max())} does not fit in {n_bits} bits (at most {top})")
     # Integer rounding; 2^n_bits - 1 is odd, so there are no ties.
     table = ((np.arange(top + 1) * 255 * 2 + top) // (2 * top)).astype(np.uint8)
-    return np.take(table, pixels)
+    return np.asarray(table[pixels])
 
 
 def pixels_to_x(pixels: UInt8Array, n_bits: int, *, u: float | npt.NDArray[np.floating] = 0.5) -> Float32Array:
@@ -94,7 +94,7 @@ def x_to_pixels(x: FloatArray, n_bits: int) -> UInt8Array:
         bad = int(x.size - np.isfinite(x).sum())
         raise DataError(f"{bad} of {x.size} decoded values are not finite; they cannot be shown as a picture")
     # Clamped before scaling, so that the largest floats do not overflow.
-    pixels = np.floor(np.clip(x, 0.0, 1.0) * 2**n_bits)
+    pixels: FloatArray = np.floor(np.clip(x, 0.0, 1.0) * 2**n_bits)
     return np.clip(pixels, 0, 2**n_bits - 1).astype(np.uint8)
 
 

@@ -1,0 +1,41 @@
+"""Latents on any engine, without torch: noise, sampling, encoding, decoding, and latent files."""
+
+from __future__ import annotations
+
+from .coding import (
+    Decoded,
+    EncodeSettings,
+    Latents,
+    PictureBatch,
+    concatenate_latents,
+    decode_latents,
+    encode_images,
+    encode_stream,
+)
+from .files import load_latents, save_latents
+from .noise import dequantisation, noise
+from .sampling import SampleBatch, SampleSettings, concatenate_samples, sample
+from .specs import Progress, conditional, finite_rows, latent_specs
+
+__all__ = [
+    "Decoded",
+    "EncodeSettings",
+    "Latents",
+    "PictureBatch",
+    "Progress",
+    "SampleBatch",
+    "SampleSettings",
+    "concatenate_latents",
+    "concatenate_samples",
+    "conditional",
+    "decode_latents",
+    "dequantisation",
+    "encode_images",
+    "encode_stream",
+    "finite_rows",
+    "latent_specs",
+    "load_latents",
+    "noise",
+    "sample",
+    "save_latents",
+]

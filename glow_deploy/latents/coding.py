@@ -1,0 +1,269 @@
+"""Pictures to latents with their likelihood, and latents back to `x`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engines.protocol import Engine
+from ..errors import DataError, UnsoundModelError, UsageError
+from ..images import bits_per_dim, pixels_to_x, values_to_pixels
+from .noise import check_seed, dequantisation
+from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
+
+__all__ = [
+    "Decoded",
+    "EncodeSettings",
+    "Latents",
+    "PictureBatch",
+    "concatenate_latents",
+    "decode_latents",
+    "encode_images",
+    "encode_stream",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """How to encode.
+
+    Attributes:
+        draws: dequantisation draws that `bits_per_dim` is averaged over; 0 leaves it out.
+        seed: of the dequantisation noise, 0 .. 2^64-1.
+        batch: images encoded at once.
+    """
+
+    draws: int = 8
+    seed: int = 0
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        if self.draws < 0:
+            raise UsageError(f"draws must be at least 0, not {self.draws}")
+        if self.batch < 1:
+            raise UsageError(f"batch must be at least 1, not {self.batch}")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureBatch:
+    """Pictures to encode: 8-bit values uint8 [n, C, H, W], their names, and labels int64 [n] or None."""
+
+    values: npt.NDArray[np.uint8]
+    names: Sequence[str] | None = None
+    labels: npt.ArrayLike | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latents:
+    """Latents of n images, and what the model says about those images.
+
+    Attributes:
+        z: z1 ... zL, [n, C, H, W], of the image at bin centres.
+        log_prob: float64 [n], natural log density at the bin centre. None where unknown.
+        bits_per_dim: float64 [n], averaged over dequantisation noise: the figure to report. None where unknown.
+        bits_per_dim_centre: float64 [n], from `log_prob`; systematically lower, only for comparing backends.
+        names: one a row.
+        labels: int64 [n], or None.
+    """
+
+    z: tuple[npt.NDArray[np.floating], ...]
+    names: tuple[str, ...]
+    log_prob: npt.NDArray[np.float64] | None = None
+    bits_per_dim: npt.NDArray[np.float64] | None = None
+    bits_per_dim_centre: npt.NDArray[np.float64] | None = None
+    labels: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.z[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Decoded images: `x` [n, C, H, W], not clamped, and `finite`, bool [n]: which rows may be shown."""
+
+    x: npt.NDArray[np.floating]
+    finite: npt.NDArray[np.bool_]
+
+
+def encode_images(
+    encoder: Engine,
+    values: npt.NDArray[np.uint8],
+    *,
+    settings: EncodeSettings | None = None,
+    names: Sequence[str] | None = None,
+    labels: npt.ArrayLike | None = None,
+    start: int = 0,
+    progress: Progress | None = None,
+) -> Latents:
+    """Encode pictures at bin centres, and measure their bits/dim over dequantisation noise.
+
+    Args:
+        encoder: an open encoder.
+        values: uint8 [N, C, H, W], 8-bit picture values, N >= 1.
+        settings: how to encode; None for the defaults.
+        names: one a picture; None numbers them from `start`.
+        labels: [N] whole numbers, for class-conditional models.
+        start: number of the first picture: image i's noise depends on (seed, start + i) alone.
+        progress: called with (done, N) after each batch.
+
+    Raises:
+        UsageError: the engine is a decoder, or labels are missing or not wanted.
+        DataError: the pictures do not fit the model.
+        UnsoundModelError: an image has a non-finite latent or likelihood.
+    """
+    settings = settings or EncodeSettings()
+    total = len(values)
+    if names is not None and len(names) != total:
+        raise UsageError(f"{len(names)} names were given for {total} pictures")
+    every = check_labels(encoder, labels, total)
+
+    def batches() -> Iterator[PictureBatch]:
+        for first in range(0, total, settings.batch):
+            rows = slice(first, first + settings.batch)
+            yield PictureBatch(
+                values=values[rows],
+                names=None if names is None else names[rows],
+                labels=None if every is None else every[rows],
+            )
+
+    parts = []
+    done = 0
+    for part in encode_stream(encoder, batches(), settings=settings, start=start):
+        parts.append(part)
+        done += len(part)
+        if progress is not None:
+            progress(done, total)
+    return concatenate_latents(parts)
+
+
+def encode_stream(
+    encoder: Engine, batches: Iterable[PictureBatch], *, settings: EncodeSettings | None = None, start: int = 0
+) -> Iterator[Latents]:
+    """Encode batch by batch, for sets that do not fit in memory: see `encode_images`.
+
+    `settings.batch` is not used: the batches are encoded as they come.
+    """
+    settings = settings or EncodeSettings()
+    need_role(encoder, "encoder", "encoding")
+    spec = next(spec for spec in encoder.inputs if spec.name == "x")
+    zs = [spec.name for spec in latent_specs(encoder.outputs)]
+    dims = math.prod(spec.shape)
+    for batch in batches:
+        n = len(batch.values)
+        if batch.values.shape[1:] != spec.shape:
+            raise DataError(f"pictures are {batch.values.shape[1:]} (C, H, W), the model takes {spec.shape}")
+        indices = np.arange(start, start + n, dtype=np.int64)
+        start += n
+        names = tuple(batch.names) if batch.names is not None else tuple(str(i) for i in indices)
+        labels = check_labels(encoder, batch.labels, n)
+        pixels = values_to_pixels(batch.values, encoder.n_bits)
+
+        def run(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64] | None = labels) -> dict[str, np.ndarray]:
+            feeds: dict[str, np.ndarray] = {"x": x.astype(spec.dtype, copy=False)}
+            return encoder.run(feeds if y is None else feeds | {"y": y})
+
+        out = {name: array.copy() for name, array in run(pixels_to_x(pixels, encoder.n_bits)).items()}
+        for name in (*zs, "log_prob"):
+            _need_finite(out[name], name, names)
+        log_prob = out["log_prob"].astype(np.float64)
+        mean = np.zeros(n)
+        for draw in range(settings.draws):
+            u = dequantisation(settings.seed, indices, spec.shape, draw=draw)
+            noisy = run(pixels_to_x(pixels, encoder.n_bits, u=u))["log_prob"]
+            _need_finite(noisy, "log_prob", names)
+            mean += noisy.astype(np.float64) / settings.draws
+        yield Latents(
+            z=tuple(out[name] for name in zs),
+            names=names,
+            log_prob=log_prob,
+            bits_per_dim=bits_per_dim(mean, dims=dims, n_bits=encoder.n_bits) if settings.draws else None,
+            bits_per_dim_centre=bits_per_dim(log_prob, dims=dims, n_bits=encoder.n_bits),
+            labels=labels,
+        )
+
+
+def concatenate_latents(parts: Sequence[Latents]) -> Latents:
+    """Join latents of one model into one.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not parts:
+        raise DataError("there are no pictures to encode")
+
+    def join(field: str) -> npt.NDArray[np.float64] | None:
+        arrays = [getattr(part, field) for part in parts]
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Latents(
+        z=tuple(np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)),
+        names=tuple(name for part in parts for name in part.names),
+        log_prob=join("log_prob"),
+        bits_per_dim=join("bits_per_dim"),
+        bits_per_dim_centre=join("bits_per_dim_centre"),
+        labels=np.concatenate(labels) if len(labels) == len(parts) else None,
+    )
+
+
+def decode_latents(
+    decoder: Engine,
+    z: Sequence[npt.NDArray[np.floating]],
+    *,
+    labels: npt.ArrayLike | None = None,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Decoded:
+    """Decode latents to `x`.
+
+    Args:
+        decoder: an open decoder.
+        z: z1 ... zL, each [N, C, H, W], N >= 1; used as they are, without a temperature.
+        labels: [N] whole numbers, for class-conditional models.
+        batch: rows decoded at once.
+        progress: called with (done, N) after each batch.
+
+    Returns:
+        All N rows; those that are not finite are marked, never replaced.
+
+    Raises:
+        UsageError: the engine is an encoder, or labels are missing or not wanted.
+        DataError: the latents do not fit the model.
+    """
+    need_role(decoder, "decoder", "decoding")
+    if batch < 1:
+        raise UsageError(f"batch must be at least 1, not {batch}")
+    specs = latent_specs(decoder.inputs)
+    total = len(z[0]) if z else 0
+    shapes = [tuple(level.shape) for level in z]
+    if not total or shapes != [(total, *spec.shape) for spec in specs]:
+        wanted = ", ".join(f"{spec.name} {('N', *spec.shape)}" for spec in specs)
+        raise DataError(f"latents of shapes {shapes} do not fit this model, which takes {wanted}")
+    every = check_labels(decoder, labels, total)
+    parts = []
+    for first in range(0, total, batch):
+        rows = slice(first, first + batch)
+        feeds: dict[str, np.ndarray] = {
+            spec.name: np.asarray(level[rows], dtype=spec.dtype) for spec, level in zip(specs, z, strict=True)
+        }
+        if every is not None:
+            feeds["y"] = every[rows]
+        parts.append(decoder.run(feeds)["x"].copy())
+        if progress is not None:
+            progress(min(first + batch, total), total)
+    x = np.concatenate(parts)
+    return Decoded(x=x, finite=finite_rows(x))
+
+
+def _need_finite(array: npt.NDArray[np.floating], what: str, names: Sequence[str]) -> None:
+    bad = np.flatnonzero(~finite_rows(array))
+    if bad.size:
+        raise UnsoundModelError(
+            f"{what} of {names[int(bad[0])]} is not finite ({bad.size} of {len(array)} images in its batch); the model "
+            "cannot encode it"
+        )

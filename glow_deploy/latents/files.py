@@ -1,0 +1,116 @@
+"""Latent files: .npz with `z1` ... `zL`, `log_prob`, `bits_per_dim`, `bits_per_dim_centre`, `names` and `y`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engines.protocol import TensorSpec
+from ..errors import DataError
+from ..files import atomic_path
+from ..npz import NpzArchive
+from .coding import Latents
+from .specs import latent_specs
+
+__all__ = ["load_latents", "save_latents"]
+
+_FIGURES = ("log_prob", "bits_per_dim", "bits_per_dim_centre")
+
+
+def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
+    """Write latents to an .npz file, whole or not at all; an existing file is replaced.
+
+    The keys are `z1` ... `zL`, `names`, and those of `log_prob`, `bits_per_dim`, `bits_per_dim_centre` (float64 [n])
+    and `y` (int64 [n], the class labels) that are known. No suffix is added to `path`.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {f"z{i}": z for i, z in enumerate(latents.z, start=1)}
+    arrays |= {name: value for name in _FIGURES if (value := getattr(latents, name)) is not None}
+    arrays["names"] = np.array(latents.names, dtype=np.str_)
+    if latents.labels is not None:
+        arrays["y"] = latents.labels
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stubs mistake the arrays for `allow_pickle`
+
+
+def load_latents(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> Latents:
+    """Read latents for a decoder. Only `z1` ... `zL` (and `y` for class-conditional models) need to be there.
+
+    Args:
+        path: an .npz file; nothing in it is ever unpickled.
+        inputs: `decoder.inputs`, which the latents must fit.
+
+    Returns:
+        The latents; `names` are the row numbers where the file has none.
+
+    Raises:
+        DataError: the file is missing, damaged or not an .npz file; an array is missing, of the wrong shape or type, or
+            not finite.
+    """
+    path = Path(path)
+    with NpzArchive(path) as archive:
+        specs = latent_specs(inputs)
+        wanted = [spec.name for spec in specs]
+        extra = sorted(name for name in archive.entries if name[:1] == "z" and name[1:].isdecimal())
+        if set(extra) != set(wanted):
+            raise DataError(
+                f"{path} holds latents {', '.join(extra) or '(none)'}, the model takes {', '.join(wanted)}; "
+                "were they made by another model?"
+            )
+        count = next(iter(archive.entries[wanted[0]].shape), 0)
+        for spec in specs:
+            entry = archive.entries[spec.name]
+            if entry.shape != (count, *spec.shape) or count < 1:
+                raise DataError(
+                    f"{path}: `{spec.name}` has shape {entry.shape}, the model takes {('N', *spec.shape)}, "
+                    "with the same N >= 1 for every level"
+                )
+            if entry.dtype.kind != "f":
+                raise DataError(f"{path}: `{spec.name}` is {entry.dtype}, not floating point")
+        z = []
+        for spec in specs:
+            with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+                level = np.asarray(archive.read(spec.name)).astype(spec.dtype)
+            if not np.isfinite(level).all():
+                raise DataError(f"{path}: `{spec.name}` holds values that are not finite")
+            z.append(level)
+        figures = {name: _figure(archive, name, count) for name in _FIGURES}
+        return Latents(
+            z=tuple(z),
+            names=_names(archive, count),
+            labels=_labels(archive, count) if any(spec.name == "y" for spec in inputs) else None,
+            **figures,
+        )
+
+
+def _figure(archive: NpzArchive, name: str, count: int) -> npt.NDArray[np.float64] | None:
+    if name not in archive:
+        return None
+    entry = archive.entries[name]
+    if entry.shape != (count,) or entry.dtype.kind != "f":
+        raise DataError(
+            f"{archive.path}: `{name}` is {entry.dtype} {entry.shape}, not one number for each of {count} rows"
+        )
+    return archive.read(name).astype(np.float64)
+
+
+def _names(archive: NpzArchive, count: int) -> tuple[str, ...]:
+    if "names" not in archive:
+        return tuple(str(i) for i in range(count))
+    entry = archive.entries["names"]
+    if entry.shape != (count,) or entry.dtype.kind != "U":
+        raise DataError(f"{archive.path}: `names` is {entry.dtype} {entry.shape}, not {count} texts")
+    return tuple(str(name) for name in archive.read("names"))
+
+
+def _labels(archive: NpzArchive, count: int) -> npt.NDArray[np.int64]:
+    if "y" not in archive:
+        raise DataError(f"{archive.path} has no `y`: the model is class-conditional and needs a label for each row")
+    entry = archive.entries["y"]
+    labels = archive.read("y")
+    if entry.shape != (count,) or entry.dtype.kind not in "iu" or labels.astype(np.int64).min() < 0:
+        raise DataError(f"{archive.path}: `y` must be {count} whole numbers of 0 or more")
+    return labels.astype(np.int64)

@@ -1,0 +1,188 @@
+"""Drawing images from a decoder, in bounded memory, without ever returning a non-finite one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engines.protocol import Engine
+from ..errors import UnsoundModelError, UsageError
+from .noise import check_seed, noise
+from .specs import Progress, check_labels, conditional, finite_rows, latent_specs, need_role
+
+__all__ = ["SampleBatch", "SampleSettings", "concatenate_samples", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """How to draw.
+
+    Attributes:
+        temperature: standard deviation of every latent, 0 or more; 1 samples the model, less gives tamer images.
+        seed: 0 .. 2^64-1.
+        batch: images decoded at once; does not change any image's latents.
+        labels: for class-conditional models: sample i is of class `labels[i % len(labels)]`.
+        max_redraws: a sample that is still not finite after so many new draws ends the run.
+    """
+
+    temperature: float = 0.7
+    seed: int = 0
+    batch: int = 64
+    labels: tuple[int, ...] | None = None
+    max_redraws: int = 32
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature must be a number of 0 or more, not {self.temperature}")
+        if self.batch < 1:
+            raise UsageError(f"batch must be at least 1, not {self.batch}")
+        if self.max_redraws < 0:
+            raise UsageError(f"max_redraws must be at least 0, not {self.max_redraws}")
+        if self.labels is not None and (not self.labels or min(self.labels) < 0):
+            raise UsageError(f"labels must be whole numbers of 0 or more, not {self.labels}")
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleBatch:
+    """Samples, all finite.
+
+    Attributes:
+        indices: int64 [n], the number of each sample, counted from 0.
+        x: [n, C, H, W] as decoded, not clamped.
+        z: z1 ... zL, float32 [n, C, H, W], already scaled by the temperature.
+        attempts: int64 [n], how many draws of each sample were not finite before this one.
+        labels: int64 [n], or None for a model without classes.
+    """
+
+    indices: npt.NDArray[np.int64]
+    x: npt.NDArray[np.floating]
+    z: tuple[npt.NDArray[np.float32], ...]
+    attempts: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def redrawn(self) -> int:
+        """Samples that had to be drawn again."""
+        return int((self.attempts > 0).sum())
+
+    @property
+    def nonfinite(self) -> int:
+        """Decodes that were not finite and were thrown away."""
+        return int(self.attempts.sum())
+
+
+def sample(
+    decoder: Engine,
+    *,
+    count: int,
+    settings: SampleSettings | None = None,
+    start: int = 0,
+    progress: Progress | None = None,
+) -> Iterator[SampleBatch]:
+    """Draw samples batch by batch: only one batch is in memory at a time.
+
+    Sample i has the same latents for the same seed, whatever `count`, `start`, the batch size and the backend. A decode
+    with a NaN or an infinity in it is thrown away, counted, and drawn again from the sample's next noise.
+
+    Args:
+        decoder: an open decoder.
+        count: number of samples, 1 or more.
+        settings: how to draw; None for the defaults.
+        start: number of the first sample.
+        progress: called with (done, count) after each batch.
+
+    Returns:
+        An iterator over batches of at most `settings.batch` samples, in order.
+
+    Raises:
+        UsageError: the engine is an encoder, an option is out of range, or labels are missing or not wanted.
+        UnsoundModelError: (while iterating) a sample was not finite in `settings.max_redraws` + 1 draws.
+    """
+    settings = settings or SampleSettings()
+    need_role(decoder, "decoder", "sampling")
+    if count < 1 or start < 0:
+        raise UsageError(f"the number of samples must be at least 1 and the first at least 0, not {count}, {start}")
+    if conditional(decoder) and settings.labels is None:
+        raise UsageError("this model is class-conditional; say which class or classes to draw")
+    if settings.labels is not None and not conditional(decoder):
+        raise UsageError("this model is not class-conditional; leave the labels out")
+    return _batches(decoder, count, settings, start, progress)
+
+
+def concatenate_samples(batches: Iterable[SampleBatch]) -> SampleBatch:
+    """Join batches into one; needs the memory for all of them.
+
+    Raises:
+        UsageError: there are no batches.
+    """
+    parts = list(batches)
+    if not parts:
+        raise UsageError("there are no samples to join")
+    return SampleBatch(
+        indices=np.concatenate([part.indices for part in parts]),
+        x=np.concatenate([part.x for part in parts]),
+        z=tuple(np.concatenate(level) for level in zip(*(part.z for part in parts), strict=True)),
+        attempts=np.concatenate([part.attempts for part in parts]),
+        labels=None
+        if parts[0].labels is None
+        else np.concatenate([part.labels for part in parts if part.labels is not None]),
+    )
+
+
+def _batches(
+    decoder: Engine, count: int, settings: SampleSettings, start: int, progress: Progress | None
+) -> Iterator[SampleBatch]:
+    for first in range(start, start + count, settings.batch):
+        indices = np.arange(first, min(first + settings.batch, start + count), dtype=np.int64)
+        batch = _draw(decoder, indices, settings)
+        if progress is not None:
+            progress(int(indices[-1]) + 1 - start, count)
+        yield batch
+
+
+def _draw(decoder: Engine, indices: npt.NDArray[np.int64], settings: SampleSettings) -> SampleBatch:
+    specs = latent_specs(decoder.inputs)
+    shapes = [spec.shape for spec in specs]
+    wanted = None if settings.labels is None else np.take(settings.labels, indices % len(settings.labels))
+    labels = check_labels(decoder, wanted, len(indices))
+    attempts = np.zeros(len(indices), np.int64)
+
+    def decode(
+        rows: npt.NDArray[np.int64], attempt: int
+    ) -> tuple[npt.NDArray[np.floating], list[npt.NDArray[np.float32]]]:
+        scale = np.float32(settings.temperature)
+        z = [level * scale for level in noise(settings.seed, indices[rows], shapes, attempt=attempt)]
+        feeds: dict[str, np.ndarray] = {
+            spec.name: level.astype(spec.dtype, copy=False) for spec, level in zip(specs, z, strict=True)
+        }
+        if labels is not None:
+            feeds["y"] = labels[rows]
+        return decoder.run(feeds)["x"], z
+
+    x, z = decode(np.arange(len(indices)), 0)
+    bad = np.flatnonzero(~finite_rows(x))
+    if bad.size:
+        x = x.copy()  # an engine may hand out a view of its own buffer
+    attempt = 0
+    while bad.size:
+        attempt += 1
+        attempts[bad] += 1
+        if attempt > settings.max_redraws or settings.temperature == 0:
+            raise UnsoundModelError(
+                f"sample {int(indices[bad[0]])} decodes to non-finite values at temperature {settings.temperature:g} "
+                f"in {attempt} of {attempt} draws; lower the temperature, or train with the bounded scale"
+            )
+        x_new, z_new = decode(bad, attempt)
+        x[bad] = x_new
+        for level, new in zip(z, z_new, strict=True):
+            level[bad] = new
+        bad = bad[~finite_rows(x_new)]
+    return SampleBatch(indices=indices, x=x, z=tuple(z), attempts=attempts, labels=labels)

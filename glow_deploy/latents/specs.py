@@ -1,0 +1,62 @@
+"""What an engine's tensors say about the model's latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engines.protocol import Engine, Role, TensorSpec
+from ..errors import DataError, UsageError
+
+__all__ = ["Progress", "check_labels", "conditional", "finite_rows", "latent_specs", "need_role"]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) after each batch."""
+
+
+def latent_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Pick `z1` ... `zL` out of an engine's inputs or outputs, finest first."""
+    found = [spec for spec in specs if spec.name[:1] == "z" and spec.name[1:].isdecimal()]
+    return tuple(sorted(found, key=lambda spec: int(spec.name[1:])))
+
+
+def conditional(engine: Engine) -> bool:
+    """Tell whether the model is class-conditional: whether the engine has an input `y`."""
+    return any(spec.name == "y" for spec in engine.inputs)
+
+
+def finite_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Tell for each of the N rows of `array` whether all its values are finite; bool [N]."""
+    return np.asarray(np.isfinite(array).reshape(len(array), -1).all(axis=1))
+
+
+def need_role(engine: Engine, role: Role, what: str) -> None:
+    """Refuse the wrong half of a model.
+
+    Raises:
+        UsageError: `engine` is not of that role.
+    """
+    if engine.role != role:
+        article = "an" if role == "encoder" else "a"
+        raise UsageError(f"{what} needs {article} {role}, this engine is the {engine.role}; give the other file")
+
+
+def check_labels(engine: Engine, labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.int64] | None:
+    """Bring labels to int64 [count] for a class-conditional engine, None for any other.
+
+    Raises:
+        UsageError: labels are missing or given to a model that has no classes.
+        DataError: labels are not `count` non-negative whole numbers.
+    """
+    if not conditional(engine):
+        if labels is not None:
+            raise UsageError("this model is not class-conditional; leave the labels out")
+        return None
+    if labels is None:
+        raise UsageError("this model is class-conditional; give a class label for each image")
+    array = np.asarray(labels)
+    if array.shape != (count,) or array.dtype.kind not in "iu" or (array < 0).any():
+        raise DataError(f"labels must be {count} whole numbers of 0 or more, not {array.dtype} {array.shape}")
+    return array.astype(np.int64)
