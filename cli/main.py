@@ -1,0 +1,67 @@
+"""The `glow-deploy` command: every subcommand in one place, and what its errors turn into.
+
+The command files import nothing heavy; whatever a command needs is imported inside it, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from .doctor import doctor
+from .errors import exit_codes
+
+__all__ = ["app", "run"]
+
+
+class _Command(TyperCommand):
+    """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with exit_codes():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="glow-deploy",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done; 1 a model judged unsound; 2 bad input, or a missing file, package or device; "
+        "70 a bug of glow-deploy; 130 Ctrl-C. Each command has its own --help."
+    ),
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from glow_deploy import __version__
+
+        typer.echo(f"glow-deploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take a trained Glow to verified engines: ONNX and TensorRT, still invertible.
+
+    New here? [b]glow-deploy demo[/b] goes the whole way in minutes on a CPU.
+    """
+
+
+_MAKE, _JUDGE, _USE, _LOOK = "From images to engines", "Is it still a flow?", "Use an engine", "Look"
+app.command(cls=_Command, rich_help_panel=_LOOK)(doctor)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    with exit_codes():
+        app(prog_name="glow-deploy")
