@@ -1,0 +1,164 @@
+"""Fold a trained `glow_core.Glow` into plain float64 arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glow_core.flows.actnorm import ActNorm
+from glow_core.flows.base import Bijection
+from glow_core.flows.conditioner import Conditioner, ZeroConv2d
+from glow_core.flows.coupling import AdditiveCoupling, AffineCoupling
+from glow_core.flows.permutation import FixedPermutation, InvertibleConv1x1, InvertibleConv1x1LU
+from glow_core.flows.prior import TopPrior
+from glow_core.model import FlowStep, Glow
+
+from ..errors import CheckpointError
+from .arrays import FoldedConditioner, FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
+
+__all__ = ["fold"]
+
+
+def fold(glow: Glow) -> FoldedGlow:
+    """Fold a model, in float64 on the CPU whatever it is held in.
+
+    Args:
+        glow: in any dtype, on any device; not changed.
+
+    Raises:
+        CheckpointError: a 1x1 convolution is singular or a folded weight is not finite in float32.
+    """
+    config = glow.config
+    levels = []
+    log_det = 0.0
+    for index, level in enumerate(glow.flow_levels(), start=1):
+        shape = config.level_shapes[index - 1]
+        steps = []
+        for number, step in enumerate(level.flow_steps(), start=1):
+            folded, step_log_det = _fold_step(step, where=f"level {index} step {number}")
+            if index == 1 and number == 1:
+                folded = _centre(folded)
+            steps.append(folded)
+            log_det += step_log_det * shape[1] * shape[2]
+        split = None if level.split is None else _fold_zero_conv(level.split.prior)
+        levels.append(FoldedLevel(shape=shape, steps=tuple(steps), split=split))
+    result = FoldedGlow(
+        image_shape=(config.channels, *config.image_size),
+        n_bits=config.n_bits,
+        coupling=config.coupling,
+        bounded_scale=config.bounded_scale,
+        levels=tuple(levels),
+        prior=_fold_prior(glow.prior),
+        num_classes=config.num_classes,
+        log_det=log_det,
+    )
+    _check_finite(result)
+    return result
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    values: np.ndarray = tensor.detach().to("cpu", torch.float64).numpy()
+    return values
+
+
+def _fold_step(step: FlowStep, *, where: str) -> tuple[FoldedStep, float]:
+    """Fold one step; also return sum(a) + log|det W|, to be multiplied by H*W."""
+    bias = _array(step.actnorm.bias).reshape(-1)
+    log_scale = _array(step.actnorm.log_scale).reshape(-1)
+    weight, inverse, log_det = _fold_permutation(step.permutation, where=where)
+    encode = weight * np.exp(log_scale)[None, :]
+    decode = np.exp(-log_scale)[:, None] * inverse
+    folded = FoldedStep(
+        encode=FoldedConv(weight=encode[:, :, None, None], bias=encode @ bias),
+        decode=FoldedConv(weight=decode[:, :, None, None], bias=-bias),
+        conditioner=_fold_coupling(step.coupling),
+    )
+    return folded, float(log_scale.sum()) + log_det
+
+
+def _fold_permutation(layer: Bijection, *, where: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return W, its inverse and log|det W|."""
+    if isinstance(layer, FixedPermutation):
+        weight = np.eye(layer.order.numel())[layer.order.cpu().numpy()]
+        return weight, weight.T.copy(), 0.0
+    if isinstance(layer, InvertibleConv1x1LU):
+        p, lower, upper = (factor.detach().to("cpu", torch.float64) for factor in _double_factors(layer))
+        # Triangular solves keep more digits than inverting the assembled W.
+        inner = torch.linalg.solve_triangular(lower, p.T, upper=False, unitriangular=True)
+        inverse = torch.linalg.solve_triangular(upper, inner, upper=True)
+        return _array(p @ lower @ upper), _array(inverse), float(_array(layer.log_abs_s).sum())
+    if isinstance(layer, InvertibleConv1x1):
+        weight = _array(layer.weight)
+        sign, log_det = np.linalg.slogdet(weight)
+        if sign == 0:
+            raise CheckpointError(f"{where}: the 1x1 convolution is singular, so this model has no inverse")
+        return weight, np.linalg.inv(weight), float(log_det)
+    raise TypeError(f"no folding for {type(layer).__name__}")
+
+
+def _double_factors(layer: InvertibleConv1x1LU) -> tuple[Tensor, Tensor, Tensor]:
+    """Assemble the factors from float64 copies, so that exp(log|s|) is taken in float64 too."""
+    lower = layer.lower.double().tril(-1)
+    eye = torch.eye(lower.shape[0], dtype=torch.float64, device=lower.device)
+    diagonal = layer.sign.double() * torch.exp(layer.log_abs_s.double())
+    return layer.permutation.double(), lower + eye, layer.upper.double().triu(1) + torch.diag(diagonal)
+
+
+def _fold_coupling(coupling: Bijection) -> FoldedConditioner:
+    if isinstance(coupling, AdditiveCoupling):
+        return _fold_conditioner(coupling.conditioner)
+    if isinstance(coupling, AffineCoupling):
+        folded = _fold_conditioner(coupling.conditioner)
+        bias = folded.conv3.bias.copy()
+        bias[bias.size // 2 :] += 2.0  # sigmoid(h + 2)
+        conv3 = FoldedConv(weight=folded.conv3.weight, bias=bias)
+        return FoldedConditioner(conv1=folded.conv1, conv2=folded.conv2, conv3=conv3)
+    raise TypeError(f"no folding for {type(coupling).__name__}")
+
+
+def _fold_conditioner(conditioner: Conditioner) -> FoldedConditioner:
+    return FoldedConditioner(
+        conv1=_fold_norm(_array(conditioner.conv1.weight), conditioner.norm1),
+        conv2=_fold_norm(_array(conditioner.conv2.weight), conditioner.norm2),
+        conv3=_fold_zero_conv(conditioner.conv3),
+    )
+
+
+def _fold_norm(weight: np.ndarray, norm: ActNorm) -> FoldedConv:
+    scale = np.exp(_array(norm.log_scale).reshape(-1))
+    return FoldedConv(weight=weight * scale[:, None, None, None], bias=scale * _array(norm.bias).reshape(-1))
+
+
+def _fold_zero_conv(conv: ZeroConv2d) -> FoldedConv:
+    scale = np.exp(3 * _array(conv.log_scale))
+    return FoldedConv(weight=_array(conv.weight) * scale[:, None, None, None], bias=_array(conv.bias) * scale)
+
+
+def _fold_prior(prior: TopPrior) -> FoldedPrior:
+    mean, log_scale = _array(prior.mean)[None], _array(prior.log_scale)[None]
+    if prior.class_offset is not None:
+        offset = _array(prior.class_offset)
+        mean, log_scale = mean + offset[:, : mean.shape[1]], log_scale + offset[:, mean.shape[1] :]
+    return FoldedPrior(mean=mean[:, :, None, None], log_scale=log_scale[:, :, None, None])
+
+
+def _centre(step: FoldedStep) -> FoldedStep:
+    """Move the model's x - 0.5 into the first step and its inverse into that step's decode."""
+    encode, decode = step.encode, step.decode
+    shift = 0.5 * encode.weight.sum(axis=(1, 2, 3))
+    return FoldedStep(
+        encode=FoldedConv(weight=encode.weight, bias=encode.bias - shift),
+        decode=FoldedConv(weight=decode.weight, bias=decode.bias + 0.5),
+        conditioner=step.conditioner,
+    )
+
+
+def _check_finite(folded: FoldedGlow) -> None:
+    limit = float(np.finfo(np.float32).max)
+    for name, array in folded.named_arrays():
+        if not np.isfinite(array).all() or np.abs(array).max(initial=0.0) > limit:
+            raise CheckpointError(
+                f"folding {name} gives values that float32 cannot hold: the model's scales have run away, "
+                "or a 1x1 convolution is close to singular; train it further with a lower learning rate"
+            )

@@ -1,0 +1,1 @@
+"""Folded steps -> encoder and decoder ONNX graphs, node by node."""

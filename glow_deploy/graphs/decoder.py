@@ -1,0 +1,96 @@
+"""The decoder graph: z1 ... zL -> x."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ..folding import FoldedConv, FoldedGlow, FoldedPrior, FoldedStep
+from ..folding.arrays import step_path
+from .builder import GraphBuilder
+from .metadata import GraphMetadata
+from .parts import conditioner, negate_second_half
+
+__all__ = ["build_decoder"]
+
+
+def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> onnx.ModelProto:
+    """Build the float32 decoder.
+
+    Inputs: `z1` ... `zL`, standard normal at temperature 1, and `y` [batch] int64 for class-conditional models.
+    Output: `x` [batch,C,H,W], not clamped.
+    """
+    return _Decoder(folded).build(metadata)
+
+
+class _Decoder:
+    def __init__(self, folded: FoldedGlow) -> None:
+        self._model = folded
+        self._graph = GraphBuilder("glow_decoder")
+
+    def build(self, metadata: GraphMetadata) -> onnx.ModelProto:
+        graph, model = self._graph, self._model
+        latents = [graph.input(f"z{index}", shape) for index, shape in enumerate(model.latent_shapes, start=1)]
+        labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)
+        h = self._prior(latents[-1], model.prior, labels)
+        for index, level in reversed(list(enumerate(model.levels, start=1))):
+            if level.split is not None:
+                h = self._split(h, latents[index - 1], level.split, index)
+            for number, step in reversed(list(enumerate(level.steps, start=1))):
+                h = self._step(h, step, step_path(index, number))
+            output = "x" if index == 1 else None
+            # Mode CRD is pixel_shuffle: channel 4c+2i+j goes to offset (i,j) of channel c.
+            h = graph.node("DepthToSpace", [h], name=f"level{index}/unsqueeze", output=output, blocksize=2, mode="CRD")
+        graph.output("x", model.image_shape)
+        return graph.build(metadata.to_props())
+
+    def _prior(self, z: str, prior: FoldedPrior, labels: str | None) -> str:
+        graph = self._graph
+        mean = graph.constant("prior/mean", prior.mean)
+        scale = graph.constant("prior/scale", np.exp(prior.log_scale))
+        if labels is not None:
+            mean = graph.node("Gather", [mean, labels], name="prior/mean/gather", axis=0)
+            scale = graph.node("Gather", [scale, labels], name="prior/scale/gather", axis=0)
+        scaled = graph.node("Mul", [z, scale], name="prior/apply")
+        return graph.node("Add", [scaled, mean], name="prior/shift")
+
+    def _split(self, h: str, z: str, conv: FoldedConv, index: int) -> str:
+        graph = self._graph
+        params = graph.conv(h, conv, name=f"level{index}/split/conv")
+        mean, log_scale = graph.halves(params, name=f"level{index}/split/params")
+        scale = graph.node("Exp", [log_scale], name=f"level{index}/split/exp")
+        scaled = graph.node("Mul", [z, scale], name=f"level{index}/split/apply")
+        emitted = graph.node("Add", [scaled, mean], name=f"level{index}/split/shift")
+        return graph.node("Concat", [h, emitted], name=f"level{index}/split/concat", axis=1)
+
+    def _step(self, h: str, step: FoldedStep, path: str) -> str:
+        graph, net = self._graph, step.conditioner
+        kept, moved = graph.halves(h, name=f"{path}/coupling/split")
+        if self._model.coupling == "affine" and not self._model.bounded_scale:
+            # (t, -(h + 2)) saves a Neg before the Exp
+            net = replace(net, conv3=negate_second_half(net.conv3))
+        params = conditioner(graph, kept, net, path=path)
+        if self._model.coupling == "additive":
+            shift = params
+        else:
+            shift, v = graph.halves(params, name=f"{path}/coupling/params")
+            inverse_scale = self._inverse_scale(v, path)
+            moved = graph.node("Mul", [moved, inverse_scale], name=f"{path}/coupling/apply")
+        moved = graph.node("Sub", [moved, shift], name=f"{path}/coupling/shift")
+        h = graph.node("Concat", [kept, moved], name=f"{path}/coupling/concat", axis=1)
+        return graph.conv(h, step.decode, name=f"{path}/invconv")
+
+    def _inverse_scale(self, v: str, path: str) -> str:
+        graph = self._graph
+        one = graph.constant("constants/one", np.array(1.0))
+        if not self._model.bounded_scale:
+            # 1 / sigmoid(h + 2) without dividing by a sigmoid that may underflow
+            grown = graph.node("Exp", [v], name=f"{path}/coupling/exp")
+            return graph.node("Add", [grown, one], name=f"{path}/coupling/inverse_scale")
+        two = graph.constant("constants/two", np.array(2.0))
+        sigmoid = graph.node("Sigmoid", [v], name=f"{path}/coupling/sigmoid")
+        bounded = graph.node("Add", [sigmoid, one], name=f"{path}/coupling/bound")
+        return graph.node("Div", [two, bounded], name=f"{path}/coupling/inverse_scale")

@@ -1,0 +1,163 @@
+"""The encoder graph: x -> z1 ... zL, log_prob."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ..folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
+from ..folding.arrays import step_path
+from .builder import GraphBuilder
+from .metadata import GraphMetadata
+from .parts import conditioner, negate_second_half
+
+__all__ = ["build_encoder"]
+
+_SPATIAL = np.array([1, 2, 3], dtype=np.int64)
+
+
+def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> onnx.ModelProto:
+    """Build the float32 encoder.
+
+    Inputs: `x` [batch,C,H,W] in [0,1), and `y` [batch] int64 for class-conditional models. Outputs: `z1` ... `zL`,
+    standard normal under the model, and `log_prob` [batch] in nats.
+    """
+    return _Encoder(folded).build(metadata)
+
+
+class _Encoder:
+    def __init__(self, folded: FoldedGlow) -> None:
+        self._model = folded
+        self._graph = GraphBuilder("glow_encoder")
+        self._log_prob_terms: list[str] = []  # each [batch]
+        self._constant = folded.log_det - 0.5 * folded.dims * math.log(2 * math.pi)
+
+    def build(self, metadata: GraphMetadata) -> onnx.ModelProto:
+        graph, model = self._graph, self._model
+        h = graph.input("x", model.image_shape)
+        labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)
+        last = len(model.levels)
+        for index, level in enumerate(model.levels, start=1):
+            h = graph.node("SpaceToDepth", [h], name=f"level{index}/squeeze", blocksize=2)
+            h = self._steps(h, level, index)
+            if level.split is not None:
+                h = self._split(h, level.split, index)
+        self._prior(h, model.prior, labels, output=f"z{last}")
+        for index, shape in enumerate(model.latent_shapes, start=1):
+            graph.output(f"z{index}", shape)
+        self._log_prob()
+        graph.output("log_prob", ())
+        return graph.build(metadata.to_props())
+
+    def _steps(self, h: str, level: FoldedLevel, index: int) -> str:
+        """Run the level's steps, adding its log-scales element by element before one sum over all of them."""
+        log_scales: str | None = None
+        for number, step in enumerate(level.steps, start=1):
+            path = step_path(index, number)
+            if number == 1:
+                step = replace(step, encode=_reorder_inputs(step.encode))
+            h, log_scale = self._step(h, step, path)
+            if log_scales is None or log_scale is None:
+                log_scales = log_scale
+            else:
+                log_scales = self._graph.node("Add", [log_scales, log_scale], name=f"{path}/log_det/add")
+        if log_scales is not None:
+            self._log_prob_terms.append(self._sum(log_scales, name=f"level{index}/log_det"))
+        return h
+
+    def _step(self, h: str, step: FoldedStep, path: str) -> tuple[str, str | None]:
+        graph = self._graph
+        h = graph.conv(h, step.encode, name=f"{path}/invconv")
+        kept, moved = graph.halves(h, name=f"{path}/coupling/split")
+        params = conditioner(graph, kept, step.conditioner, path=path)
+        log_scale = None
+        if self._model.coupling == "additive":
+            moved = graph.node("Add", [moved, params], name=f"{path}/coupling/shift")
+        else:
+            shift, v = graph.halves(params, name=f"{path}/coupling/params")
+            moved = graph.node("Add", [moved, shift], name=f"{path}/coupling/shift")
+            scale, log_scale = self._scale(v, path)
+            moved = graph.node("Mul", [moved, scale], name=f"{path}/coupling/apply")
+        return graph.node(
+            "Concat", [kept, moved], name=f"{path}/coupling/concat", output=f"{path}/out", axis=1
+        ), log_scale
+
+    def _scale(self, v: str, path: str) -> tuple[str, str]:
+        """Return the scale and its logarithm, from v = h + 2."""
+        graph = self._graph
+        scale = graph.node("Sigmoid", [v], name=f"{path}/coupling/sigmoid")
+        if self._model.bounded_scale:
+            half = graph.constant("constants/half", np.array(0.5))
+            scale = graph.node("Mul", [scale, half], name=f"{path}/coupling/half")
+            scale = graph.node("Add", [scale, half], name=f"{path}/coupling/bound")
+            return scale, graph.node("Log", [scale], name=f"{path}/log_det/log")
+        # log sigmoid(v) = -softplus(-v), which neither overflows nor loses digits where the sigmoid is near 0 or 1
+        negative = graph.node("Neg", [v], name=f"{path}/log_det/neg")
+        softplus = graph.node("Softplus", [negative], name=f"{path}/log_det/softplus")
+        return scale, graph.node("Neg", [softplus], name=f"{path}/log_det/log_sigmoid")
+
+    def _split(self, h: str, conv: FoldedConv, index: int) -> str:
+        graph = self._graph
+        kept, emitted = graph.halves(h, name=f"level{index}/split")
+        # The convolution gives (mean, -log_scale), so that one Exp yields the factor of z.
+        params = graph.conv(kept, negate_second_half(conv), name=f"level{index}/split/conv")
+        mean, negative_log_scale = graph.halves(params, name=f"level{index}/split/params")
+        centred = graph.node("Sub", [emitted, mean], name=f"level{index}/split/centre")
+        factor = graph.node("Exp", [negative_log_scale], name=f"level{index}/split/exp")
+        z = graph.node("Mul", [centred, factor], name=f"level{index}/split/normalise", output=f"z{index}")
+        self._log_prob_terms.append(self._sum(negative_log_scale, name=f"level{index}/split/log_det"))
+        self._log_prob_terms.append(self._minus_half_square(z, name=f"level{index}/split/log_prob"))
+        return kept
+
+    def _prior(self, h: str, prior: FoldedPrior, labels: str | None, *, output: str) -> None:
+        graph = self._graph
+        mean = graph.constant("prior/mean", prior.mean)
+        factor = graph.constant("prior/inverse_scale", np.exp(-prior.log_scale))
+        positions = _positions(prior, self._model.levels[-1].shape)
+        log_det = -prior.log_scale.sum(axis=(1, 2, 3)) * positions
+        if labels is None:
+            self._constant += float(log_det[0])
+        else:
+            mean = graph.node("Gather", [mean, labels], name="prior/mean/gather", axis=0)
+            factor = graph.node("Gather", [factor, labels], name="prior/inverse_scale/gather", axis=0)
+            table = graph.constant("prior/log_det", log_det)
+            self._log_prob_terms.append(graph.node("Gather", [table, labels], name="prior/log_det/gather", axis=0))
+        centred = graph.node("Sub", [h, mean], name="prior/centre")
+        z = graph.node("Mul", [centred, factor], name="prior/normalise", output=output)
+        self._log_prob_terms.append(self._minus_half_square(z, name="prior/log_prob"))
+
+    def _log_prob(self) -> None:
+        graph = self._graph
+        total = graph.constant("log_prob/constant", np.array(self._constant))
+        for number, term in enumerate(self._log_prob_terms, start=1):
+            output = "log_prob" if number == len(self._log_prob_terms) else None
+            total = graph.node("Add", [total, term], name=f"log_prob/add{number}", output=output)
+
+    def _sum(self, tensor: str, *, name: str) -> str:
+        axes = self._graph.constant("constants/axes", _SPATIAL)
+        return self._graph.node("ReduceSum", [tensor, axes], name=name, keepdims=0)
+
+    def _minus_half_square(self, z: str, *, name: str) -> str:
+        graph = self._graph
+        square = graph.node("Mul", [z, z], name=f"{name}/square")
+        total = self._sum(square, name=f"{name}/sum")
+        factor = graph.constant("constants/minus_half", np.array(-0.5))
+        return graph.node("Mul", [total, factor], name=name)
+
+
+def _reorder_inputs(conv: FoldedConv) -> FoldedConv:
+    """Take SpaceToDepth's channel order (2i+j)*C+c where the model has 4c+2i+j."""
+    channels = conv.weight.shape[1] // 4
+    order = [4 * c + offset for offset in range(4) for c in range(channels)]
+    return FoldedConv(weight=conv.weight[:, order], bias=conv.bias)
+
+
+def _positions(prior: FoldedPrior, shape: Sequence[int]) -> int:
+    """How many pixels one entry of the prior's scale stands for."""
+    entries: int = prior.log_scale.shape[2] * prior.log_scale.shape[3]
+    return shape[1] * shape[2] // entries
