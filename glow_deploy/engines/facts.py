@@ -1,95 +1,40 @@
-"""The `glow_deploy.*` metadata that travels with a graph or a plan, read back and checked."""
+"""What an engine file says about its model, checked against the tensors it really has."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING
 
 from glow_deploy.errors import BundleError
 
-from .protocol import Role, TensorSpec
+from .protocol import TensorSpec
 
-__all__ = ["PREFIX", "EngineFacts", "check_signature"]
+if TYPE_CHECKING:
+    from glow_deploy.graphs.metadata import GraphMetadata
+
+__all__ = ["PREFIX", "check_signature", "read_facts"]
 
 PREFIX = "glow_deploy."
-_FORMAT_VERSION = "1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineFacts:
-    """What an engine file says about its model.
+def read_facts(metadata: Mapping[str, str], *, source: str) -> GraphMetadata:
+    """Read the `glow_deploy.*` strings of a graph or of a plan's sidecar.
 
-    Attributes:
-        role: which direction the graph computes.
-        n_bits: bit depth of the pixels, 1 to 8.
-        channels: 1 or 3.
-        image_size: (height, width) in pixels.
-        levels: number of latents.
-        precision: `fp32`, ...
-        num_classes: None for an unconditional model.
-        model_id: the same in the encoder and the decoder of one model.
+    Raises:
+        BundleError: one is missing, malformed or out of range, or of a format version this release does not know.
     """
+    # Not at the top: graphs/ builds on this package's protocol.
+    from glow_deploy.graphs.metadata import GraphMetadata
 
-    role: Role
-    n_bits: int
-    channels: int
-    image_size: tuple[int, int]
-    levels: int
-    precision: str
-    num_classes: int | None
-    model_id: str
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> EngineFacts:
-        """Read the facts from the `glow_deploy.*` strings of a graph or sidecar.
-
-        Raises:
-            BundleError: a key is missing, malformed, or of a format version this release does not know.
-        """
-
-        def text(key: str) -> str:
-            value = metadata.get(PREFIX + key)
-            if not isinstance(value, str):
-                raise BundleError(
-                    f"{source} does not say its {PREFIX}{key}: it was not written by `glow-deploy export`."
-                )
-            return value
-
-        def number(key: str, low: int, high: int) -> int:
-            value = text(key)
-            if not (value.isascii() and value.isdigit() and low <= int(value[:12]) <= high):
-                raise BundleError(f"{source}: {PREFIX}{key} must be between {low} and {high}, found {value[:40]!r}.")
-            return int(value)
-
-        version = text("format_version")
-        if version != _FORMAT_VERSION:
-            raise BundleError(
-                f"{source} has format version {version[:20]!r}, this release reads {_FORMAT_VERSION}: "
-                "export the checkpoint again, or use the glow-deploy that wrote it."
-            )
-        role = text("role")
-        if role not in ("encoder", "decoder"):
-            raise BundleError(f"{source}: {PREFIX}role must be encoder or decoder, found {role[:40]!r}.")
-        height, _, width = text("image_size").partition("x")
-        if not all(side.isascii() and side.isdigit() and 0 < int(side[:9]) <= 65536 for side in (height, width)):
-            raise BundleError(f"{source}: {PREFIX}image_size must look like 32x32 (height x width).")
-        classes = metadata.get(PREFIX + "num_classes", "")
-        return cls(
-            role=cast(Role, role),
-            n_bits=number("n_bits", 1, 8),
-            channels=number("channels", 1, 1024),
-            image_size=(int(height), int(width)),
-            levels=number("levels", 1, 32),
-            precision=text("precision"),
-            num_classes=number("num_classes", 1, 10**9) if classes else None,
-            model_id=text("model_id"),
-        )
+    facts = GraphMetadata.from_props(metadata, source=source)
+    if not (1 <= facts.n_bits <= 8 and 1 <= facts.levels <= 32 and facts.channels >= 1 and min(facts.image_size) >= 1):
+        raise BundleError(f"{source}: its glow_deploy metadata is damaged (a size or depth is out of range).")
+    return facts
 
 
 def check_signature(
-    facts: EngineFacts, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, source: str
+    facts: GraphMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, source: str
 ) -> None:
     """Check that tensors are those of an encoder or decoder of the model the facts describe.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glow_deploy.errors import BundleError
 
-from .facts import PREFIX, EngineFacts, check_signature
+from .facts import PREFIX, check_signature, read_facts
 from .protocol import TensorSpec
 
-__all__ = ["MAX_BYTES", "GraphFile", "read_graph"]
+if TYPE_CHECKING:
+    from glow_deploy.graphs.metadata import GraphMetadata
 
-MAX_BYTES = 2**31 - 1  # protobuf's own limit
+__all__ = ["GraphFile", "read_graph"]
+
+_DOUBLE = 11  # onnx.TensorProto.DOUBLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class GraphFile:
         outputs: without the batch dimension.
     """
 
-    facts: EngineFacts
+    facts: GraphMetadata
     metadata: dict[str, str]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -42,53 +45,21 @@ def read_graph(data: bytes, *, source: str) -> GraphFile:
     Raises:
         BundleError: not ONNX, damaged, unsafe (external data, functions, foreign operators) or not ours.
     """
-    if len(data) > MAX_BYTES:
+    # Not at the top: graphs/ builds on this package's protocol.
+    from glow_deploy.graphs.lint import SIZE_LIMIT, parse_model
+
+    if len(data) > SIZE_LIMIT:
         raise BundleError(f"{source} is larger than 2 GiB, which no ONNX file of this kind may be.")
-    model = _parse(data, source)
-    _lint(model, source)
+    model = parse_model(data, source=source)
+    for node in model.graph.node:
+        if node.op_type == "Cast" and any(attribute.i == _DOUBLE for attribute in node.attribute):
+            raise BundleError(f"{source}: node {node.name!r} casts to float64, which TensorRT would demote in silence.")
     metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)}
-    facts = EngineFacts.from_metadata(metadata, source=source)
+    facts = read_facts(metadata, source=source)
     inputs = tuple(_spec(value, source) for value in model.graph.input)
     outputs = tuple(_spec(value, source) for value in model.graph.output)
     check_signature(facts, inputs, outputs, source=source)
     return GraphFile(facts=facts, metadata=metadata, inputs=inputs, outputs=outputs)
-
-
-def _parse(data: bytes, source: str) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        raise BundleError(f"{source} is not an ONNX file or is cut short: {error}") from None
-    if not model.graph.node or not model.opset_import:
-        raise BundleError(f"{source} is not an ONNX file: it holds no graph.")
-    return model
-
-
-def _lint(model: Any, source: str) -> None:
-    """Refuse what could make a runtime open other files or run code that is not in ONNX itself."""
-    if model.functions:
-        raise BundleError(f"{source} defines functions of its own: only flat graphs are run.")
-    if model.graph.sparse_initializer:
-        raise BundleError(f"{source} holds sparse weights: only dense ones are read.")
-    if any(opset.domain not in ("", "ai.onnx") for opset in model.opset_import):
-        raise BundleError(f"{source} uses operators outside standard ONNX: refused.")
-    tensors = list(model.graph.initializer)
-    for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
-            raise BundleError(f"{source}: node {node.name!r} is of the foreign domain {node.domain!r}: refused.")
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise BundleError(f"{source}: node {node.name!r} holds a graph of its own: refused.")
-            if attribute.HasField("t"):
-                tensors.append(attribute.t)
-            tensors.extend(attribute.tensors)
-    for tensor in tensors:
-        if tensor.external_data or tensor.data_location == tensor.EXTERNAL:
-            raise BundleError(f"{source}: {tensor.name!r} lies in another file (external data): refused.")
 
 
 def _spec(value: Any, source: str) -> TensorSpec:

@@ -10,12 +10,12 @@ from typing import Any
 from glow_deploy.errors import BundleError, EngineError
 
 from .device import parse_device
-from .onnx_file import MAX_BYTES
 from .protocol import Engine
 
 __all__ = ["open_engine"]
 
 _PLAN_MAGICS = (b"ftrt", b"vtrt")
+_MAX_ONNX = 2**31 - 1  # protobuf's own limit
 _MAX_MANIFEST = 16 * 2**20
 
 
@@ -119,7 +119,7 @@ def _read(path: Path) -> bytes:
         # A plan may pass 2 GiB; an ONNX file may not, and is refused before it is read.
         with path.open("rb") as file:
             start = file.read(4)
-            if size > MAX_BYTES and start not in _PLAN_MAGICS:
+            if size > _MAX_ONNX and start not in _PLAN_MAGICS:
                 raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be.")
             return start + file.read()
     except FileNotFoundError:

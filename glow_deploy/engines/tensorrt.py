@@ -1,0 +1,380 @@
+"""Running TensorRT plans of either flavour on a GPU, with device memory of our own and without torch.
+
+A plan is executable code. It is deserialised only after its header, its sidecar and its sha256 have been checked, by a
+runtime that never allows host code in plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glow_deploy.errors import BundleError, EngineError
+
+from .base import EngineBase
+from .cuda import Cuda
+from .device import Device
+from .facts import check_signature, read_facts
+from .plan import Flavor, PlanHeader, read_header
+from .protocol import EngineDetails, TensorSpec
+from .sidecar import Sidecar, read_sidecar
+from .splitting import pad_rows, split_batch
+from .trt_module import LABELS, import_tensorrt, keep_log
+
+if TYPE_CHECKING:
+    from glow_deploy.graphs.metadata import GraphMetadata
+
+__all__ = ["TensorRTEngine", "open_plan"]
+
+_DTYPES = {"FLOAT": "float32", "INT64": "int64", "HALF": "float16", "INT32": "int32"}
+
+
+class TensorRTEngine(EngineBase):
+    """A plan on a GPU. Not for use by two threads at once.
+
+    Batches beyond the optimization profile are split, those below it padded; the caller sees neither.
+
+    Args:
+        plan: its bytes, already checked.
+        trt: the module `tensorrt` or `tensorrt_rtx`, whichever wrote the plan.
+        cuda: the GPU.
+        flavor: which of the two `trt` is.
+        facts: what is known of the model.
+        tf32: whether TF32 kernels may be in the plan.
+        source: the plan's name, for messages.
+        cuda_graphs: replay the work as a CUDA graph once the same batch size comes twice in a row.
+
+    Raises:
+        EngineError: TensorRT cannot deserialise or set up the plan.
+        BundleError: the plan's tensors are not those of the model.
+    """
+
+    def __init__(
+        self,
+        plan: bytes,
+        *,
+        trt: Any,
+        cuda: Cuda,
+        flavor: Flavor,
+        facts: GraphMetadata,
+        tf32: bool,
+        source: str,
+        cuda_graphs: bool = False,
+    ) -> None:
+        self._trt = trt
+        self._cuda = cuda
+        self._source = source
+        self._flavor: Flavor = flavor
+        self._buffers: dict[str, tuple[int, int]] = {}  # name -> address, bytes
+        self._rows = 0  # batch the context is set up for
+        self._graph: int | None = None
+        self._stream: int | None = None
+        self._engine: Any = None
+        self._context: Any = None
+        self._runtime_config: Any = None
+        # TensorRT for RTX captures by itself (its kernels may still be compiling while we would).
+        self._capture = cuda_graphs and flavor == "tensorrt"
+        cuda.activate()
+        self._log = keep_log(trt)
+        self._runtime: Any = trt.Runtime(self._log)
+        if self._runtime is None:
+            raise EngineError(f"{LABELS[flavor]} cannot start on {cuda.name}: {self._reason()}")
+        self._runtime.engine_host_code_allowed = False
+        try:
+            self._load(plan, cuda_graphs=cuda_graphs)
+            inputs, outputs = self._signature()
+            check_signature(facts, inputs, outputs, source=source)
+            self._smallest, self._largest = self._profile(inputs)
+            self._stream = cuda.create_stream()
+        except BaseException:
+            self._close()
+            raise
+        super().__init__(
+            role=facts.role,
+            n_bits=facts.n_bits,
+            inputs=inputs,
+            outputs=outputs,
+            details=EngineDetails(
+                backend="tensorrt" if flavor == "tensorrt" else "tensorrt-rtx",
+                provider=f"{LABELS[flavor]} {trt.__version__}",
+                device=f"cuda:{cuda.index} ({cuda.name})",
+                precision=facts.precision,
+                tf32=tf32,
+                versions={trt.__name__: str(trt.__version__)},
+                max_batch=self._largest,
+            ),
+            num_classes=facts.num_classes,
+        )
+
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        self._cuda.activate()
+        results = {spec.name: np.empty((batch, *spec.shape), spec.dtype) for spec in self._outputs}
+        for piece in split_batch(batch, smallest=self._smallest, largest=self._largest):
+            rows = {name: pad_rows(array[piece.start : piece.stop], piece.rows) for name, array in arrays.items()}
+            for name, array in self._run_piece(rows, piece.rows).items():
+                results[name][piece.start : piece.stop] = array[: piece.stop - piece.start]
+        return results
+
+    def _run_piece(self, arrays: dict[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+        repeated = rows == self._rows
+        if not repeated:
+            self._prepare(rows)
+        for name, array in arrays.items():
+            self._cuda.upload(array, self._buffers[name][0], self._live_stream)
+        if self._graph is not None:
+            self._cuda.launch(self._graph, self._live_stream)
+        else:
+            self._enqueue()
+        results = {spec.name: np.empty((rows, *spec.shape), spec.dtype) for spec in self._outputs}
+        for name, array in results.items():
+            self._cuda.download(self._buffers[name][0], array, self._live_stream)
+        self._cuda.synchronize(self._live_stream)
+        if repeated and self._capture and self._graph is None:
+            # Only now: TensorRT wants to have run once with these shapes before it is captured.
+            self._graph = self._cuda.capture(self._live_stream, self._enqueue)
+        return results
+
+    def _prepare(self, rows: int) -> None:
+        """Set shapes and addresses for a batch of `rows`.
+
+        A captured graph is void once its context changes, so it goes first.
+        """
+        self._drop_graph()
+        self._rows = 0
+        for spec in self._inputs:
+            shape = (rows, *spec.shape)
+            if not self._context.set_input_shape(spec.name, shape):
+                raise EngineError(f"{self._label} refuses {spec.name} of shape {list(shape)}: {self._reason()}")
+        unknown = self._context.infer_shapes()
+        if unknown:
+            raise EngineError(f"{self._label} cannot tell the shape of {', '.join(unknown)}: {self._reason()}")
+        for spec in (*self._inputs, *self._outputs):
+            shape = tuple(self._context.get_tensor_shape(spec.name))
+            if shape != (rows, *spec.shape):
+                raise EngineError(
+                    f"{self._label} would give {spec.name} the shape {list(shape)}, not {[rows, *spec.shape]}."
+                )
+            address = self._buffer(spec, rows)
+            if not self._context.set_tensor_address(spec.name, address):
+                raise EngineError(f"{self._label} refuses the memory for {spec.name}: {self._reason()}")
+        self._rows = rows
+
+    def _buffer(self, spec: TensorSpec, rows: int) -> int:
+        nbytes = rows * int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        address, room = self._buffers.get(spec.name, (0, 0))
+        if nbytes > room:
+            if address:
+                del self._buffers[spec.name]
+                self._cuda.free(address)
+            address = self._cuda.allocate(nbytes)
+            self._buffers[spec.name] = (address, nbytes)
+        return address
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._live_stream):
+            raise EngineError(f"{self._label} failed to run a batch of {self._rows}: {self._reason()}")
+
+    def _load(self, plan: bytes, *, cuda_graphs: bool) -> None:
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{self._label} cannot load the plan on {self._cuda.name}: {self._reason()} Compile it again here."
+            )
+        if self._flavor == "rtx":
+            self._runtime_config = self._engine.create_runtime_config()
+            strategy = self._trt.CudaGraphStrategy
+            self._runtime_config.cuda_graph_strategy = (
+                strategy.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategy.DISABLED
+            )
+            # The default swaps kernels in the background while the engine is in use, so that what was verified
+            # would not be what runs a moment later.
+            specialization = self._trt.DynamicShapesKernelSpecializationStrategy
+            self._runtime_config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+            self._context = self._engine.create_execution_context(self._runtime_config)
+        else:
+            self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"{self._label} cannot set the plan up: {self._reason()} Is GPU memory used up?")
+
+    def _signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        sides: dict[bool, list[TensorSpec]] = {True: [], False: []}
+        for index in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(index)
+            kind = self._engine.get_tensor_dtype(name).name
+            if kind not in _DTYPES:
+                raise EngineError(f"{self._label}: {name} is of the type {kind}, which is not supported.")
+            shape = tuple(self._engine.get_tensor_shape(name))
+            is_input = self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
+            sides[is_input].append(TensorSpec(name=name, dtype=_DTYPES[kind], shape=shape[1:]))
+        return tuple(sides[True]), tuple(sides[False])
+
+    def _profile(self, inputs: tuple[TensorSpec, ...]) -> tuple[int, int]:
+        """Smallest and largest batch that every input allows."""
+        if self._engine.num_optimization_profiles < 1:
+            raise EngineError(f"{self._label}: the plan has no optimization profile. Compile it again.")
+        smallest, largest = 1, 2**31 - 1
+        for spec in inputs:
+            low, _, high = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(spec.name, 0))
+            smallest, largest = max(smallest, low[0]), min(largest, high[0])
+        if smallest > largest:
+            raise EngineError(f"{self._label}: no batch size fits the profiles of all inputs. Compile it again.")
+        return smallest, largest
+
+    def _drop_graph(self) -> None:
+        if self._graph is not None:
+            graph, self._graph = self._graph, None
+            self._cuda.destroy_graph(graph)
+
+    def _close(self) -> None:
+        # Work first, then what it uses, then what made that: TensorRT objects do not keep their parents alive.
+        # After a failed kernel every CUDA call fails, and the context takes the memory with it.
+        with suppress(EngineError):
+            self._cuda.activate()
+            if self._stream is not None:
+                self._cuda.synchronize(self._stream)
+            self._drop_graph()
+        self._context = None
+        self._runtime_config = None
+        self._engine = None
+        self._runtime = None
+        with suppress(EngineError):
+            for address, _ in self._buffers.values():
+                self._cuda.free(address)
+            if self._stream is not None:
+                self._cuda.destroy_stream(self._stream)
+        self._buffers.clear()
+        self._stream = None
+
+    @property
+    def _live_stream(self) -> int:
+        assert self._stream is not None  # set before the first run, cleared only by close
+        return self._stream
+
+    @property
+    def _label(self) -> str:
+        return f"{LABELS[self._flavor]} ({self._source})"
+
+    def _reason(self) -> str:
+        kept = self._log.errors or self._log.messages
+        return kept[-1][:300] if kept else "TensorRT gave no reason."
+
+
+def open_plan(
+    path: Path, data: bytes, *, device: Device, trust_engine: bool = False, cuda_graphs: bool = False
+) -> TensorRTEngine:
+    """Check a plan against its header and sidecar, then load it on a GPU.
+
+    Args:
+        path: where the plan lies; the sidecar is looked for beside it.
+        data: its bytes.
+        device: a plan runs on CUDA only; `auto` means the first GPU.
+        trust_engine: run the plan without a sidecar, or with one that does not match.
+        cuda_graphs: see `TensorRTEngine`.
+
+    Raises:
+        BundleError: the plan is damaged, has no matching sidecar, or was compiled from another graph.
+        EngineError: wrong version, wrong GPU, or TensorRT refuses it.
+        MissingDependencyError: no GPU, driver or TensorRT package of the plan's flavour.
+    """
+    header = read_header(data, source=str(path))
+    sidecar = _checked_sidecar(path, data, header, trust_engine=trust_engine)
+    facts = _facts(path, sidecar)
+    if device.kind == "cpu":
+        raise EngineError(f"{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use --device cuda.")
+    trt = import_tensorrt(header.flavor)
+    check_version(header, sidecar, str(trt.__version__), source=str(path))
+    cuda = Cuda(device.index)
+    check_gpu(header, sidecar, cuda.target, source=str(path), gpu=cuda.name)
+    return TensorRTEngine(
+        data,
+        trt=trt,
+        cuda=cuda,
+        flavor=header.flavor,
+        facts=facts,
+        tf32=sidecar is None or sidecar.tf32,
+        source=str(path),
+        cuda_graphs=cuda_graphs,
+    )
+
+
+def check_version(header: PlanHeader, sidecar: Sidecar | None, installed: str, *, source: str) -> None:
+    """Refuse a plan of another release, which TensorRT would reject with a message few understand.
+
+    Raises:
+        EngineError: the installed release cannot run the plan.
+    """
+    built, here = header.version.split("."), installed.split(".")
+    if built[:3] == here[:3]:
+        return
+    if header.flavor == "tensorrt" and sidecar is not None and sidecar.version_compatible and built[0] == here[0]:
+        return
+    raise EngineError(
+        f"{source} was compiled by {LABELS[header.flavor]} {header.version}, {installed} is installed here: "
+        "compile it again, or install that version."
+    )
+
+
+def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, source: str, gpu: str) -> None:
+    """Refuse a plan that was not compiled for this GPU.
+
+    Args:
+        header: of the plan.
+        sidecar: of the plan, if it has one.
+        target: this GPU's compute capability, `sm89`.
+        source: the plan's name, for messages.
+        gpu: the GPU's name, for messages.
+
+    Raises:
+        EngineError: the GPU is not among the plan's targets.
+    """
+    targets = header.targets or (sidecar.gpus if sidecar is not None else ())
+    if not targets or target in targets:
+        return
+    ampere_or_newer = int(target[2:]) >= 80
+    if header.flavor == "tensorrt" and sidecar is not None and sidecar.hardware_compatible and ampere_or_newer:
+        return
+    message = f"{source} was compiled for {', '.join(targets)}; {gpu} is {target}"
+    if header.flavor == "rtx" and target in ("sm90", "sm100", "sm103"):
+        raise EngineError(f"{message}, which TensorRT for RTX does not support: compile with --flavor tensorrt.")
+    advice = f" with --gpu {target}" if header.flavor == "rtx" else " on this GPU"
+    raise EngineError(f"{message}: compile it{advice}.")
+
+
+def _checked_sidecar(path: Path, data: bytes, header: PlanHeader, *, trust_engine: bool) -> Sidecar | None:
+    from .open import manifest_digest
+
+    sidecar = read_sidecar(path)
+    if trust_engine:
+        return sidecar
+    advice = "A plan is executable code: compile it again, or pass --trust-engine if you made it yourself."
+    if sidecar is None:
+        raise BundleError(f"{path} has no sidecar {path.name}.json, so nothing vouches for it. {advice}")
+    if hashlib.sha256(data).hexdigest() != sidecar.sha256:
+        raise BundleError(f"{path} is not the plan its sidecar describes (sha256 differs). {advice}")
+    if sidecar.flavor != header.flavor:
+        raise BundleError(f"{path} is a {header.flavor} plan, its sidecar says {sidecar.flavor}. {advice}")
+    graph = path.with_name(f"{sidecar.metadata.get('glow_deploy.role', '')}.onnx")
+    current = manifest_digest(graph)
+    if current is not None and current != sidecar.onnx_sha256:
+        raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again.")
+    return sidecar
+
+
+def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
+    if sidecar is not None:
+        return read_facts(sidecar.metadata, source=f"{path.name}.json")
+    # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
+    from .onnx_file import read_graph
+
+    graph = path.with_name(path.name.split(".")[0] + ".onnx")
+    try:
+        data = graph.read_bytes()
+    except OSError:
+        raise EngineError(
+            f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown."
+        ) from None
+    return read_graph(data, source=str(graph)).facts

@@ -1,0 +1,62 @@
+"""The two flavours of TensorRT as Python modules, side by side in one process, with their chatter kept quiet."""
+
+from __future__ import annotations
+
+import importlib
+from collections import deque
+from typing import Any, Protocol
+
+from glow_deploy.errors import MissingDependencyError
+
+from .plan import Flavor
+
+__all__ = ["LABELS", "LogKeeper", "import_tensorrt", "keep_log"]
+
+LABELS: dict[Flavor, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
+_MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+
+
+class LogKeeper(Protocol):
+    """A TensorRT logger that keeps warnings and errors instead of printing them."""
+
+    messages: deque[str]
+    errors: deque[str]
+
+
+def import_tensorrt(flavor: Flavor) -> Any:
+    """Import the module of a flavour.
+
+    Raises:
+        MissingDependencyError: it is not installed, or its libraries cannot be loaded.
+    """
+    name = _MODULES[flavor]
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a missing library surfaces as ImportError, OSError or RuntimeError
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MissingDependencyError(
+            f"{LABELS[flavor]} cannot be imported ({reason}): pip install 'glow-deploy[{flavor}]'"
+            + (" --extra-index-url https://pypi.nvidia.com." if flavor == "tensorrt" else ".")
+        ) from None
+
+
+def keep_log(trt: Any) -> Any:
+    """Return a logger for TensorRT objects that remembers the last warnings and errors (`LogKeeper`).
+
+    The class is made per flavour because each module has its own `ILogger`. It must outlive the objects it serves.
+    """
+
+    class Keeper(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.messages: deque[str] = deque(maxlen=50)
+            self.errors: deque[str] = deque(maxlen=50)
+
+        def log(self, severity: Any, message: str) -> None:
+            levels = trt.ILogger.Severity
+            if severity in (levels.INTERNAL_ERROR, levels.ERROR):
+                self.errors.append(" ".join(message.split()))
+            if severity in (levels.INTERNAL_ERROR, levels.ERROR, levels.WARNING):
+                self.messages.append(" ".join(message.split()))
+
+    return Keeper()
