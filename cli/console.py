@@ -5,24 +5,39 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
 
-__all__ = ["Output", "ProgressCallback", "plain"]
+__all__ = ["Bars", "Output", "plain"]
 
 
-class ProgressCallback(Protocol):
-    """How long-running functions tell where they are."""
+class Bars:
+    """Progress of a command: one bar a stage. Long-running functions get one of its callbacks."""
 
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """Report `done` of `total` units of `stage`; None: the total is not known."""
-        ...
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def stage(self, stage: str, done: int, total: int | None) -> None:
+        """Report that `done` of `total` units of `stage` are done; None: the total is not known."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def counter(self, stage: str) -> Callable[[int, int], None]:
+        """Return a callback `(done, total)` that reports on one stage."""
+
+        def report(done: int, total: int) -> None:
+            self.stage(stage, done, total)
+
+        return report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +80,12 @@ class Output:
             atomic_write(Path(self.json), text.encode())
 
     @contextmanager
-    def progress(self) -> Iterator[ProgressCallback]:
-        """Give a callback that draws one bar a stage on stderr; draws nothing if quiet or not on a terminal."""
+    def progress(self) -> Iterator[Bars]:
+        """Draw bars on stderr while the block runs; nothing if quiet or not on a terminal."""
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TaskID,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True, highlight=False)
-        tasks: dict[str, TaskID] = {}
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -87,14 +93,9 @@ class Output:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=console, transient=True, disable=self.quiet or not console.is_terminal) as bars:
-
-            def report(stage: str, done: int, total: int | None) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(stage, total=total)
-                bars.update(tasks[stage], completed=done, total=total)
-
-            yield report
+        off = self.quiet or not console.is_terminal
+        with Progress(*columns, console=console, transient=True, disable=off) as bars:
+            yield Bars(bars)
 
 
 def plain(value: object) -> Any:

@@ -5,13 +5,17 @@ The command files import nothing heavy; whatever a command needs is imported ins
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from .coding import decode, encode
 from .doctor import doctor
 from .errors import exit_codes
+from .inspect import inspect
+from .sample import sample
 
 __all__ = ["app", "run"]
 
@@ -57,8 +61,13 @@ def _main(
     """
 
 
-_MAKE, _JUDGE, _USE, _LOOK = "From images to engines", "Is it still a flow?", "Use an engine", "Look"
-app.command(cls=_Command, rich_help_panel=_LOOK)(doctor)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Use an engine": (sample, encode, decode),
+    "Look": (inspect, doctor),
+}
+for _title, _functions in _PANELS.items():
+    for _function in _functions:
+        app.command(cls=_Command, rich_help_panel=_title)(_function)
 
 
 def run() -> None:

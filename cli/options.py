@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Batch",
     "Data",
     "Device",
     "Engine",
@@ -20,6 +21,7 @@ __all__ = [
     "TrustEngine",
 ]
 
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Images run at once; changes no result.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to run; never a silent fall-back.")
 ]

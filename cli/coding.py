@@ -1,0 +1,200 @@
+"""`glow-deploy encode` and `glow-deploy decode`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import Output
+from .options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngine
+from .sample import parse_classes
+
+if TYPE_CHECKING:
+    from glow_deploy.engines.protocol import Engine as OpenEngine
+    from glow_deploy.latents import PictureBatch
+
+
+def encode(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or folders of pictures.")],
+    engine: Engine,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="Where the latents go.")] = Path("latents.npz"),
+    resize: Resize = False,
+    draws: Annotated[
+        int, typer.Option("--draws", min=0, help="Draws of dequantisation noise that bits/dim is averaged over.")
+    ] = 8,
+    seed: Seed = 0,
+    classes: Annotated[
+        str | None,
+        typer.Option("--class", metavar="Y[,Y...]", help="For class-conditional models: one for all, or one an image."),
+    ] = None,
+    batch: Batch = 64,
+    device: Device = "auto",
+    trust_engine: TrustEngine = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn pictures into latents with their exact likelihood.
+
+    Writes z1..zL, log_prob, bits_per_dim, bits_per_dim_centre and names as an .npz. bits_per_dim is averaged over
+    dequantisation noise; the value at the bin centre is systematically lower and serves to compare backends.
+    """
+    from glow_deploy.engines.open import open_engine
+    from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, save_latents
+
+    output = Output(quiet=quiet, json=json)
+    settings = EncodeSettings(draws=draws, seed=seed, batch=batch)
+    files = find_pictures(images)
+    labels = _labels(classes, len(files))
+    with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as encoder:
+        count = bars.counter("encoding")
+        parts = []
+        for part in encode_stream(encoder, _read(files, encoder, batch, labels, resize), settings=settings):
+            parts.append(part)
+            count(sum(map(len, parts)), len(files))
+        latents = concatenate_latents(parts)
+        provider = f"{encoder.details.backend} ({encoder.details.provider}, {encoder.details.device})"
+    save_latents(out, latents)
+    figures = {
+        "bits_per_dim": latents.bits_per_dim,
+        "bits_per_dim_centre": latents.bits_per_dim_centre,
+        "log_prob": latents.log_prob,
+    }
+    rows = [
+        {"name": name, **{key: None if values is None else float(values[row]) for key, values in figures.items()}}
+        for row, name in enumerate(latents.names)
+    ]
+    output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows})
+    output.say(f"{len(files)} pictures encoded on {provider}")
+    for row in rows[:16]:
+        value, centre = row["bits_per_dim"], row["bits_per_dim_centre"]
+        shown = f"{value:.4f} bits/dim" if isinstance(value, float) else f"{centre:.4f} bits/dim at the bin centre"
+        output.say(f"  {row['name']}: {shown}")
+    if len(rows) > 16:
+        output.say(f"  ... and {len(rows) - 16} more")
+    if latents.bits_per_dim is not None and len(rows) > 1:
+        output.say(f"mean: {latents.bits_per_dim.mean():.4f} bits/dim over {draws} draws of noise")
+    output.say(f"wrote {out}")
+
+
+def decode(
+    latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="As `encode` writes them.")],
+    engine: Engine,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("decoded"),
+    batch: Batch = 64,
+    device: Device = "auto",
+    trust_engine: TrustEngine = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn latents back into pictures, one PNG each.
+
+    Rows that do not decode to finite values are counted and named, and no picture is written for them.
+    """
+    from glow_deploy.engines.open import open_engine
+    from glow_deploy.errors import UsageError
+    from glow_deploy.images import write_png, x_to_values
+    from glow_deploy.latents import decode_latents, load_latents
+
+    output = Output(quiet=quiet, json=json)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name a folder")
+    with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as decoder:
+        found = load_latents(latents, decoder.inputs)
+        decoded = decode_latents(decoder, found.z, labels=found.labels, batch=batch, progress=bars.counter("decoding"))
+        provider = f"{decoder.details.backend} ({decoder.details.provider}, {decoder.details.device})"
+    out.mkdir(parents=True, exist_ok=True)
+    names = file_names(found.names)
+    written, lost = [], []
+    for row, name in enumerate(names):
+        if not decoded.finite[row]:
+            lost.append(found.names[row])
+            continue
+        write_png(out / name, x_to_values(decoded.x[row : row + 1], decoder.n_bits)[0])
+        written.append(name)
+    output.write_json({"out": out, "backend": decoder.details.backend, "written": written, "nonfinite": lost})
+    output.say(f"{len(names)} latents decoded on {provider}; not finite: {len(lost)}")
+    for name in lost[:16]:
+        output.say(f"  not written: {name}")
+    output.say(f"wrote {len(written)} pictures to {out}/")
+
+
+def find_pictures(paths: list[Path]) -> list[Path]:
+    """Return the files among `paths`, folders replaced by the pictures in them, sorted by name.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no pictures.
+    """
+    from glow_deploy.errors import DataError
+    from glow_deploy.images import PICTURE_SUFFIXES
+
+    files = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        found = sorted(item for item in path.rglob("*") if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file())
+        if not found:
+            raise DataError(f"{path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        files.extend(found)
+    return files
+
+
+def file_names(names: tuple[str, ...]) -> list[str]:
+    """Make one safe PNG name for each row: the last part of its name, numbered where two are alike.
+
+    A latent file may come from anywhere, so nothing in it may name a place outside the folder.
+    """
+    stems = []
+    for name in names:
+        stem = name.replace("\\", "/").rpartition("/")[2]
+        stem = stem.removesuffix(Path(stem).suffix)
+        kept = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in stem)[:120].strip(". ")
+        stems.append(kept or "picture")
+    used: set[str] = set()
+    result = []
+    for stem in stems:
+        name, number = stem, 2
+        while name.casefold() in used:
+            name, number = f"{stem}-{number}", number + 1
+        used.add(name.casefold())
+        result.append(f"{name}.png")
+    return result
+
+
+def _labels(classes: str | None, count: int) -> list[int] | None:
+    from glow_deploy.errors import UsageError
+
+    parsed = parse_classes(classes)
+    if parsed is None:
+        return None
+    if len(parsed) == 1:
+        return [parsed[0]] * count
+    if len(parsed) != count:
+        raise UsageError(f"--class names {len(parsed)} classes for {count} pictures; give one, or one for each")
+    return list(parsed)
+
+
+def _read(
+    files: list[Path], encoder: OpenEngine, batch: int, labels: list[int] | None, resize: bool
+) -> Iterator[PictureBatch]:
+    import numpy as np
+
+    from glow_deploy.errors import UsageError
+    from glow_deploy.images import read_picture
+    from glow_deploy.latents import PictureBatch
+
+    shape = next((spec.shape for spec in encoder.inputs if spec.name == "x"), None)
+    if shape is None:
+        raise UsageError("encoding needs an encoder, this engine is the decoder; give the other file")
+    channels, height, width = shape
+    for first in range(0, len(files), batch):
+        part = files[first : first + batch]
+        pictures = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in part]
+        yield PictureBatch(
+            values=np.stack(pictures),
+            names=[str(path) for path in part],
+            labels=None if labels is None else labels[first : first + batch],
+        )

@@ -1,0 +1,146 @@
+"""`glow-deploy sample`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import Output
+from .options import Batch, Device, Engine, Json, Quiet, Seed, Temperature, TrustEngine
+
+if TYPE_CHECKING:
+    from glow_deploy.latents import SampleBatch
+
+# More than this in one grid is a wall nobody looks at.
+_LARGEST_GRID = 1024
+
+
+def sample(
+    engine: Engine,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 16,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE.png|DIR",
+            help="A picture: one grid. A folder (existing, or a name without suffix): one picture a sample, in bounded memory.",
+        ),
+    ] = Path("samples.png"),
+    classes: Annotated[
+        str | None, typer.Option("--class", metavar="Y[,Y...]", help="For class-conditional models; taken in turn.")
+    ] = None,
+    batch: Batch = 64,
+    device: Device = "auto",
+    trust_engine: TrustEngine = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw samples from a decoder and write them as PNG.
+
+    The same seed gives the same latents on every backend and batch size. Draws that do not decode to finite values are
+    counted, drawn again and never written.
+    """
+    from glow_deploy.engines.open import open_engine
+    from glow_deploy.errors import UsageError
+    from glow_deploy.latents import SampleSettings
+    from glow_deploy.latents import sample as draw
+
+    output = Output(quiet=quiet, json=json)
+    folder = is_folder(out)
+    if not folder and count > _LARGEST_GRID:
+        raise UsageError(f"{count} samples do not fit one picture; name a folder: --out {out.with_suffix('')}/")
+    settings = SampleSettings(temperature=temperature, seed=seed, batch=batch, labels=parse_classes(classes))
+    with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as decoder:
+        batches = draw(decoder, count=count, settings=settings, progress=bars.counter("sampling"))
+        tally = _Tally()
+        write = _write_files if folder else _write_grid
+        write(tally.watch(batches), out, decoder.n_bits, count)
+        provider = f"{decoder.details.backend} ({decoder.details.provider}, {decoder.details.device})"
+    output.write_json(
+        {
+            "out": out,
+            "count": count,
+            "seed": seed,
+            "temperature": temperature,
+            "backend": decoder.details.backend,
+            "device": decoder.details.device,
+            "nonfinite_draws": tally.nonfinite,
+            "redrawn_samples": tally.redrawn,
+        }
+    )
+    output.say(f"{count} samples at temperature {temperature:g}, seed {seed}, on {provider}")
+    output.say(
+        f"non-finite draws: {tally.nonfinite}"
+        + (f", {tally.redrawn} samples were drawn again" if tally.redrawn else "")
+    )
+    output.say(f"wrote {out}{'/' if folder else ''}")
+
+
+class _Tally:
+    """Counts what passes by."""
+
+    def __init__(self) -> None:
+        self.nonfinite = 0
+        self.redrawn = 0
+
+    def watch(self, batches: Iterable[SampleBatch]) -> Iterator[SampleBatch]:
+        for batch in batches:
+            self.nonfinite += batch.nonfinite
+            self.redrawn += batch.redrawn
+            yield batch
+
+
+def _write_grid(batches: Iterable[SampleBatch], out: Path, n_bits: int, _count: int) -> None:
+    from glow_deploy.images import grid, write_png, x_to_values
+    from glow_deploy.latents import concatenate_samples
+
+    write_png(out, grid(x_to_values(concatenate_samples(batches).x, n_bits)))
+
+
+def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int) -> None:
+    from glow_deploy.images import write_png, x_to_values
+
+    digits = max(4, len(str(count - 1)))
+    batches = iter(batches)
+    first = next(batches)  # the folder is made only once the engine has proved that it can draw
+    out.mkdir(parents=True, exist_ok=True)
+    for batch in itertools.chain([first], batches):
+        for index, values in zip(batch.indices, x_to_values(batch.x, n_bits), strict=True):
+            write_png(out / f"sample-{index:0{digits}d}.png", values)
+
+
+def is_folder(out: Path) -> bool:
+    """Tell whether `--out` names a folder (it exists as one, or has no suffix) or a PNG file.
+
+    Raises:
+        UsageError: the suffix is another than `.png`.
+    """
+    from glow_deploy.errors import UsageError
+
+    if out.is_dir() or not out.suffix:
+        return True
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: pictures are written as PNG; name a .png file or a folder")
+    return False
+
+
+def parse_classes(text: str | None) -> tuple[int, ...] | None:
+    """Parse `--class 3` or `--class 0,1,2`.
+
+    Raises:
+        UsageError: not whole numbers.
+    """
+    from glow_deploy.errors import UsageError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise UsageError(f"--class is {text!r}; give whole numbers, such as 3 or 0,1,2")
+    return tuple(int(part) for part in parts)
