@@ -32,7 +32,8 @@ class Cuda:
         self._api: Any = runtime
         code, count = runtime.cudaGetDeviceCount()
         if int(code) != 0 or count == 0:
-            reason = self._text(code) if int(code) else "the driver shows no GPU"
+            _, driver = runtime.cudaDriverGetVersion()
+            reason = "no NVIDIA driver is installed" if driver == 0 else self._text(code)
             raise MissingDependencyError(f"No NVIDIA GPU can be used here: {reason}.")
         if index >= count:
             raise MissingDependencyError(f"There is no GPU number {index}: this machine shows {count}.")

@@ -1,0 +1,114 @@
+"""The part of compiling that both flavours share: parse, give every input a profile, build, and say why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from glow_deploy.engines.onnx_file import GraphFile
+from glow_deploy.engines.trt_module import LABELS, keep_log
+from glow_deploy.errors import CompileError
+
+from .monitor import Progress, make_monitor
+from .settings import CompileSettings
+
+__all__ = ["Configure", "build_plan"]
+
+Configure = Callable[[Any], None]
+"""Sets the options of one flavour on an `IBuilderConfig`."""
+
+
+def build_plan(
+    data: bytes,
+    graph: GraphFile,
+    *,
+    trt: Any,
+    settings: CompileSettings,
+    configure: Configure,
+    source: str,
+    progress: Progress | None = None,
+    collect: Configure | None = None,
+) -> bytes:
+    """Compile one graph.
+
+    Args:
+        data: the ONNX file.
+        graph: what was read from it.
+        trt: the module of the flavour.
+        settings: batch sizes and TF32; the rest is for `configure`.
+        configure: sets what only this flavour has.
+        source: the graph's name, for messages.
+        progress: called while it builds.
+        collect: given the configuration after a successful build, to take the timing cache out of it.
+
+    Returns:
+        The serialized plan.
+
+    Raises:
+        CompileError: TensorRT refuses the graph or an option.
+    """
+    label = LABELS[settings.flavor]
+    log = keep_log(trt)
+    try:
+        builder = trt.Builder(log)
+    except TypeError:  # what pybind makes of a null pointer
+        raise CompileError(f"{label} cannot start its builder: {_reason(log)}") from None
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(data):
+        found = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise CompileError(f"{label} cannot read {source}: {'; '.join(found[:5]) or _reason(log)}")
+    config = builder.create_builder_config()
+    _set_tf32(trt, config, settings)
+    _set_profile(builder, config, network, graph, settings)
+    configure(config)
+    monitor = make_monitor(trt, progress) if progress is not None else None
+    if monitor is not None:
+        config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.interrupted:
+        raise KeyboardInterrupt
+    if plan is None:
+        hint = ""
+        if "sm75" in settings.targets:
+            hint = " Compiling for sm75 (Turing) is known to fail for some models: leave it out of --gpu."
+        raise CompileError(f"{label} cannot compile {source}: {_reason(log)}{hint}")
+    if collect is not None:
+        collect(config)
+    return bytes(plan)
+
+
+def _set_tf32(trt: Any, config: Any, settings: CompileSettings) -> None:
+    flag = trt.BuilderFlag.TF32
+    if settings.tf32:
+        config.set_flag(flag)
+    else:
+        config.clear_flag(flag)  # set by default
+    if config.get_flag(flag) != settings.tf32:
+        raise CompileError(f"{LABELS[settings.flavor]} did not accept the TF32 setting {settings.tf32}.")
+
+
+def _set_profile(builder: Any, config: Any, network: Any, graph: GraphFile, settings: CompileSettings) -> None:
+    shapes = {spec.name: spec.shape for spec in graph.inputs}
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        name = network.get_input(index).name
+        smallest, preferred, largest = (
+            (batch, *shapes[name]) for batch in (settings.min_batch, settings.opt_batch, settings.max_batch)
+        )
+        profile.set_shape(name, smallest, preferred, largest)
+    if config.add_optimization_profile(profile) < 0:
+        raise CompileError(
+            f"{LABELS[settings.flavor]} refuses batches of {settings.min_batch} to {settings.max_batch} for this graph."
+        )
+
+
+def _describe(error: Any) -> str:
+    name = error.node_name()
+    where = f"node {name!r}: " if name else ""
+    return where + " ".join(str(error.desc()).split())[:300]
+
+
+def _reason(log: Any) -> str:
+    kept = list(log.errors) or list(log.messages)
+    return "; ".join(message[:400] for message in kept[:3]) or "it gave no reason."

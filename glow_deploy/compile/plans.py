@@ -1,0 +1,200 @@
+"""Compiling the graphs of a bundle into plans, each with a sidecar that says what it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from glow_deploy.engines.cuda import Cuda
+from glow_deploy.engines.device import parse_device
+from glow_deploy.engines.onnx_file import GraphFile, read_graph
+from glow_deploy.engines.open import check_manifest
+from glow_deploy.engines.plan import read_header
+from glow_deploy.engines.sidecar import Sidecar, sidecar_path
+from glow_deploy.engines.trt_module import LABELS, import_tensorrt
+from glow_deploy.errors import BundleError, CompileError, UsageError
+from glow_deploy.files import atomic_path, refuse_overwrite, sha256_bytes
+
+from .build import build_plan
+from .monitor import Progress
+from .rtx import configure_rtx
+from .settings import CompileSettings
+from .tensorrt import TimingCache, configure_tensorrt
+
+__all__ = ["CompiledPlan", "compile_bundle"]
+
+_SUFFIXES = {"rtx": ".rtx.trt", "tensorrt": ".trt"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledPlan:
+    """A plan that was written.
+
+    Attributes:
+        path: the plan; its sidecar is `<path>.json`.
+        sidecar: what it says.
+        nbytes: size of the plan.
+        seconds: time TensorRT took.
+    """
+
+    path: Path
+    sidecar: Sidecar
+    nbytes: int
+    seconds: float
+
+
+def compile_bundle(
+    bundle_path: str | Path,
+    *,
+    settings: CompileSettings | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> tuple[CompiledPlan, ...]:
+    """Compile the encoder and the decoder of a bundle, or one ONNX graph, into TensorRT plans beside them.
+
+    `encoder.onnx` becomes `encoder.rtx.trt` or `encoder.trt`, by flavour, with a sidecar (`encoder.rtx.trt.json`) beside
+    it. Nothing is replaced before all plans are whole, and nothing is left behind on failure.
+
+    Args:
+        bundle_path: a bundle folder, or one exported `.onnx` file.
+        settings: what to compile for; None means TensorRT for RTX with batches of 1 to 32.
+        force: replace plans that are there already.
+        progress: called with what is being done and the share of it done, 0 to 1.
+
+    Returns:
+        The plans written, encoder first.
+
+    Raises:
+        BundleError: no bundle there, or a graph that is damaged or unsafe.
+        CompileError: TensorRT refuses a graph or an option.
+        MissingDependencyError: the package of the flavour, or the GPU that standard TensorRT needs, is not there.
+        UsageError: a plan exists already and `force` is off, or the place cannot be written.
+    """
+    settings = settings or CompileSettings()
+    graphs = _graphs(Path(bundle_path))
+    plans = [graph.with_suffix(_SUFFIXES[settings.flavor]) for graph in graphs]
+    for plan in plans:
+        refuse_overwrite(plan, force=force)
+        refuse_overwrite(sidecar_path(plan), force=force)
+    trt = import_tensorrt(settings.flavor)
+    gpus = settings.targets
+    cache: TimingCache | None = None
+    if settings.flavor == "tensorrt":
+        gpus = (_gpu(settings).target,)
+        cache = TimingCache(settings.timing_cache)
+    compiled = []
+    with ExitStack() as stack:
+        # Left in reverse order: every plan is renamed before the first sidecar, which vouches for it.
+        sidecars = [stack.enter_context(atomic_path(sidecar_path(plan))) for plan in plans]
+        targets = [stack.enter_context(atomic_path(plan)) for plan in plans]
+        for graph, plan, target, sidecar in zip(graphs, plans, targets, sidecars, strict=True):
+            result, data = _compile_one(graph, plan, trt=trt, settings=settings, gpus=gpus, cache=cache, tell=progress)
+            target.write_bytes(data)
+            sidecar.write_text(result.sidecar.to_json(), encoding="utf-8")
+            compiled.append(result)
+    if cache is not None:
+        cache.save()
+    return tuple(compiled)
+
+
+def _compile_one(
+    graph_path: Path,
+    plan_path: Path,
+    *,
+    trt: Any,
+    settings: CompileSettings,
+    gpus: tuple[str, ...],
+    cache: TimingCache | None,
+    tell: Progress | None,
+) -> tuple[CompiledPlan, bytes]:
+    data = _read(graph_path)
+    check_manifest(graph_path, data)
+    graph = read_graph(data, source=str(graph_path))
+    start = time.perf_counter()
+    plan = build_plan(
+        data,
+        graph,
+        trt=trt,
+        settings=settings,
+        configure=_configuration(trt, settings, cache),
+        source=graph_path.name,
+        progress=None if tell is None else _named(tell, graph_path.stem),
+        collect=None if cache is None else cache.collect,
+    )
+    seconds = time.perf_counter() - start
+    header = read_header(plan, source=plan_path.name)
+    if header.flavor != settings.flavor or (header.targets is not None and header.targets != gpus):
+        raise CompileError(
+            f"{LABELS[settings.flavor]} compiled {plan_path.name} for {header.flavor} {header.targets}, "
+            f"not for {', '.join(gpus)} as asked."
+        )
+    sidecar = _describe(plan, data, graph, settings=settings, version=str(trt.__version__), gpus=gpus)
+    return CompiledPlan(path=plan_path, sidecar=sidecar, nbytes=len(plan), seconds=seconds), plan
+
+
+def _configuration(trt: Any, settings: CompileSettings, cache: TimingCache | None) -> Callable[[Any], None]:
+    if settings.flavor == "rtx":
+        return partial(configure_rtx, trt, settings=settings)
+
+    def configure(config: Any) -> None:
+        configure_tensorrt(trt, config, settings)
+        if cache is not None:
+            cache.attach(config)
+
+    return configure
+
+
+def _describe(
+    plan: bytes, data: bytes, graph: GraphFile, *, settings: CompileSettings, version: str, gpus: tuple[str, ...]
+) -> Sidecar:
+    return Sidecar(
+        sha256=sha256_bytes(plan),
+        onnx_sha256=sha256_bytes(data),
+        flavor=settings.flavor,
+        version=version,
+        tf32=settings.tf32,
+        version_compatible=settings.version_compatible,
+        hardware_compatible=settings.hardware_compatible,
+        profile=(settings.min_batch, settings.opt_batch, settings.max_batch),
+        gpus=gpus,
+        metadata=graph.metadata,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+    )
+
+
+def _graphs(path: Path) -> list[Path]:
+    if path.is_dir():
+        graphs = [path / "encoder.onnx", path / "decoder.onnx"]
+        for graph in (path / "manifest.json", *graphs):
+            if not graph.is_file():
+                raise BundleError(
+                    f"{path} is not a bundle: it has no {graph.name}; write one with `glow-deploy export`"
+                )
+        return graphs
+    if path.suffix != ".onnx":
+        raise BundleError(f"{path} is neither a bundle folder nor an .onnx file")
+    return [path]
+
+
+def _gpu(settings: CompileSettings) -> Cuda:
+    device = parse_device(settings.device)
+    if device.kind == "cpu":
+        raise UsageError("standard TensorRT compiles on a GPU; use --device cuda, or --flavor rtx without one")
+    return Cuda(device.index)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _named(tell: Progress, name: str) -> Progress:
+    return lambda phase, done: tell(f"{name}: {phase}", done)

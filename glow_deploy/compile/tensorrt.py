@@ -1,0 +1,67 @@
+"""Options of standard TensorRT: portability, how hard to search for kernels, and the timing cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from glow_deploy.errors import CompileError
+from glow_deploy.files import atomic_write
+
+from .settings import CompileSettings
+
+__all__ = ["TimingCache", "configure_tensorrt"]
+
+
+def configure_tensorrt(trt: Any, config: Any, settings: CompileSettings) -> None:
+    """Set optimization level, version and hardware compatibility."""
+    if settings.opt_level is not None:
+        config.builder_optimization_level = settings.opt_level
+    if settings.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        # Otherwise the plan carries the lean runtime, host code that engines of ours are never allowed to load.
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
+    if settings.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+
+
+class TimingCache:
+    """Kernel timings, shared by the builds of one run and kept in a file if one is named.
+
+    With it the encoder and the decoder, whose conditioners are the same convolutions, get the same kernels.
+
+    Args:
+        path: the file, which need not exist; None keeps the timings in memory.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._data = b""
+        if path is not None and path.exists():
+            try:
+                self._data = path.read_bytes()
+            except OSError as error:
+                raise CompileError(f"timing cache {path} cannot be read: {error.strerror}") from None
+
+    def attach(self, config: Any) -> None:
+        """Give the timings to a build.
+
+        Raises:
+            CompileError: TensorRT does not accept them.
+        """
+        cache = config.create_timing_cache(self._data)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            raise CompileError(
+                f"timing cache {self._path} is damaged or was made by another TensorRT or GPU: delete it."
+            )
+
+    def collect(self, config: Any) -> None:
+        """Take the timings out of a finished build."""
+        cache = config.get_timing_cache()
+        if cache is not None:
+            self._data = bytes(cache.serialize())
+
+    def save(self) -> None:
+        """Write the timings to the file, if one was named and there are any."""
+        if self._path is not None and self._data:
+            atomic_write(self._path, self._data)
