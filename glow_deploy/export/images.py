@@ -1,0 +1,98 @@
+"""Choosing the images that become golden vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DataError, UnsoundModelError
+from ..images import pixels_to_x, values_to_x
+from .reference import Reference
+from .settings import ExportSettings
+
+if TYPE_CHECKING:
+    from glow_core import Checkpoint
+
+__all__ = ["GoldenImages", "choose_images"]
+
+_SAMPLE_TEMPERATURE = 0.7
+_SAMPLE_SEED = 0
+_SAMPLE_TRIES = 8
+_CHECKED_WITHOUT_GOLDEN = 4  # images the self-check still needs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenImages:
+    """Images at bin centres.
+
+    Attributes:
+        x: [N,C,H,W] float32.
+        y: [N] int64 class labels, or None for an unconditional model.
+        source: `data`, `checkpoint` or `samples`.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    source: str
+
+
+def choose_images(checkpoint: Checkpoint, reference: Reference, settings: ExportSettings) -> GoldenImages:
+    """Take images from `--data`, else from the checkpoint, else from the model itself at T = 0.7.
+
+    Raises:
+        DataError: the data do not fit the model.
+        UnsoundModelError: the model's own samples are not finite.
+    """
+    count = settings.golden or _CHECKED_WITHOUT_GOLDEN
+    config = reference.config
+    if settings.data is not None:
+        return _from_data(settings.data, reference, count)
+    if (
+        checkpoint.images is not None
+        and len(checkpoint.images)
+        and (config.num_classes is None) == (checkpoint.labels is None)
+    ):
+        x = pixels_to_x(checkpoint.images[:count], config.n_bits)
+        y = None if checkpoint.labels is None else checkpoint.labels[:count]
+        return GoldenImages(x=x, y=y, source="checkpoint")
+    return _from_samples(reference, count)
+
+
+def _from_data(spec: str, reference: Reference, count: int) -> GoldenImages:
+    from ..data import load_images
+
+    config = reference.config
+    images = load_images(spec, split="test", size=config.image_size, channels=config.channels, limit=count)
+    rows = np.arange(min(count, len(images)))
+    y = None
+    if config.num_classes is not None:
+        if images.labels is None:
+            raise DataError(f"{spec}: no class labels in it; this model is conditioned on {config.num_classes} classes")
+        y = images.labels[rows]
+    return GoldenImages(x=values_to_x(images.batch(rows), config.n_bits), y=y, source="data")
+
+
+def _from_samples(reference: Reference, count: int) -> GoldenImages:
+    classes = reference.config.num_classes
+    kept: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for attempt in range(_SAMPLE_TRIES):
+        y = None if classes is None else np.arange(count, dtype=np.int64) % classes
+        x = reference.sample_images(count, temperature=_SAMPLE_TEMPERATURE, seed=_SAMPLE_SEED + attempt, y=y)
+        finite = np.isfinite(x).all(axis=(1, 2, 3))
+        kept.append(x[finite])
+        if y is not None:
+            labels.append(y[finite])
+        if sum(map(len, kept)) >= count:
+            return GoldenImages(
+                x=np.concatenate(kept)[:count],
+                y=np.concatenate(labels)[:count] if labels else None,
+                source="samples",
+            )
+    drawn = _SAMPLE_TRIES * count
+    raise UnsoundModelError(
+        f"only {sum(map(len, kept))} of {drawn} images drawn from the model at T={_SAMPLE_TEMPERATURE} are finite; "
+        "give real images with --data"
+    )

@@ -1,0 +1,80 @@
+"""The trained model in float64 and float32 PyTorch: the reference, and the yardstick of every later error."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+
+from glow_core import Glow
+
+from .coded import Coded
+
+__all__ = ["Reference"]
+
+_BATCH = 16  # bounds memory; rows do not influence each other
+
+
+class Reference:
+    """Runs one trained model in float64 and in float32 on the CPU.
+
+    Args:
+        glow: in float32; not changed.
+    """
+
+    def __init__(self, glow: Glow) -> None:
+        self.config = glow.config
+        self._models = {"fp32": glow, "fp64": copy.deepcopy(glow).double()}
+
+    @property
+    def double(self) -> Glow:
+        """The model in float64."""
+        return self._models["fp64"]
+
+    def sample_images(self, count: int, *, temperature: float, seed: int, y: np.ndarray | None) -> np.ndarray:
+        """Draw images from the model and set them to bin centres, float32 [count,C,H,W]; non-finite draws stay NaN."""
+        generator = torch.Generator().manual_seed(seed)
+        labels = None if y is None else torch.from_numpy(y)
+        x = self._models["fp32"].sample(count, temperature=temperature, generator=generator, y=labels).numpy()
+        bins = 2**self.config.n_bits
+        pixels = np.clip(np.floor(x * bins), 0, bins - 1)
+        centred: np.ndarray = np.where(np.isfinite(x), (pixels + 0.5) / bins, np.nan).astype(np.float32)
+        return centred
+
+    def code(
+        self,
+        precision: Literal["fp64", "fp32"],
+        x: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> Coded:
+        """Encode images [N,C,H,W] and decode their latents; `progress` is told the images done."""
+        model = self._models[precision]
+        dtype = next(model.parameters()).dtype
+        latents: list[list[np.ndarray]] = []
+        log_probs, decoded = [], []
+        with torch.inference_mode():
+            for first in range(0, len(x), _BATCH):
+                rows = slice(first, first + _BATCH)
+                labels = None if y is None else torch.from_numpy(y[rows])
+                z, log_prob = model.encode(torch.from_numpy(x[rows]).to(dtype), labels)
+                latents.append([part.numpy() for part in z])
+                log_probs.append(log_prob.numpy())
+                decoded.append(model.decode(z, labels).numpy())
+                if progress is not None:
+                    progress(min(first + _BATCH, len(x)))
+        return Coded(
+            x=x,
+            z=tuple(np.concatenate(parts) for parts in zip(*latents, strict=True)),
+            log_prob=np.concatenate(log_probs),
+            x_hat=np.concatenate(decoded),
+            y=y,
+        )
+
+    def encode_again(self, coded: Coded) -> tuple[np.ndarray, ...]:
+        """Encode the decodes of `coded` in float32: the latents after z -> x -> z."""
+        return self.code("fp32", np.asarray(coded.x_hat, dtype=np.float32), coded.y).z

@@ -1,0 +1,92 @@
+"""Running the exported graphs once in ONNX Runtime before anyone relies on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engines.protocol import Engine
+from ..images import bits_per_dim
+from ..verify.gates import GateResult, bits_limits, factors_for, gate_error, image_limits, latent_limits
+from ..verify.measures import summarize
+from ..verify.yardstick import Figures
+from .coded import Coded
+
+__all__ = ["SelfCheck", "check_graphs", "code_images"]
+
+_BATCHES = (1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfCheck:
+    """What the graphs gave.
+
+    Attributes:
+        gates: every comparison made.
+        max_errors: `x_hat`, `z1` ..., `bits_per_dim` -> largest |error|; may be NaN or infinite.
+    """
+
+    gates: tuple[GateResult, ...]
+    max_errors: Mapping[str, float]
+
+    @property
+    def failures(self) -> tuple[GateResult, ...]:
+        """The comparisons that failed."""
+        return tuple(gate for gate in self.gates if not gate.passed)
+
+
+def code_images(encoder: Engine, decoder: Engine, images: Coded) -> Coded:
+    """Encode and decode images with two engines in batches of 1, 2 and 3, over and over, so that each size is tried."""
+    parts: list[Coded] = []
+    first = 0
+    while first < len(images.x):
+        size = _BATCHES[len(parts) % len(_BATCHES)]
+        part = images.rows(range(first, min(first + size, len(images.x))))
+        labels = {} if part.y is None else {"y": part.y}
+        encoded = encoder.run({"x": part.x, **labels})
+        log_prob = encoded.pop("log_prob")
+        x_hat = decoder.run({**encoded, **labels})["x"]
+        z = tuple(encoded[f"z{level}"] for level in range(1, len(images.z) + 1))
+        parts.append(Coded(x=part.x, z=z, log_prob=log_prob, x_hat=x_hat, y=part.y))
+        first += size
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.followed_by(part)
+    return whole
+
+
+def check_graphs(*, graphs: Coded, reference: Coded, single: Coded, n_bits: int, precision: str) -> SelfCheck:
+    """Judge the graphs by the errors that the float32 PyTorch model makes on the same images.
+
+    Args:
+        graphs: what ONNX Runtime made of the images.
+        reference: what the float64 model makes of them.
+        single: what the float32 model makes of them.
+        n_bits: pixel depth.
+        precision: of the graphs; chooses the factors.
+    """
+    factors = factors_for(precision)
+    gates: list[GateResult] = []
+    worst: dict[str, float] = {}
+
+    def judge(measure: str, level: int | None, obtained: np.ndarray, base: np.ndarray, expected: np.ndarray) -> None:
+        error = summarize(obtained, expected)
+        yardstick = Figures.of(summarize(base, expected))
+        if measure == "x_hat":
+            limits = image_limits(yardstick, factor=factors.paired, factors=factors, n_bits=n_bits)
+        elif level is not None:
+            limits = latent_limits(yardstick, factor=factors.paired, factors=factors, scale=error.scale)
+        else:
+            limits = bits_limits(yardstick, factor=factors.paired, factors=factors, scale=error.scale)
+        worst[measure] = error.max if error.finite else float("nan")
+        gates.extend(gate_error(error, limits, measure=measure, level=level))
+
+    judge("x_hat", None, graphs.x_hat, single.x_hat, reference.x)
+    for level, values in enumerate(zip(graphs.z, single.z, reference.z, strict=True), start=1):
+        judge(f"z{level}", level, *values)
+    dims = int(np.prod(reference.x.shape[1:]))
+    bits = [bits_per_dim(part.log_prob, dims=dims, n_bits=n_bits) for part in (graphs, single, reference)]
+    judge("bits_per_dim", None, *bits)
+    return SelfCheck(gates=tuple(gates), max_errors=worst)
