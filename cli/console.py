@@ -54,10 +54,7 @@ class Output:
     console: Console = field(init=False)
 
     def __post_init__(self) -> None:
-        from rich.console import Console
-
-        silent = self.quiet or self.json == "-"
-        object.__setattr__(self, "console", Console(highlight=False, quiet=silent, soft_wrap=True))
+        object.__setattr__(self, "console", _console(quiet=self.quiet or self.json == "-"))
 
     def say(self, text: str) -> None:
         """Print text as it stands: brackets in file names are no markup, long lines are not broken."""
@@ -96,6 +93,17 @@ class Output:
         off = self.quiet or not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=off) as bars:
             yield Bars(bars)
+
+
+def _console(*, quiet: bool) -> Console:
+    from rich.console import Console
+
+    class _Console(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would exit with 1, which here means an unsound model.
+            raise BrokenPipeError
+
+    return _Console(highlight=False, quiet=quiet, soft_wrap=True)
 
 
 def plain(value: object) -> Any:

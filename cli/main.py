@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from .bench import bench
 from .coding import decode, encode
 from .doctor import doctor
 from .errors import exit_codes
@@ -62,6 +63,7 @@ def _main(
 
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Judge": (bench,),
     "Use an engine": (sample, encode, decode),
     "Look": (inspect, doctor),
 }

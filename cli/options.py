@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Backends",
     "Batch",
+    "Checkpoint",
     "Data",
     "Device",
     "Engine",
@@ -21,6 +23,18 @@ __all__ = [
     "TrustEngine",
 ]
 
+Backends = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt or tensorrt-rtx; "
+        "may be repeated. Without it, every one usable here.",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--ckpt", metavar="CKPT", help="The checkpoint the bundle was exported from.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images run at once; changes no result.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to run; never a silent fall-back.")

@@ -29,7 +29,7 @@ def sample(
         typer.Option(
             "--out",
             metavar="FILE.png|DIR",
-            help="A picture: one grid. A folder (existing, or a name without suffix): one picture a sample, in bounded memory.",
+            help="FILE.png: one grid. A folder (there already, or no suffix): one picture a sample, in bounded memory.",
         ),
     ] = Path("samples.png"),
     classes: Annotated[

@@ -22,12 +22,12 @@ def inspect_bundle(path: Path) -> Inspection:
     """
     manifest = Bundle.open(path).manifest
     facts: dict[str, object] = {
-        "name": manifest.name,
         "format_version": manifest.format_version,
         "precision": manifest.precision,
         "weights": manifest.weights,
         "golden_vectors": manifest.golden_source or "none",
         "model": _flat(manifest.model),
+        "model_id": manifest.model_id,
         "versions": _flat(manifest.versions),
     }
     files = [_listed(path, name, digest) for name, digest in manifest.files.items()]

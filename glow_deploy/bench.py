@@ -1,0 +1,236 @@
+"""How fast engines run: latency percentiles, images per second, and the share of the machine's matrix-product rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .bench_plan import Candidate, arithmetic, plan_bundle, plan_file
+from .engines.protocol import Engine, Role
+from .errors import EngineError, MissingDependencyError, UsageError
+from .machine import MatrixRate, matrix_rate
+
+__all__ = ["BenchReport", "BenchSettings", "Timing", "bench", "time_engine"]
+
+_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """What to measure, and for how long.
+
+    Attributes:
+        backends: names as `verify` knows them; None for every one usable here. A lone engine file has only its own.
+        roles: the halves of a bundle to run.
+        batches: batch sizes.
+        warmup_seconds: runs before the clock counts, at least two of them.
+        duration: seconds of measured runs for each engine and batch; ignored if `iterations` is given.
+        iterations: number of measured runs, None to go by `duration` (at least ten runs).
+        cuda_graphs: replay TensorRT's work as CUDA graphs.
+        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_engine: run plans without a matching sidecar.
+    """
+
+    backends: tuple[str, ...] | None = None
+    roles: tuple[Role, ...] = ("encoder", "decoder")
+    batches: tuple[int, ...] = (1, 16)
+    warmup_seconds: float = 0.5
+    duration: float = 3.0
+    iterations: int | None = None
+    cuda_graphs: bool = True
+    threads: int | None = None
+    device: str = "auto"
+    trust_engine: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1:
+            raise UsageError(f"batches are {self.batches}; give sizes of at least 1")
+        if self.iterations is not None and self.iterations < 1:
+            raise UsageError(f"iterations is {self.iterations}; it must be at least 1")
+        if not self.duration > 0 or self.warmup_seconds < 0:
+            raise UsageError("duration must be more than 0 seconds and the warm-up at least 0")
+        if not self.roles or (self.threads is not None and self.threads < 1):
+            raise UsageError("there must be at least one role, and at least one thread")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One engine at one batch size.
+
+    Attributes:
+        backend: as in `EngineDetails`.
+        device: what it ran on.
+        role: `encoder` or `decoder`.
+        batch: images a run.
+        runs: measured runs.
+        p50_ms: median latency of a run, milliseconds, copies to and from the device included.
+        p90_ms: 90th percentile.
+        p99_ms: 99th percentile; the maximum where there are fewer than 100 runs.
+        mean_ms: mean.
+        images_per_second: images over the whole measured time.
+        flops_per_image: floating-point operations of the convolutions for one image; None if unknown.
+        matrix_share: the rate of that arithmetic at the median latency, as a share of the machine's matrix-product
+            rate; None for engines that do not run on the CPU.
+        cuda_graphs: whether CUDA graphs were asked for.
+    """
+
+    backend: str
+    device: str
+    role: Role
+    batch: int
+    runs: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    mean_ms: float
+    images_per_second: float
+    flops_per_image: int | None
+    matrix_share: float | None
+    cuda_graphs: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """All timings of a run.
+
+    Attributes:
+        source: the bundle or engine file.
+        timings: one an engine and batch.
+        absent: backend -> why it did not run.
+        rate: the machine's matrix-product rate; None where there is no graph to take sizes from.
+        versions: package -> version of everything that ran.
+    """
+
+    source: str
+    timings: tuple[Timing, ...]
+    absent: Mapping[str, str]
+    rate: MatrixRate | None
+    versions: Mapping[str, str]
+
+
+Progress = Callable[[int, int], None]
+
+
+def bench(
+    path: str | Path,
+    *,
+    settings: BenchSettings | None = None,
+    ckpt: str | Path | None = None,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Time a bundle on every backend asked for, or one engine file.
+
+    Args:
+        path: a bundle folder, an ONNX file or a plan.
+        settings: what to measure; None for the defaults.
+        ckpt: the checkpoint a bundle was exported from, to time PyTorch too.
+        progress: called with (done, total) after each engine and batch.
+
+    Raises:
+        GlowDeployError: a file cannot be opened, or a backend asked for is not usable here.
+    """
+    settings = settings or BenchSettings()
+    path = Path(path)
+    plan, graphs = plan_bundle(path, settings, ckpt) if path.is_dir() else plan_file(path, settings, ckpt)
+    flops, shapes = arithmetic(graphs, max(settings.batches))
+    timings: list[Timing] = []
+    absent: dict[str, str] = {}
+    versions = {"numpy": np.__version__}
+    rate: MatrixRate | None = None
+    for index, candidate in enumerate(plan):
+        if candidate.backend not in absent:  # its other half may be
+            # One engine at a time: the waiting threads of another would take part of the machine.
+            try:
+                engine = candidate.open()
+            except (MissingDependencyError, EngineError) as error:
+                if candidate.asked_for:
+                    raise
+                absent[candidate.backend] = str(error)
+                continue
+            with engine:
+                versions |= engine.details.versions
+                if rate is None and shapes and engine.details.device == "cpu":
+                    rate = matrix_rate(shapes, threads=settings.threads)
+                for batch in settings.batches:
+                    timings.append(_time(engine, batch, settings, flops.get(engine.role), rate))
+                    if progress is not None:
+                        progress(index * len(settings.batches) + settings.batches.index(batch), _total(plan, settings))
+        if progress is not None:
+            progress((index + 1) * len(settings.batches), _total(plan, settings))
+    if not timings:
+        raise MissingDependencyError(
+            f"no backend can run {path} here: " + "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+        )
+    return BenchReport(source=str(path), timings=tuple(timings), absent=absent, rate=rate, versions=versions)
+
+
+def time_engine(engine: Engine, batch: int, *, settings: BenchSettings) -> np.ndarray:
+    """Run an engine on random inputs of its own distribution and return the latency of each run, float64 seconds."""
+    feeds = _feeds(engine, batch)
+    end = time.perf_counter() + settings.warmup_seconds
+    for run in range(1 << 30):
+        if run >= 2 and time.perf_counter() >= end:
+            break
+        engine.run(feeds)
+    times: list[float] = []
+    begin = time.perf_counter()
+    while _more(len(times), time.perf_counter() - begin, settings):
+        start = time.perf_counter()
+        engine.run(feeds)
+        times.append(time.perf_counter() - start)
+    return np.array(times)
+
+
+def _more(runs: int, elapsed: float, settings: BenchSettings) -> bool:
+    if settings.iterations is not None:
+        return runs < settings.iterations
+    return runs < 10 or elapsed < settings.duration
+
+
+def _time(engine: Engine, batch: int, settings: BenchSettings, flops: int | None, rate: MatrixRate | None) -> Timing:
+    times = time_engine(engine, batch, settings=settings)
+    details = engine.details
+    p50, p90 = np.percentile(times, [50, 90])
+    p99 = np.percentile(times, 99) if len(times) >= 100 else times.max()
+    share = None
+    if details.device == "cpu" and flops is not None and rate is not None:
+        share = flops * batch / float(p50) / rate.flops_per_second
+    return Timing(
+        backend=details.backend,
+        device=details.device,
+        role=engine.role,
+        batch=batch,
+        runs=len(times),
+        p50_ms=float(p50) * 1e3,
+        p90_ms=float(p90) * 1e3,
+        p99_ms=float(p99) * 1e3,
+        mean_ms=float(times.mean()) * 1e3,
+        images_per_second=batch * len(times) / float(times.sum()),
+        flops_per_image=flops,
+        matrix_share=share,
+        cuda_graphs=settings.cuda_graphs and details.backend.startswith("tensorrt"),
+    )
+
+
+def _feeds(engine: Engine, batch: int) -> dict[str, np.ndarray]:
+    """Pictures in [0, 1) for an encoder, latents at temperature 0.7 for a decoder: speed can hang on the values."""
+    generator = np.random.default_rng(_SEED)
+    feeds: dict[str, np.ndarray] = {}
+    for spec in engine.inputs:
+        shape = (batch, *spec.shape)
+        if spec.name == "y":
+            feeds[spec.name] = np.zeros(shape, np.int64)
+        elif spec.name == "x":
+            feeds[spec.name] = generator.random(shape).astype(spec.dtype)
+        else:
+            feeds[spec.name] = (0.7 * generator.standard_normal(shape)).astype(spec.dtype)
+    return feeds
+
+
+def _total(plan: list[Candidate], settings: BenchSettings) -> int:
+    return len(plan) * len(settings.batches)
