@@ -1,0 +1,158 @@
+"""From missed gates to a sentence an engineer can act on: which cell, which level, and what it looks like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from .backends import REFERENCE, YARDSTICK
+from .gates import GateResult
+from .measures import ErrorSummary
+from .report import BatchReport, CellReport, Failure, ReferenceReport
+
+__all__ = ["explain"]
+
+
+def explain(
+    references: Sequence[ReferenceReport],
+    cells: Sequence[CellReport],
+    batches: Sequence[BatchReport],
+    *,
+    images: Mapping[str, int],
+) -> tuple[Failure, ...]:
+    """List what failed, engines before the cells they spoil.
+
+    Args:
+        references: of all image sets.
+        cells: of all image sets.
+        batches: self-consistency.
+        images: number of images of each set.
+    """
+    failures: list[Failure] = []
+    for reference in references:
+        failures += _reference_failures(reference, n=images[reference.images])
+    for cell in cells:
+        known = {r.backend: r for r in references if r.images == cell.images}
+        failures += _cell_failures(cell, known, n=images[cell.images])
+    for batch in batches:
+        failures += _batch_failures(batch)
+    return tuple(failures)
+
+
+def _reference_failures(report: ReferenceReport, *, n: int) -> list[Failure]:
+    found = []
+    where = f"{report.backend} against float64, {n} {report.images} images"
+    missed = [gate for gate in report.gates if not gate.passed]
+    latents = [gate for gate in missed if gate.level is not None]
+    if latents:
+        # A fault in level k leaves the latents of the finer levels before it untouched.
+        gate = latents[0]
+        assert gate.level is not None
+        cause = _latent_cause(report.z[gate.level - 1], level=gate.level, side="encoder")
+        if report.backend in (REFERENCE, YARDSTICK):
+            cause = f"is --ckpt the checkpoint this bundle was exported from? {cause}"
+        found.append(_failure(gate, where=f"encode {where}", level=gate.level, cause=cause))
+    bits = [gate for gate in missed if gate.verdict == "likelihood"]
+    if bits:
+        cause = (
+            "the density follows the latents, which are off"
+            if latents
+            else "the latents are right: a log-determinant or the sum of log densities is wrong"
+        )
+        level = latents[0].level if latents else None
+        found.append(_failure(bits[0], where=f"encode {where}", level=level, cause=cause))
+    pictures = [gate for gate in missed if gate.level is None and gate.verdict == "round_trip"]
+    if pictures:
+        found.append(
+            _failure(
+                pictures[0],
+                where=f"decode {where}",
+                level=None,
+                cause=_picture_cause(report.x_error, side="decoder"),
+            )
+        )
+    return found
+
+
+def _cell_failures(report: CellReport, known: Mapping[str, ReferenceReport], *, n: int) -> list[Failure]:
+    where = f"encode {report.encode} -> decode {report.decode}, {n} {report.images} images"
+    missed = [gate for gate in report.gates if not gate.passed]
+    found = []
+    round_trip = [gate for gate in missed if gate.verdict == "round_trip"]
+    if round_trip:
+        latents = [gate for gate in round_trip if gate.level is not None]
+        level = _encoder_level(known.get(report.encode))
+        side = "encoder"
+        if level is None:
+            side = "decoder" if _decoder_off(known.get(report.decode)) else "encoder or decoder"
+            level = latents[0].level if latents else None
+        if level is not None:
+            cause = _latent_cause(report.z_error[level - 1], level=level, side=side)
+        else:
+            cause = _picture_cause(report.x_error, side=side)
+        found.append(_failure(round_trip[0], where=where, level=level, cause=cause))
+    likelihood = [gate for gate in missed if gate.verdict == "likelihood"]
+    if likelihood:
+        cause = "the two encoders do not give the same density for the same image"
+        found.append(_failure(likelihood[0], where=where, level=None, cause=cause))
+    return found
+
+
+def _batch_failures(report: BatchReport) -> list[Failure]:
+    missed = [gate for gate in report.gates if not gate.passed]
+    if not missed:
+        return []
+    gate = missed[0]
+    cause = (
+        "the result depends on the other images of the batch or on its size; verify with --batch 1 to tell, and report "
+        "it to the backend's maintainers"
+    )
+    return [_failure(gate, where=f"{report.backend} {report.role} at batches {report.sizes}", level=None, cause=cause)]
+
+
+def _failure(gate: GateResult, *, where: str, level: int | None, cause: str) -> Failure:
+    return Failure(verdict=gate.verdict, where=where, level=level, gate=gate, cause=cause)
+
+
+def _encoder_level(report: ReferenceReport | None) -> int | None:
+    if report is None:
+        return None
+    levels = [gate.level for gate in report.gates if not gate.passed and gate.level is not None]
+    return levels[0] if levels else None
+
+
+def _decoder_off(report: ReferenceReport | None) -> bool:
+    return report is not None and any(
+        not gate.passed for gate in report.gates if gate.level is None and gate.verdict == "round_trip"
+    )
+
+
+def _latent_cause(summary: ErrorSummary, *, level: int, side: str) -> str:
+    if summary.non_finite:
+        return f"values overflow in level {level} of the {side}: look at its scales and its 1x1 weights"
+    slope, scale, rms = summary.slope, summary.scale, summary.rms
+    if not math.isfinite(slope) or scale == 0.0:
+        return f"level {level} of the {side} is off"
+    # What is left of the error once the best scaling of the latent is taken out.
+    rest = math.sqrt(max(0.0, rms**2 - ((1.0 - slope) * scale) ** 2))
+    if abs(slope) < 0.2 and rms > 0.7 * scale:
+        if rest < 0.3 * scale:
+            return f"z{level} is dropped: it comes back as nearly 0"
+        return f"z{level} has nothing to do with what is expected: exchanged with another, or of another model"
+    if abs(1.0 - slope) > 0.02 and rest < 0.25 * abs(1.0 - slope) * scale:
+        return f"z{level} comes back scaled by {slope:.2f}: a temperature applied once too often?"
+    relative = rms / scale
+    if 5e-5 < relative < 5e-3:
+        return (
+            f"level {level} of the {side} computes with fewer bits (TF32, or rounded weights), or one of its weights "
+            "is slightly off"
+        )
+    return f"a weight in level {level} of the {side} is not that of the trained model"
+
+
+def _picture_cause(summary: ErrorSummary, *, side: str) -> str:
+    if summary.non_finite:
+        return f"values overflow in the {side}: look at its scales and its 1x1 weights"
+    if summary.scale > 0.0 and 5e-5 < summary.rms / summary.scale < 5e-3:
+        return f"the {side} computes with fewer bits (TF32, or rounded weights), or one of its weights is slightly off"
+    return f"the {side} is not the inverse of the trained model's"

@@ -1,0 +1,258 @@
+"""Where a measured error turns into a verdict: limits, their factors and their derivation.
+
+A limit is `factor x yardstick`, where the yardstick is the float32 error of the trained model itself (PyTorch
+float32 against float64). It never falls below a floor of a few float32 roundings of the value's own size, so that a
+yardstick near zero does not fail a sound backend, and never rises above a ceiling at which no model is fit to be
+deployed, so that an unsound model does not pass by being its own yardstick.
+
+Limits stand on rms and the 99.9th percentile. The maximum is reported, not gated: it grows with the number of images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UsageError
+from .measures import ErrorSummary, Exactness, half_bin
+from .yardstick import Figures
+
+__all__ = [
+    "Factors",
+    "GateResult",
+    "Limits",
+    "bits_limits",
+    "factors_for",
+    "gate_error",
+    "gate_exactness",
+    "gate_finite",
+    "growth",
+    "image_limits",
+    "latent_limits",
+]
+
+_ULP = 2.0**-23  # spacing of float32 at 1
+_FEW_VALUES = 1000  # fewer than this have no 99.9th percentile below their maximum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """What an error may be, as a multiple of the yardstick, for one precision.
+
+    Attributes:
+        paired: the yardstick was measured on the same images.
+        cross: paired, for an encoder and a decoder of different backends: their roundings do not cancel.
+        unpaired: the yardstick comes from other images (the golden ones), so many that their number does not matter.
+        unpaired_few: grows the unpaired factor to `unpaired * (1 + unpaired_few / sqrt(n))` for n golden images.
+        batch: one engine against itself at another batch size, image by image.
+        floor_ulps: floor, in float32 spacings at the size of the values compared.
+        floor_ulps_log_prob: the same for bits/dim: a log-density is a sum over thousands of terms.
+        exact_margin: images must come back exactly where this multiple of the yardstick's maximum stays within half a
+            bin; also multiplied by the growth for few golden images.
+        ceiling_bits_per_dim: rms error in bits/dim beyond which no likelihood is sound.
+    """
+
+    paired: float
+    cross: float
+    unpaired: float
+    unpaired_few: float
+    batch: float
+    floor_ulps: float
+    floor_ulps_log_prob: float
+    exact_margin: float
+    ceiling_bits_per_dim: float
+
+
+_FACTORS = {
+    "fp32": Factors(
+        paired=3.0,
+        cross=3.0,
+        unpaired=6.0,
+        unpaired_few=3.0,
+        batch=10.0,
+        floor_ulps=4.0,
+        floor_ulps_log_prob=8.0,
+        exact_margin=20.0,
+        ceiling_bits_per_dim=1e-3,
+    ),
+}
+
+
+def factors_for(precision: str) -> Factors:
+    """The factors that a bundle of this precision is held to.
+
+    Raises:
+        UsageError: a precision without measured factors.
+    """
+    if precision not in _FACTORS:
+        raise UsageError(f"no gates are known for precision {precision!r}; this version judges {', '.join(_FACTORS)}")
+    return _FACTORS[precision]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How one measure's limit is made.
+
+    Attributes:
+        yardstick: float32 error of the trained model in this measure.
+        factor: allowed multiple of it.
+        floor: the rms limit never falls below it.
+        ceiling: the rms limit never rises above it.
+    """
+
+    yardstick: Figures
+    factor: float
+    floor: float
+    ceiling: float = math.inf
+
+
+def growth(factors: Factors, n: int) -> float:
+    """How much the unpaired factor grows when the yardstick stands on few images: `1 + unpaired_few / sqrt(n)`."""
+    return 1.0 + factors.unpaired_few / math.sqrt(n)
+
+
+def image_limits(yardstick: Figures, *, factor: float, factors: Factors, n_bits: int) -> Limits:
+    """Limits of an error in x. The model works on x - 0.5, so values are of size 0.5."""
+    return Limits(
+        yardstick=yardstick,
+        factor=factor,
+        floor=factors.floor_ulps * _ULP * 0.5,
+        # Three times the rms within half a bin: of Gaussian errors 99.7 % then leave a pixel in its bin.
+        ceiling=half_bin(n_bits) / 3.0,
+    )
+
+
+def latent_limits(yardstick: Figures, *, factor: float, factors: Factors, scale: float) -> Limits:
+    """Limits of an error in latents whose rms is `scale`."""
+    return Limits(yardstick=yardstick, factor=factor, floor=factors.floor_ulps * _ULP * _at_least_1(scale))
+
+
+def bits_limits(yardstick: Figures, *, factor: float, factors: Factors, scale: float) -> Limits:
+    """Limits of an error in bits/dim, of images that take `scale` bits/dim."""
+    return Limits(
+        yardstick=yardstick,
+        factor=factor,
+        floor=factors.floor_ulps_log_prob * _ULP * _at_least_1(scale),
+        ceiling=factors.ceiling_bits_per_dim,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """One comparison of a figure with its limit.
+
+    Attributes:
+        measure: `x_hat`, `z2 -> x -> z2`, `z1`, `bits/dim`, `exact images` ...
+        statistic: `rms`, `p99.9`, `non-finite`, `rate`.
+        level: number of the level that the measure belongs to, None where it belongs to all.
+        value: what was measured.
+        limit: what it must not exceed; for a rate, what it must not fall below.
+        passed: the verdict. False for a value that is not a number.
+        derivation: how the limit came about, for printing.
+    """
+
+    measure: str
+    statistic: str
+    level: int | None
+    value: float
+    limit: float
+    passed: bool
+    derivation: str
+
+    @property
+    def verdict(self) -> Literal["round_trip", "likelihood"]:
+        """Which of the verdicts the gate belongs to."""
+        return "likelihood" if self.measure.startswith("bits/dim") else "round_trip"
+
+
+def gate_finite(summary: ErrorSummary, *, measure: str, level: int | None = None) -> GateResult:
+    """No value may be NaN or infinite, and there must be values."""
+    return GateResult(
+        measure=measure,
+        statistic="non-finite",
+        level=level,
+        value=float(summary.non_finite) if summary.n else math.nan,
+        limit=0.0,
+        passed=summary.finite,
+        derivation="every value must be a finite number",
+    )
+
+
+def gate_error(
+    summary: ErrorSummary, limits: Limits, *, measure: str, level: int | None = None, rms_only: bool = False
+) -> tuple[GateResult, ...]:
+    """Non-finite count, rms and, of 1,000 values or more, p99.9 of an error.
+
+    Args:
+        summary: the error.
+        limits: for it.
+        measure: its name, for printing.
+        level: that it belongs to.
+        rms_only: leave p99.9 out.
+    """
+    results = [gate_finite(summary, measure=measure, level=level)]
+    figures = [("rms", summary.rms, limits.yardstick.rms, 1.0)]
+    if summary.n >= _FEW_VALUES and not rms_only:
+        # Of Gaussian errors 99.9 % lie within 3.3 rms: floor and ceiling are given for the rms.
+        figures.append(("p99.9", summary.p999, limits.yardstick.p999, 3.0))
+    for statistic, value, base, spread in figures:
+        limit, derivation = _limit(base, limits, spread)
+        results.append(
+            GateResult(
+                measure=measure,
+                statistic=statistic,
+                level=level,
+                value=value,
+                limit=limit,
+                passed=bool(value <= limit),
+                derivation=derivation,
+            )
+        )
+    return tuple(results)
+
+
+def _limit(base: float, limits: Limits, spread: float) -> tuple[float, str]:
+    floor, ceiling = limits.floor * spread, limits.ceiling * spread
+    if not math.isfinite(base):
+        return floor, "floor; the trained model itself is not finite in float32"
+    limit = limits.factor * base
+    derivation = f"{limits.factor:.3g} x {base:.2e}, the trained model's own float32 error"
+    if limit < floor:
+        return floor, f"floor, a few float32 roundings; more than {derivation}"
+    if limit > ceiling:
+        return ceiling, f"ceiling, beyond which no model is sound; less than {derivation}"
+    return limit, derivation
+
+
+def _at_least_1(scale: float) -> float:
+    return max(1.0, scale) if math.isfinite(scale) else 1.0
+
+
+def gate_exactness(exactness: Exactness, yardstick: Figures, *, margin: float, n_bits: int) -> GateResult | None:
+    """Every image must come back exactly, where the float32 error is far enough below half a bin to expect it.
+
+    Args:
+        exactness: the counts.
+        yardstick: float32 error of the trained model in x.
+        margin: multiple of the yardstick's maximum that has to stay within half a bin.
+        n_bits: of the model.
+
+    Returns:
+        None where exactness is not to be expected: then the rate is only reported.
+    """
+    half = half_bin(n_bits)
+    if not margin * yardstick.max <= half:
+        return None
+    return GateResult(
+        measure="exact images",
+        statistic="rate",
+        level=None,
+        value=exactness.image_rate,
+        limit=1.0,
+        passed=exactness.images_exact == exactness.images,
+        derivation=(
+            f"all {exactness.images}: {margin:.3g} x {yardstick.max:.2e}, the trained model's largest float32 "
+            f"error, is within half a bin, {half:.2e}"
+        ),
+    )

@@ -1,0 +1,78 @@
+"""What a verification is asked to do."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+from .backends import BACKENDS
+
+__all__ = ["VerifySettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifySettings:
+    """Options of `verify`, the same for the command line and the Python interface.
+
+    Attributes:
+        backends: names of `BACKENDS` in any order; None for every one that is usable here.
+        ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
+            reference and a yardstick measured on those very images.
+        data: fresh images, as `load_images` reads them; the golden vectors are used as well.
+        limit: at most this many images of `data`, from the first on; None for all.
+        batch: images at a time.
+        device: `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
+        resize: fit pictures of another size or mode instead of refusing them.
+        trust_engine: run plans without a matching sidecar; a plan is executable code.
+        temperatures: T of the latents drawn at random, which are reported and not gated.
+        random_draws: number of draws at each temperature; 0 leaves them out.
+        seed: of the draws.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    backends: tuple[str, ...] | None = None
+    ckpt: Path | None = None
+    data: str | None = None
+    limit: int | None = None
+    batch: int = 32
+    device: str = "auto"
+    resize: bool = False
+    trust_engine: bool = False
+    temperatures: tuple[float, ...] = (0.7, 1.0)
+    random_draws: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.backends is not None:
+            unknown = [name for name in self.backends if name not in BACKENDS]
+            if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
+                given = ", ".join(self.backends) or "none"
+                raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
+        for name in ("limit", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it must be at least 1")
+        if self.limit is not None and self.data is None:
+            raise UsageError("limit counts the images of --data, and none are given")
+        if self.random_draws < 0 or not 0 <= self.seed < 2**64:
+            raise UsageError(f"random_draws ({self.random_draws}) and seed ({self.seed}) must not be negative")
+        if not all(math.isfinite(t) and t >= 0.0 for t in self.temperatures):
+            raise UsageError(f"temperatures are {self.temperatures}; each must be a finite number >= 0")
+
+    def command(self, bundle: Path) -> str:
+        """Return the command line that repeats this run."""
+        words = ["glow-deploy", "verify", str(bundle)]
+        for name in self.backends or ():
+            words += ["--backend", name]
+        defaults = VerifySettings()
+        for option in ("ckpt", "data", "limit", "batch", "device", "seed"):
+            value = getattr(self, option)
+            if value != getattr(defaults, option):
+                words += [f"--{option}", str(value)]
+        words += ["--resize"] * self.resize + ["--trust-engine"] * self.trust_engine
+        return shlex.join(words)

@@ -1,0 +1,309 @@
+"""`verify`: one bundle, every usable backend, a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import DataError, UsageError
+from ..images import values_to_x
+from .backends import BackendSet, open_backends
+from .causes import explain
+from .consistency import measure_decoder, measure_encoder
+from .environment import environment
+from .gates import Factors, factors_for
+from .images import Images, Reference, check_bin_centres
+from .judge import exactness_expected, judge_batches, judge_cell, judge_reference
+from .matrix import measure_matrix
+from .random_latents import measure_random
+from .report import (
+    BatchReport,
+    CellReport,
+    Failure,
+    ImageSetReport,
+    RandomReport,
+    ReferenceReport,
+    Verdicts,
+    VerifyReport,
+)
+from .settings import VerifySettings
+from .yardstick import Yardstick
+
+__all__ = ["Progress", "verify"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, units done, units in all)."""
+
+_CONSISTENCY_IMAGES = 64
+
+
+def verify(
+    bundle: Bundle | str | Path,
+    *,
+    settings: VerifySettings | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
+
+    The golden vectors of the bundle, and with `settings.data` fresh images, are encoded on A and decoded on B for all
+    A and B. Latents and bits/dim are compared with the trained model in float64. Nothing is written.
+
+    Args:
+        bundle: opened, or its folder.
+        settings: see `VerifySettings`.
+        progress: for a progress bar.
+
+    Returns:
+        The report; `report.sound` is the verdict. An unsound model is a result, not an exception.
+
+    Raises:
+        UsageError: no images, or nothing to compare latents and likelihoods with.
+        MissingDependencyError: a backend asked for is not usable here.
+        EngineError: a backend failed while running.
+        BundleError: the bundle is damaged.
+        DataError: the images cannot be read or do not fit.
+    """
+    started = time.monotonic()
+    settings = settings or VerifySettings()
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    factors = factors_for(bundle.manifest.precision)
+    sources = _sources(bundle, settings)
+    with ExitStack() as stack:
+        backends = open_backends(
+            bundle,
+            stack=stack,
+            wanted=settings.backends,
+            ckpt=settings.ckpt,
+            device=settings.device,
+            trust_engine=settings.trust_engine,
+        )
+        run = _Run(bundle, settings, backends, factors, progress)
+        for source in sources:
+            run.measure(source)
+        run.measure_batches(sources[0])
+        run.measure_random()
+    images = {report.name: report.n for report in run.image_sets}
+    failures = explain(run.references, run.cells, run.batches, images=images)
+    return VerifyReport(
+        bundle=_describe(bundle),
+        n_bits=bundle.manifest.n_bits,
+        command=settings.command(bundle.path),
+        environment=environment(),
+        backends=backends.reports,
+        image_sets=tuple(run.image_sets),
+        references=tuple(run.references),
+        cells=tuple(run.cells),
+        batches=tuple(run.batches),
+        random=run.random,
+        failures=failures,
+        verdicts=_verdicts(failures, run.references),
+        notes=tuple(run.notes),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
+    """The golden images, then those of --data."""
+    manifest = bundle.manifest
+    sources = []
+    golden = bundle.golden()
+    if golden is not None:
+        check_bin_centres(golden.x, n_bits=manifest.n_bits, where=f"{bundle.path / 'golden.npz'}")
+        words = {
+            "data": "given at export",
+            "checkpoint": "of the checkpoint's validation set",
+            "samples": "drawn from the model at T=0.7",
+        }
+        sources.append(
+            Images(
+                name="golden",
+                description=f"golden images {words.get(str(manifest.golden_source), '')}".rstrip(),
+                count=len(golden),
+                read=partial(np.take, golden.x, axis=0),
+                y=golden.y,
+                reference=Reference(z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat),
+            )
+        )
+    if settings.data is not None:
+        sources.append(_data_source(settings.data, bundle, settings))
+    if not sources:
+        raise UsageError(f"{bundle.path} has no golden vectors, so there are no images: give --data")
+    if golden is None and settings.ckpt is None:
+        raise UsageError(
+            f"{bundle.path} has no golden vectors, so its latents and log_prob cannot be compared with the trained "
+            "model's: give --ckpt, or export with --golden"
+        )
+    return sources
+
+
+def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
+    from ..data import load_images
+
+    manifest = bundle.manifest
+    channels, height, width = manifest.image_shape
+    images = load_images(
+        data, split="test", size=(height, width), channels=channels, limit=settings.limit, resize=settings.resize
+    )
+    count = len(images) if settings.limit is None else min(settings.limit, len(images))
+    labels = None
+    if manifest.num_classes is not None:
+        if images.labels is None:
+            raise DataError(
+                f"{data}: no class labels in it; this model is conditioned on {manifest.num_classes} classes"
+            )
+        labels = np.asarray(images.labels)[:count].astype(np.int64)
+    return Images(
+        name="data",
+        description=f"{count} images of {data}",
+        count=count,
+        read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
+        y=labels,
+    )
+
+
+class _Run:
+    """What is measured so far."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: VerifySettings,
+        backends: BackendSet,
+        factors: Factors,
+        progress: Progress | None,
+    ) -> None:
+        self._manifest = bundle.manifest
+        self._settings = settings
+        self._backends = backends
+        self._factors = factors
+        self._progress = progress
+        self._n_bits = bundle.manifest.n_bits
+        self.image_sets: list[ImageSetReport] = []
+        self.references: list[ReferenceReport] = []
+        self.cells: list[CellReport] = []
+        self.batches: list[BatchReport] = []
+        self.random: tuple[RandomReport, ...] = ()
+        self.notes: list[str] = []
+
+    def measure(self, source: Images) -> None:
+        """Run the matrix over one set of images and judge it."""
+        channels, height, width = self._manifest.image_shape
+        figures = measure_matrix(
+            source,
+            self._backends.matrix,
+            n_bits=self._n_bits,
+            dims=channels * height * width,
+            batch=self._settings.batch,
+            reference=self._backends.reference,
+            yardstick=self._backends.yardstick,
+            progress=self._stage(f"{len(source)} {source.name} images"),
+        )
+        images = ImageSetReport(
+            name=source.name,
+            source=source.description,
+            n=len(source),
+            yardstick=figures.yardstick or self._stored_yardstick(),
+            # The stored yardstick was measured on the golden images.
+            paired=figures.yardstick is not None or source.name == "golden",
+            reference=bool(figures.references),
+        )
+        self.image_sets.append(images)
+        self.references += [
+            judge_reference(found, images=images, backend=name, factors=self._factors, n_bits=self._n_bits)
+            for name, found in figures.references.items()
+        ]
+        self.cells += [
+            judge_cell(found, images=images, encode=encode, decode=decode, factors=self._factors, n_bits=self._n_bits)
+            for (encode, decode), found in figures.cells.items()
+        ]
+        if exactness_expected(images, factors=self._factors, n_bits=self._n_bits) is None:
+            self.notes.append(
+                f"{images.name}: exact images are reported, not gated: the trained model's own float32 error reaches "
+                f"{images.yardstick.x_hat.max * 2 ** (self._n_bits + 1):.1%} of half a bin on "
+                f"{images.yardstick.n} images"
+            )
+        if not images.reference:
+            self.notes.append(
+                f"{images.name}: latents and bits/dim have no float64 reference here (give --ckpt); they were judged "
+                "on the golden images"
+            )
+
+    def measure_batches(self, source: Images) -> None:
+        """Check every engine against itself on the first images of a set."""
+        yardstick = self.image_sets[0].yardstick
+        rows = next(source.batches(_CONSISTENCY_IMAGES))
+        step = self._stage("batch sizes")
+        backends = self._backends.matrix
+        for done, backend in enumerate(backends, 1):
+            batch = self._settings.batch
+            encoded = measure_encoder(backend, rows.x, rows.y, batch=batch, n_bits=self._n_bits)
+            z = backend.encode(rows.x, rows.y).z
+            decoded = measure_decoder(backend, z, rows.y, batch=batch)
+            for role, found in (("encoder", encoded), ("decoder", decoded)):
+                self.batches.append(
+                    judge_batches(
+                        found,
+                        backend=backend.name,
+                        role=role,
+                        yardstick=yardstick,
+                        factors=self._factors,
+                        n_bits=self._n_bits,
+                    )
+                )
+            if step is not None:
+                step(done, len(backends))
+
+    def measure_random(self) -> None:
+        """Decode latents drawn at random."""
+        settings = self._settings
+        if settings.random_draws == 0:
+            return
+        self.random = measure_random(
+            self._backends.matrix,
+            temperatures=settings.temperatures,
+            n=settings.random_draws,
+            seed=settings.seed,
+            batch=settings.batch,
+            num_classes=self._manifest.num_classes,
+            progress=self._stage("random latents"),
+        )
+
+    def _stored_yardstick(self) -> Yardstick:
+        return Yardstick.from_manifest(
+            self._manifest.numerics.get("yardstick"), levels=len(self._manifest.latent_shapes)
+        )
+
+    def _stage(self, what: str) -> Callable[[int, int], None] | None:
+        progress = self._progress
+        if progress is None:
+            return None
+        return lambda done, total: progress(what, done, total)
+
+
+def _verdicts(failures: Sequence[Failure], references: Sequence[ReferenceReport]) -> Verdicts:
+    failed = {failure.verdict for failure in failures}
+    assert references, "a likelihood without a reference cannot be judged"
+    return Verdicts(
+        round_trip="unsound" if "round_trip" in failed else "sound",
+        likelihood="unsound" if "likelihood" in failed else "sound",
+    )
+
+
+def _describe(bundle: Bundle) -> dict[str, object]:
+    manifest = bundle.manifest
+    return {
+        "path": str(bundle.path),
+        "model": dict(manifest.model),
+        "model_id": manifest.model_id,
+        "weights": manifest.weights,
+        "precision": manifest.precision,
+        "golden_source": manifest.golden_source,
+        "files": dict(manifest.files),
+        "made_with": dict(manifest.versions),
+    }
