@@ -11,7 +11,7 @@ import numpy as np
 from ..config import GlowConfig
 from ..errors import TrainingError
 
-__all__ = ["ArrayImages", "ImageSource", "check_images", "fingerprint", "read_batch", "spread"]
+__all__ = ["ArrayImages", "ImageSource", "check_images", "fingerprint", "golden_images", "read_batch", "spread"]
 
 _FINGERPRINT_IMAGES = 256
 
@@ -48,7 +48,8 @@ class ArrayImages:
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Return uint8 [n,C,H,W]."""
-        return self.pixels[indices]
+        chosen: np.ndarray = self.pixels[indices]
+        return chosen
 
 
 def read_batch(images: ImageSource, indices: np.ndarray, config: GlowConfig) -> np.ndarray:
@@ -114,3 +115,17 @@ def fingerprint(images: ImageSource) -> str:
         digest.update(b"labels\n")
         digest.update(np.ascontiguousarray(images.labels, dtype="<i8").tobytes())
     return digest.hexdigest()
+
+
+def golden_images(
+    images: ImageSource, config: GlowConfig, *, count: int
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Return evenly spread images as n_bits-deep pixels uint8 [n,C,H,W], and their labels int64 [n].
+
+    No labels (None) for a model without classes; None altogether where `count` is 0.
+    """
+    if count == 0:
+        return None
+    chosen = spread(len(images), count)
+    labels = images.labels if config.num_classes is not None else None
+    return read_batch(images, chosen, config), None if labels is None else labels[chosen]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from ..model import Glow
 
@@ -12,7 +13,7 @@ __all__ = ["AveragedWeights", "decay_at"]
 
 
 def decay_at(step: int, *, decay: float) -> float:
-    """Return min(decay, (1 + step) / (10 + step)): early averages follow the weights closely and so forget the start."""
+    """Return min(decay, (1 + step) / (10 + step)), so that early averages soon forget the initial weights."""
     return min(decay, (1 + step) / (10 + step))
 
 
@@ -28,12 +29,13 @@ class AveragedWeights:
 
     def __init__(self, model: Glow, *, decay: float) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
 
     @torch.no_grad()
     def update(self, model: Glow, *, step: int) -> None:
         """Move towards the weights after optimizer step `step`, counted from 1."""
-        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay_at(step, decay=self.decay))
         for mine, other in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(other)

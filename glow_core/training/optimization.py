@@ -52,9 +52,7 @@ def set_hyperparameters(optimizer: torch.optim.Optimizer, settings: TrainSetting
         group["betas"] = settings.betas
 
 
-def first_non_finite(
-    *modules: tuple[str, nn.Module], optimizer: torch.optim.Optimizer | None = None
-) -> str | None:
+def first_non_finite(*modules: tuple[str, nn.Module], optimizer: torch.optim.Optimizer | None = None) -> str | None:
     """Return the name of a tensor that holds an infinity or a NaN, or None where all are finite.
 
     Args:
@@ -78,8 +76,7 @@ def first_non_finite(
         return None
     # A sum is non-finite if an entry is; the reverse can fail only by overflow, so a suspect is looked at closely.
     sums = torch.stack([tensor.sum(dtype=torch.float64).cpu() for _, tensor in named])
-    for index in torch.nonzero(~torch.isfinite(sums)).flatten().tolist():
-        name, tensor = named[index]
-        if not bool(torch.isfinite(tensor).all()):
+    for (name, tensor), finite in zip(named, torch.isfinite(sums).tolist(), strict=True):
+        if not finite and not bool(torch.isfinite(tensor).all()):
             return name
     return None

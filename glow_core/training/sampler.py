@@ -77,4 +77,5 @@ def dequantize(pixels: np.ndarray, noise: Tensor, *, n_bits: int) -> Tensor:
     """
     # 2^-16 is the finest u for which p + u is exact in float32 and so stays below the next pixel value.
     fine = torch.floor(noise * 65536) / 65536
-    return (torch.from_numpy(pixels).to(torch.float32) + fine) / 2**n_bits
+    x: Tensor = (torch.from_numpy(pixels).to(torch.float32) + fine) / 2**n_bits
+    return x

@@ -1,0 +1,45 @@
+"""Training of a Glow: `train` with its settings, and what it reports.
+
+Only `train` and what reads checkpoints import torch, and only when first touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .data import ArrayImages, ImageSource
+from .progress import Progress, TrainResult
+from .settings import TrainSettings
+
+if TYPE_CHECKING:
+    from .evaluation import dataset_bits_per_dim
+    from .loop import train
+    from .state import RunState, read_run
+
+__all__ = [
+    "ArrayImages",
+    "ImageSource",
+    "Progress",
+    "RunState",
+    "TrainResult",
+    "TrainSettings",
+    "dataset_bits_per_dim",
+    "read_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "train":
+        from .loop import train
+
+        return train
+    if name in ("RunState", "read_run"):
+        from . import state
+
+        return getattr(state, name)
+    if name == "dataset_bits_per_dim":
+        from .evaluation import dataset_bits_per_dim
+
+        return dataset_bits_per_dim
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

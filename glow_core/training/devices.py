@@ -1,0 +1,62 @@
+"""One CPU, one GPU, or the processes torchrun started: all through Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import TrainingError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["make_fabric"]
+
+
+def make_fabric(device: str) -> Fabric:
+    """Return the launched Fabric for a device.
+
+    Args:
+        device: `auto` (a GPU where torch sees one), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        TrainingError: the device is not there, or Lightning Fabric is not installed.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError as error:
+        raise TrainingError("training needs the package lightning-fabric: install glow-deploy[train]") from error
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, _, number = device.partition(":")
+    if kind == "auto":
+        kind = "cuda" if count else "cpu"
+    if kind == "cuda" and int(number or 0) >= count:
+        found = "none" if not count else f"{count} of them"
+        raise TrainingError(f"device {device} is not there: torch sees {found}; use --device cpu or auto")
+
+    if TorchElasticEnvironment.detect():
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        if number:
+            raise TrainingError(f"under torchrun every process takes its own GPU: say cuda, not {device}")
+        if kind == "cuda" and local > count:
+            raise TrainingError(f"torchrun started {local} processes here, but torch sees {count} GPUs")
+        fabric = Fabric(
+            accelerator=kind,
+            devices=local,
+            num_nodes=int(os.environ["WORLD_SIZE"]) // local,
+            # Buffers (actnorm flags, permutations) never change after the start.
+            strategy=DDPStrategy(broadcast_buffers=False),
+            plugins=[TorchElasticEnvironment()],
+        )
+    else:
+        # The environment is named so that Fabric does not mistake a batch job for a distributed run.
+        chosen = [int(number or 0)] if kind == "cuda" else 1
+        fabric = Fabric(accelerator=kind, devices=chosen, plugins=[LightningEnvironment()])
+    fabric.launch()
+    return fabric

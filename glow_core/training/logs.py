@@ -1,0 +1,112 @@
+"""The run's records: `log.csv`, a row per logged step, and TensorBoard event files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import TrainingError
+
+__all__ = ["LOG_COLUMNS", "CsvLog", "TensorBoardLog"]
+
+LOG_COLUMNS = ("step", "epoch", "seconds", "bits_per_dim", "grad_norm", "learning_rate", "validation_bits_per_dim")
+
+
+class CsvLog:
+    """Append-only table. Every row reaches the operating system in one write, so that a killed run loses none.
+
+    Args:
+        path: of the file.
+        keep_steps: rows of later steps, and a last row cut short, are dropped; 0 starts the file anew.
+    """
+
+    def __init__(self, path: Path, *, keep_steps: int) -> None:
+        self.path = path
+        header = (",".join(LOG_COLUMNS) + "\n").encode()
+        old = path.read_bytes() if keep_steps > 0 and path.is_file() else b""
+        end = _end_of_step(old, header, keep_steps)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        os.ftruncate(self._file, end)
+        if end == 0:
+            self._write(header)
+
+    def row(self, **values: float | None) -> None:
+        """Append a row; floats are written so that they read back exactly, None as nothing.
+
+        Raises:
+            TrainingError: the disk is full or the file cannot be written.
+        """
+        cells = (values[name] for name in LOG_COLUMNS)
+        line = ",".join("" if cell is None else repr(cell) for cell in cells) + "\n"
+        try:
+            self._write(line.encode())
+        except OSError as error:
+            raise TrainingError(f"cannot write {self.path}: {error.strerror}; make room and resume") from error
+
+    def sync(self) -> None:
+        """Force the rows to the disk, which has to happen before the checkpoint that counts on them."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._file, data) :]
+
+
+def _end_of_step(content: bytes, header: bytes, last_step: int) -> int:
+    """Return how many bytes of the table belong to steps up to `last_step`."""
+    if not content.startswith(header):
+        return 0
+    end = len(header)
+    for line in content[end:].splitlines(keepends=True):
+        step = line.split(b",", 1)[0]
+        if not line.endswith(b"\n") or not step.isdigit() or int(step) > last_step:
+            break
+        end += len(line)
+    return end
+
+
+class TensorBoardLog:
+    """Scalars and sample grids as TensorBoard event files.
+
+    Args:
+        folder: for the event files.
+        first_step: events of this and later steps, left by a killed session, are hidden.
+
+    Raises:
+        TrainingError: the package tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise TrainingError(
+                "TensorBoard logs need the package tensorboard: install glow-deploy[train], or switch them off"
+            ) from error
+        self._writer: Any = SummaryWriter(log_dir=str(folder), purge_step=first_step if first_step > 1 else None)
+
+    def scalars(self, step: int, **values: float | None) -> None:
+        """Write named values of a step."""
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+
+    def images(self, step: int, pixels: np.ndarray, *, n_bits: int) -> None:
+        """Write a grid of n_bits-deep pixels, uint8 [N,C,H,W]."""
+        shown = np.rint(pixels.astype(np.float32) * (255 / (2**n_bits - 1))).astype(np.uint8)
+        self._writer.add_images("samples", shown, step)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()

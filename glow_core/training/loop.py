@@ -1,0 +1,129 @@
+"""`train`: checks what it is given, takes up or starts a run, and hands it to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from ..config import GlowConfig
+from ..errors import TrainingError
+from .data import ImageSource, check_images, fingerprint, golden_images
+from .devices import make_fabric
+from .progress import TrainResult
+from .records import Records, SampleWriter
+from .run import ProgressCallback, Run
+from .settings import TrainSettings
+from .state import CHECKPOINT_NAME, StateWriter, check_resumable, restore_model, restore_optimizer
+from .stopping import StopSignals
+
+__all__ = ["ProgressCallback", "SampleWriter", "train"]
+
+
+def train(
+    config: GlowConfig,
+    *,
+    train_images: ImageSource,
+    validation_images: ImageSource,
+    out: str | Path,
+    settings: TrainSettings,
+    resume: bool = False,
+    overwrite: bool = False,
+    notes: Mapping[str, str] | None = None,
+    progress: ProgressCallback | None = None,
+    sample_writer: SampleWriter | None = None,
+) -> TrainResult:
+    """Train a Glow and leave it in `out`: `ckpt.pt`, `model.safetensors`, `log.csv`, `tensorboard/`.
+
+    `ckpt.pt` is replaced whole at every save, first right after the initialisation. Killed at any moment, a run goes on
+    from it with `resume`; on the CPU bit for bit as if it had never stopped. Ctrl-C and SIGTERM finish the step and
+    save. Under torchrun the batch is shared among the processes; process 0 writes and reports.
+
+    Args:
+        config: of the model.
+        train_images: what to learn, 8-bit picture values of the model's size.
+        validation_images: for bits/dim, and the golden images kept in the checkpoint.
+        out: folder of the run; made if it is not there.
+        settings: budget, optimizer, intervals.
+        resume: go on with the run in `out`, with the same model, images, batch size, optimizer and seed.
+        overwrite: start anew although `out` holds a run, which is lost.
+        notes: strings kept in the checkpoint, given back by `read_run`.
+        progress: called after every step and event.
+        sample_writer: called with the step and n_bits-deep pixels uint8 [N,C,H,W] of samples of the averaged weights.
+
+    Returns:
+        How the run ended.
+
+    Raises:
+        TrainingError: images, folder or device unfit; a file that cannot be written; or a loss, gradient or weight that
+            is not finite, which stops the run with the last good checkpoint in place.
+        CheckpointError: the checkpoint to resume from is damaged.
+        KeyboardInterrupt: Ctrl-C, after the step in hand was saved.
+    """
+    out = Path(out)
+    if resume and overwrite:
+        raise TrainingError("resume and overwrite exclude each other")
+    for images, name in ((train_images, "training"), (validation_images, "validation")):
+        check_images(images, config, name=name)
+    if not resume and not overwrite and (out / CHECKPOINT_NAME).exists():
+        raise TrainingError(f"{out} already holds a run: resume it, choose another folder, or allow overwriting it")
+    with ExitStack() as stack:
+        stack.enter_context(_threads(settings.threads))
+        signals = stack.enter_context(StopSignals())
+        fabric = make_fabric(settings.device)
+        if settings.batch_size % fabric.world_size:
+            raise TrainingError(
+                f"a batch of {settings.batch_size} cannot be shared by {fabric.world_size} processes; choose a multiple"
+            )
+        cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
+        stack.enter_context(torch.random.fork_rng(devices=cuda))
+
+        data = {"train": fingerprint(train_images), "validation": fingerprint(validation_images)}
+        restored = check_resumable(out, config=config, settings=settings, data=data) if resume else None
+        # No process may write before all have looked at what is there.
+        fabric.barrier()
+        run = Run(
+            config,
+            settings,
+            fabric=fabric,
+            images=(train_images, validation_images),
+            signals=signals,
+            progress=progress,
+        )
+        if restored is None:
+            run.initialize()
+        else:
+            restore_model(restored[1], run.model)
+        run.set_up()
+        if restored is not None:
+            state, checkpoint = restored
+            restore_optimizer(checkpoint, run.optimizer, run.average)
+            run.step, run.seconds = state.step, state.seconds
+            run.validation, run.best = state.validation_bits_per_dim, state.best_bits_per_dim
+        if fabric.is_global_zero:
+            golden = golden_images(validation_images, config, count=settings.golden_images)
+            writer = StateWriter(out, settings=settings, data=data, notes=notes or {}, golden=golden)
+            run.records = stack.enter_context(
+                Records(
+                    out,
+                    state=writer,
+                    n_bits=config.n_bits,
+                    tensorboard=settings.tensorboard,
+                    sample_writer=sample_writer,
+                )
+            )
+            run.records.open(step=run.step, save=run.save)
+        return run.loop(out)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,293 @@
+"""One session of a run: maximum likelihood on dequantised images (Kingma & Dhariwal 2018, section 2, equations 1-2)."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import GlowConfig
+from ..errors import TrainingError
+from ..model import Glow
+from .budget import Budget, StepRate
+from .data import ImageSource, read_batch, spread
+from .ema import AveragedWeights
+from .evaluation import draw_pixels, labels_of, log_prob_sum
+from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
+from .progress import Event, Progress, TrainResult
+from .records import Records
+from .sampler import ShuffledSampler, dequantize, derive_seed, generator_for
+from .settings import TrainSettings
+from .state import CHECKPOINT_NAME, WEIGHTS_NAME
+from .stopping import StopSignals
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["ProgressCallback", "Run"]
+
+ProgressCallback = Callable[[Progress], None]
+
+# Below this width the conversions cost more than the faster convolutions save (measured on two CPU cores).
+_CHANNELS_LAST_WIDTH = 128
+
+
+class Run:
+    """Model, optimizer, averaged weights and counters of one session.
+
+    `train` fills it, from scratch or from a checkpoint, and calls `loop`.
+    """
+
+    def __init__(
+        self,
+        config: GlowConfig,
+        settings: TrainSettings,
+        *,
+        fabric: Fabric,
+        images: tuple[ImageSource, ImageSource],
+        signals: StopSignals,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self.config, self.settings, self.fabric = config, settings, fabric
+        self.train_images, self.validation_images = images
+        self.signals, self.progress = signals, progress
+        count = len(self.train_images)
+        self.sampler = ShuffledSampler(count, batch_size=settings.batch_size, seed=settings.seed)
+        self.budget, self.step_rate = Budget(settings, images=count), StepRate()
+        torch.manual_seed(derive_seed(settings.seed, "weights"))
+        self.model = Glow(config).to(fabric.device)
+        wide = config.width >= _CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
+        if wide if settings.channels_last is None else settings.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.records: Records | None = None
+        self.step = 0
+        self.seconds = 0.0
+        self.validation: float | None = None
+        self.best: float | None = None
+        self.loss: float | None = None
+        self.grad_norm: float | None = None
+        self.rate = 0.0
+
+    def initialize(self) -> None:
+        """Set the actnorms from the first images of the first epoch, on every process the same ones."""
+        count = min(self.settings.init_images, len(self.train_images))
+        first = ShuffledSampler(len(self.train_images), batch_size=count, seed=self.settings.seed).batch(1)
+        x, y = self._inputs(first, generator_for(self.settings.seed, "initialization"))
+        self.model.initialize(x, y)
+        bad = first_non_finite(("weight", self.model))
+        if bad is not None:
+            raise TrainingError(f"after the initialisation on {count} images {bad} is not finite; look at the images")
+
+    def set_up(self) -> None:
+        """Hand model and optimizer to Fabric; under torchrun this makes process 0's weights everybody's."""
+        self.model.train()
+        self.optimizer = make_optimizer(self.model.parameters(), self.settings)
+        self.module, self._stepper = self.fabric.setup(self.model, self.optimizer)
+        self.average = AveragedWeights(self.model, decay=self.settings.ema_decay)
+
+    def loop(self, out: Path) -> TrainResult:
+        """Step until a budget runs out or a signal asks to stop."""
+        self._saved_at = time.monotonic()
+        self._clock_start = self._saved_at - self.seconds
+        self._report("start")
+        stopped = self.budget.used_up(step=self.step, seconds=self.seconds)
+        signalled: signal.Signals | None = None
+        while stopped is None and signalled is None:
+            self.step += 1
+            signalled = self._train_step()
+            stopped = self.budget.used_up(step=self.step, seconds=self.seconds)
+            self._after_step(last=stopped is not None, stopping=signalled is not None)
+        if signalled is None and self.records is not None:
+            self.records.state.save_weights(self.average)
+        if signalled == signal.SIGINT:
+            raise KeyboardInterrupt
+        return TrainResult(
+            checkpoint=out / CHECKPOINT_NAME,
+            weights=out / WEIGHTS_NAME if signalled is None else None,
+            step=self.step,
+            epoch=self.sampler.epoch(self.step),
+            seconds=self.seconds,
+            stopped="terminated" if signalled is not None or stopped is None else stopped,
+            validation_bits_per_dim=self.validation,
+            best_bits_per_dim=self.best,
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint, after the log rows that it counts on."""
+        if self.records is None:
+            return
+        self.records.sync()
+        self.records.state.save(
+            self.model,
+            self.average,
+            self.optimizer,
+            step=self.step,
+            seconds=self.seconds,
+            validation_bits_per_dim=self.validation,
+            best_bits_per_dim=self.best,
+        )
+        self._saved_at = time.monotonic()
+        self._report("checkpoint")
+
+    def _inputs(self, indices: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Dequantised images and their labels, on the device."""
+        config, device = self.config, self.fabric.device
+        noise = torch.rand((len(indices), config.channels, *config.image_size), generator=generator)
+        x = dequantize(read_batch(self.train_images, indices, config), noise, n_bits=config.n_bits)
+        return x.to(device), labels_of(self.train_images, indices, self.model, device)
+
+    def _train_step(self) -> signal.Signals | None:
+        """One optimizer step; returns the signal that asks to stop, agreed between processes."""
+        settings, config, step = self.settings, self.config, self.step
+        used = self.budget.fraction(step=step - 1, seconds=self.seconds)
+        self.rate = learning_rate(step, settings, progress=used)
+        set_hyperparameters(self.optimizer, settings, rate=self.rate)
+        # Noise is drawn for the whole batch and then shared out, so that the number of processes changes no image.
+        x, y = self._inputs(self.sampler.batch(step), generator_for(settings.seed, "noise", step))
+        share = settings.batch_size // self.fabric.world_size
+        mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        log_prob = self.module(x[mine], None if y is None else y[mine])
+        loss = config.n_bits - log_prob.mean() / (config.dims * math.log(2))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        parameters = list(self.model.parameters())
+        if settings.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, settings.clip_value)
+        limit = math.inf if settings.clip_norm is None else settings.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        self.loss, self.grad_norm, signalled = self._agree(loss.detach(), norm)
+        self._watch(self.loss, self.grad_norm)
+        self._stepper.step()
+        self.average.update(self.model, step=step)
+        self.step_rate.add(step, time.monotonic())
+        return signalled
+
+    def _agree(self, loss: Tensor, norm: Tensor) -> tuple[float, float, signal.Signals | None]:
+        """Mean loss, gradient norm and stop signal; process 0's clock becomes everybody's."""
+        seconds = time.monotonic() - self._clock_start
+        received = self.signals.received
+        if self.fabric.world_size == 1:
+            self.seconds = seconds
+            both = torch.stack([loss, norm]).tolist()
+            return both[0], both[1], received
+        mine = (
+            float(loss) / self.fabric.world_size,
+            seconds if self.fabric.is_global_zero else 0.0,
+            float(received == signal.SIGINT),
+            float(received == signal.SIGTERM),
+        )
+        shared = torch.tensor(mine, dtype=torch.float64, device=self.fabric.device)
+        shared = _summed(self.fabric, shared)
+        mean_loss, self.seconds, interrupts, terminations = shared.tolist()
+        signalled = signal.SIGINT if interrupts else signal.SIGTERM if terminations else None
+        return mean_loss, float(norm), signalled
+
+    def _watch(self, loss: float, norm: float) -> None:
+        """Stop before the weights are touched where the loss or a gradient is not finite."""
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+        kept = "" if self.records is None else f"{self.records.state.kept()}. "
+        raise TrainingError(
+            f"step {self.step}: {what} (learning rate {self.rate:.3g}); training stopped, {kept}"
+            "Lower the learning rate or clip_norm, or lengthen the warm-up"
+        )
+
+    def _after_step(self, *, last: bool, stopping: bool) -> None:
+        settings, step = self.settings, self.step
+        due = last or _is_due(step, settings.validate_every)
+        measured = self._validate() if due and not stopping else None
+        if self.records is not None and (due or stopping or _is_due(step, settings.log_every)):
+            self.records.log(
+                step=step,
+                epoch=self.sampler.epoch(step),
+                seconds=self.seconds,
+                bits_per_dim=self.loss,
+                grad_norm=self.grad_norm,
+                learning_rate=self.rate,
+                validation_bits_per_dim=measured,
+            )
+        self._report("step")
+        if measured is not None:
+            self._report("validation")
+        if not stopping and (last or _is_due(step, settings.sample_every)):
+            self._samples()
+        age = time.monotonic() - self._saved_at
+        old = settings.checkpoint_seconds is not None and age >= settings.checkpoint_seconds
+        if last or stopping or old or _is_due(step, settings.checkpoint_every):
+            self.save()
+
+    def _validate(self) -> float | None:
+        """Bits/dim of the averaged weights, shared among the processes; None where a signal cut it short."""
+        settings, fabric = self.settings, self.fabric
+        chosen = spread(len(self.validation_images), settings.validation_images)
+        alone = fabric.world_size == 1
+        total = log_prob_sum(
+            self.average.model,
+            self.validation_images,
+            chosen[fabric.global_rank :: fabric.world_size],
+            seed=derive_seed(settings.seed, "validation"),
+            batch_size=settings.batch_size,
+            stop=lambda: alone and self.signals.received is not None,
+        )
+        if total is None:
+            return None
+        if not alone:
+            total = float(_summed(fabric, torch.tensor(total, dtype=torch.float64, device=fabric.device)))
+        measured = self.config.n_bits - total / len(chosen) / (self.config.dims * math.log(2))
+        if not math.isfinite(measured):
+            kept = "" if self.records is None else f", {self.records.state.kept()}"
+            raise TrainingError(f"step {self.step}: the validation bits/dim is {measured}; training stopped{kept}")
+        self.validation = measured
+        self.best = measured if self.best is None else min(self.best, measured)
+        return measured
+
+    def _samples(self) -> None:
+        settings = self.settings
+        if settings.sample_count == 0 or self.records is None:
+            return
+        pixels, bad = draw_pixels(
+            self.average.model,
+            settings.sample_count,
+            temperature=settings.sample_temperature,
+            seed=settings.seed,
+        )
+        self.records.samples(self.step, pixels)
+        self._report("samples", non_finite_samples=bad)
+
+    def _report(self, event: Event, *, non_finite_samples: int | None = None) -> None:
+        if self.progress is None or not self.fabric.is_global_zero:
+            return
+        rate = self.step_rate.value()
+        self.progress(
+            Progress(
+                event=event,
+                step=self.step,
+                epoch=self.sampler.epoch(self.step),
+                seconds=self.seconds,
+                fraction=self.budget.fraction(step=self.step, seconds=self.seconds),
+                steps_per_second=rate,
+                eta_seconds=self.budget.seconds_left(step=self.step, seconds=self.seconds, rate=rate),
+                bits_per_dim=self.loss,
+                validation_bits_per_dim=self.validation,
+                best_bits_per_dim=self.best,
+                non_finite_samples=non_finite_samples,
+            )
+        )
+
+
+def _is_due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def _summed(fabric: Fabric, values: Tensor) -> Tensor:
+    total = fabric.all_reduce(values, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total
