@@ -57,8 +57,8 @@ def compile_bundle(
 ) -> tuple[CompiledPlan, ...]:
     """Compile the encoder and the decoder of a bundle, or one ONNX graph, into TensorRT plans beside them.
 
-    `encoder.onnx` becomes `encoder.rtx.trt` or `encoder.trt`, by flavour, with a sidecar (`encoder.rtx.trt.json`) beside
-    it. Nothing is replaced before all plans are whole, and nothing is left behind on failure.
+    By flavour, `encoder.onnx` becomes `encoder.rtx.trt` or `encoder.trt`, with a sidecar (`encoder.rtx.trt.json`).
+    Nothing is replaced before all plans are whole, and nothing is left behind on failure.
 
     Args:
         bundle_path: a bundle folder, or one exported `.onnx` file.

@@ -80,9 +80,10 @@ class TensorRTEngine(EngineBase):
         self._capture = cuda_graphs and flavor == "tensorrt"
         cuda.activate()
         self._log = keep_log(trt)
-        self._runtime: Any = trt.Runtime(self._log)
-        if self._runtime is None:
-            raise EngineError(f"{LABELS[flavor]} cannot start on {cuda.name}: {self._reason()}")
+        try:
+            self._runtime: Any = trt.Runtime(self._log)
+        except TypeError:  # what pybind makes of a null pointer
+            raise EngineError(f"{LABELS[flavor]} cannot start on {cuda.name}: {self._reason()}") from None
         self._runtime.engine_host_code_allowed = False
         try:
             self._load(plan, cuda_graphs=cuda_graphs)
