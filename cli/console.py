@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,19 +18,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars", "Output", "plain"]
 
+_FILE_WIDTH = 120
+
 
 class Bars:
-    """Progress of a command: one bar a stage. Long-running functions get one of its callbacks."""
+    """Progress of a command: one bar, of the stage in hand. Long-running functions get one of its callbacks."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
+        self._task: TaskID | None = None
+        self._stage = ""
 
     def stage(self, stage: str, done: int, total: int | None) -> None:
         """Report that `done` of `total` units of `stage` are done; None: the total is not known."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._tasks[stage], completed=done, total=total)
+        if self._task is None or stage != self._stage:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._stage = stage
+            self._task = self._bars.add_task(stage, total=total)
+        self._bars.update(self._task, completed=done, total=total)
+
+    def share(self, stage: str, share: float) -> None:
+        """Report that a share of 0 to 1 of `stage` is done."""
+        self.stage(stage, round(100 * share), 100)
 
     def counter(self, stage: str) -> Callable[[int, int], None]:
         """Return a callback `(done, total)` that reports on one stage."""
@@ -103,7 +114,10 @@ def _console(*, quiet: bool) -> Console:
             # Rich would exit with 1, which here means an unsound model.
             raise BrokenPipeError
 
-    return _Console(highlight=False, quiet=quiet, soft_wrap=True)
+    console = _Console(highlight=False, quiet=quiet, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _FILE_WIDTH  # a file or a pipe has no width of its own; 80 would break the wider tables
+    return console
 
 
 def plain(value: object) -> Any:

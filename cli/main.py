@@ -15,8 +15,10 @@ from .bench import bench
 from .coding import decode, encode
 from .doctor import doctor
 from .errors import exit_codes
+from .export import compile_, export
 from .inspect import inspect
 from .sample import sample
+from .verify import verify
 
 __all__ = ["app", "run"]
 
@@ -63,13 +65,14 @@ def _main(
 
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Judge": (bench,),
+    "From images to engines": (export, compile_),
+    "Judge": (verify, bench),
     "Use an engine": (sample, encode, decode),
     "Look": (inspect, doctor),
 }
 for _title, _functions in _PANELS.items():
     for _function in _functions:
-        app.command(cls=_Command, rich_help_panel=_title)(_function)
+        app.command(_function.__name__.rstrip("_"), cls=_Command, rich_help_panel=_title)(_function)
 
 
 def run() -> None:

@@ -1,0 +1,151 @@
+"""`glow-deploy export` and `glow-deploy compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .console import Output
+from .options import Data, Force, Json, Quiet
+
+
+def export(
+    ckpt: Annotated[Path, typer.Argument(metavar="CKPT", help="ckpt.pt or model.safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle.")
+    ] = None,
+    precision: Annotated[Literal["fp32"], typer.Option(help="Of the graphs: fp32 is float32 throughout.")] = "fp32",
+    data: Data = None,
+    golden: Annotated[
+        str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
+    ] = "64",
+    weights: Annotated[
+        Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")
+    ] = "ema",
+    force: Force = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.
+
+    The graphs are run and compared with the float64 model before anything is written; a model that does not round-trip
+    is refused (exit 1) unless forced. Golden images come from --data, else from those the checkpoint carries, else
+    from the model's own samples.
+    """
+    from glow_deploy.export import ExportSettings
+    from glow_deploy.export import export as write
+
+    output = Output(quiet=quiet, json=json)
+    settings = ExportSettings(precision=precision, data=data, golden=parse_golden(golden), weights=weights, force=force)
+    with output.progress() as bars:
+        bundle = write(ckpt, out=out, settings=settings, progress=bars.stage)
+    manifest = bundle.manifest
+    output.write_json(
+        {
+            "bundle": bundle.path,
+            "model_id": manifest.model_id,
+            "precision": manifest.precision,
+            "weights": manifest.weights,
+            "golden_source": manifest.golden_source,
+            "numerics": manifest.numerics,
+            "files": manifest.files,
+        }
+    )
+    output.say(f"wrote {bundle.path}/")
+    for name in (*manifest.files, "manifest.json"):
+        output.say(f"  {name:<14} {(bundle.path / name).stat().st_size:>13,} bytes")
+    yardstick = manifest.numerics.get("yardstick")
+    if yardstick:
+        words = {"data": data, "checkpoint": "the checkpoint's validation set", "samples": "the model's own samples"}
+        source = words.get(str(manifest.golden_source), "the model's own samples")
+        step = 2**manifest.n_bits
+        output.say(
+            f"yardstick: in float32 PyTorch the model reconstructs {yardstick['n']} images ({source}) to "
+            f"{yardstick['x_hat']['rms'] * step:.1e} pixel steps rms, {yardstick['x_hat']['max'] * step:.1e} at most"
+        )
+    for problem in manifest.numerics.get("problems", ()):
+        output.say(f"FORCED although: {problem}")
+    if not manifest.numerics.get("problems"):
+        output.say("self-check: both graphs agree with the float64 model in ONNX Runtime at batch 1, 2 and 3")
+
+
+def compile_(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or one exported ONNX file.")],
+    flavor: Annotated[
+        Literal["rtx", "tensorrt"],
+        typer.Option(
+            help="rtx: TensorRT for RTX, compiles without a GPU. tensorrt: on and for the GPU in this machine."
+        ),
+    ] = "rtx",
+    min_batch: Annotated[int, typer.Option(min=1, help="Smallest batch of the plan.")] = 1,
+    opt_batch: Annotated[int, typer.Option(min=1, help="Batch it is tuned for.")] = 8,
+    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch; larger requests are split.")] = 32,
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="SM[,SM...]", help="rtx: targets such as sm86,sm89; without it, Ampere and newer."),
+    ] = None,
+    opt_level: Annotated[int | None, typer.Option(min=0, max=5, help="tensorrt: builder optimization level.")] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="tensorrt: kernel timings, read if there and written.")
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="tensorrt: newer releases of the same major may run it.")
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="tensorrt: every GPU from Ampere on may run it.")
+    ] = False,
+    tf32: Annotated[
+        bool, typer.Option("--tf32/--no-tf32", help="Allow TF32; it costs a flow about three decimal digits.")
+    ] = False,
+    device: Annotated[str, typer.Option(metavar="cuda[:N]", help="tensorrt: the GPU to compile on and for.")] = "cuda",
+    force: Force = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a bundle's graphs into TensorRT plans, each with a sidecar that vouches for it.
+
+    Precision is decided at export; a plan computes what its graph says.
+    """
+    from glow_deploy.compile import CompileSettings, compile_bundle
+
+    output = Output(quiet=quiet, json=json)
+    settings = CompileSettings(
+        flavor=flavor,
+        min_batch=min_batch,
+        opt_batch=opt_batch,
+        max_batch=max_batch,
+        gpus=() if gpu is None else tuple(part.strip().lower() for part in gpu.split(",")),
+        tf32=tf32,
+        opt_level=opt_level,
+        timing_cache=timing_cache,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        device=device,
+    )
+    with output.progress() as bars:
+        plans = compile_bundle(bundle, settings=settings, force=force, progress=bars.share)
+    output.write_json({"plans": plans})
+    for plan in plans:
+        side = plan.sidecar
+        output.say(
+            f"wrote {plan.path} ({plan.nbytes:,} bytes) in {plan.seconds:.1f} s: TensorRT {side.version} "
+            f"for {', '.join(side.gpus)}, batch {side.profile[0]} to {side.profile[2]}, "
+            f"TF32 {'ALLOWED' if side.tf32 else 'off'}"
+        )
+
+
+def parse_golden(text: str) -> int | None:
+    """Parse `--golden`.
+
+    Raises:
+        UsageError: neither a whole number nor `none`.
+    """
+    from glow_deploy.errors import UsageError
+
+    if text.strip().lower() == "none":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--golden is {text!r}; give a positive number or none")
+    return int(text)
