@@ -5,6 +5,7 @@ from __future__ import annotations
 from .backends import BACKENDS
 from .report import VerifyReport
 from .settings import VerifySettings
+from .table import report_tables
 from .verify import verify
 
-__all__ = ["BACKENDS", "VerifyReport", "VerifySettings", "verify"]
+__all__ = ["BACKENDS", "VerifyReport", "VerifySettings", "report_tables", "verify"]

@@ -30,7 +30,10 @@ def explain(
     """
     failures: list[Failure] = []
     for reference in references:
-        failures += _reference_failures(reference, n=images[reference.images])
+        own = next(
+            (c for c in cells if c.images == reference.images and c.encode == c.decode == reference.backend), None
+        )
+        failures += _reference_failures(reference, own, n=images[reference.images])
     for cell in cells:
         known = {r.backend: r for r in references if r.images == cell.images}
         failures += _cell_failures(cell, known, n=images[cell.images])
@@ -39,7 +42,7 @@ def explain(
     return tuple(failures)
 
 
-def _reference_failures(report: ReferenceReport, *, n: int) -> list[Failure]:
+def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: int) -> list[Failure]:
     found = []
     where = f"{report.backend} against float64, {n} {report.images} images"
     missed = [gate for gate in report.gates if not gate.passed]
@@ -63,14 +66,14 @@ def _reference_failures(report: ReferenceReport, *, n: int) -> list[Failure]:
         found.append(_failure(bits[0], where=f"encode {where}", level=level, cause=cause))
     pictures = [gate for gate in missed if gate.level is None and gate.verdict == "round_trip"]
     if pictures:
-        found.append(
-            _failure(
-                pictures[0],
-                where=f"decode {where}",
-                level=None,
-                cause=_picture_cause(report.x_error, side="decoder"),
-            )
-        )
+        # A sound encoder of the same backend shows at which level the decoder's picture leaves the latents.
+        back = [gate.level for gate in own.gates if not gate.passed and gate.level is not None] if own else []
+        level = back[0] if back and not latents else None
+        if own is not None and level is not None:
+            cause = _latent_cause(own.z_error[level - 1], level=level, side="decoder")
+        else:
+            cause = _picture_cause(report.x_error, side="decoder")
+        found.append(_failure(pictures[0], where=f"decode {where}", level=level, cause=cause))
     return found
 
 

@@ -49,7 +49,7 @@ class Images:
 
     Args:
         name: short name for tables.
-        description: where they come from.
+        description: where they come from, as in "64 images of ...".
         count: number of images.
         read: gives the images of the row numbers asked for, float32 [n, C, H, W] at bin centres. Called a batch at a
             time, so that a large set need not be in memory.
@@ -71,7 +71,7 @@ class Images:
         reference: Reference | None = None,
     ) -> None:
         if count < 1:
-            raise DataError(f"{description}: there is no image to verify on")
+            raise DataError(f"no {name} images {description}: there is nothing to verify on")
         self.name = name
         self.description = description
         self._count = count

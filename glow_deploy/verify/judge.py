@@ -32,7 +32,7 @@ def judge_cell(
 ) -> CellReport:
     """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
     yardstick = images.yardstick
-    factor = _factor(images, factors, same=encode == decode)
+    factor = _factor(images, factors)
     gates: list[GateResult] = []
     limits = image_limits(yardstick.x_hat, factor=factor, factors=factors, n_bits=n_bits)
     gates += gate_error(figures.x, limits, measure="x -> z -> x")
@@ -69,7 +69,7 @@ def judge_reference(
 ) -> ReferenceReport:
     """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents."""
     yardstick = images.yardstick
-    factor = _factor(images, factors, same=False)
+    factor = _factor(images, factors)
     gates: list[GateResult] = []
     for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
         latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
@@ -125,7 +125,5 @@ def judge_batches(
     )
 
 
-def _factor(images: ImageSetReport, factors: Factors, *, same: bool) -> float:
-    if not images.paired:
-        return factors.unpaired * growth(factors, images.yardstick.n)
-    return factors.paired if same else factors.cross
+def _factor(images: ImageSetReport, factors: Factors) -> float:
+    return factors.paired if images.paired else factors.unpaired * growth(factors, images.yardstick.n)

@@ -116,14 +116,14 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
     if golden is not None:
         check_bin_centres(golden.x, n_bits=manifest.n_bits, where=f"{bundle.path / 'golden.npz'}")
         words = {
-            "data": "given at export",
+            "data": "chosen at export",
             "checkpoint": "of the checkpoint's validation set",
-            "samples": "drawn from the model at T=0.7",
+            "samples": "drawn from the model itself at T=0.7",
         }
         sources.append(
             Images(
                 name="golden",
-                description=f"golden images {words.get(str(manifest.golden_source), '')}".rstrip(),
+                description=words.get(str(manifest.golden_source), "of the bundle"),
                 count=len(golden),
                 read=partial(np.take, golden.x, axis=0),
                 y=golden.y,
@@ -160,7 +160,7 @@ def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
         labels = np.asarray(images.labels)[:count].astype(np.int64)
     return Images(
         name="data",
-        description=f"{count} images of {data}",
+        description=f"of {data}",
         count=count,
         read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
         y=labels,
