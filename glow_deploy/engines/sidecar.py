@@ -104,7 +104,7 @@ class Sidecar:
                 _field(profile, "opt", int, source),
                 _field(profile, "max", int, source),
             ),
-            gpus=tuple(str(gpu) for gpu in _field(content, "gpus", list, source)),
+            gpus=tuple(_items(content, "gpus", str, source)),
             metadata={str(key): str(value) for key, value in metadata.items()},
             inputs=tuple(_tensor_from_json(item, source) for item in _field(content, "inputs", list, source)),
             outputs=tuple(_tensor_from_json(item, source) for item in _field(content, "outputs", list, source)),
@@ -141,6 +141,13 @@ def _field(content: Mapping[str, Any], key: str, kind: type, source: str) -> Any
     return value
 
 
+def _items(content: Mapping[str, Any], key: str, kind: type, source: str) -> list[Any]:
+    values: list[Any] = _field(content, key, list, source)
+    if not all(isinstance(value, kind) for value in values):
+        raise BundleError(f"{source}: {key} holds something else than {kind.__name__}: it is damaged. Compile again.")
+    return values
+
+
 def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
 
@@ -151,5 +158,5 @@ def _tensor_from_json(item: Any, source: str) -> TensorSpec:
     return TensorSpec(
         name=_field(item, "name", str, source),
         dtype=_field(item, "dtype", str, source),
-        shape=tuple(int(side) for side in _field(item, "shape", list, source) if isinstance(side, int)),
+        shape=tuple(_items(item, "shape", int, source)),
     )

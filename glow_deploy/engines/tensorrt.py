@@ -282,8 +282,13 @@ def open_plan(
         MissingDependencyError: no GPU, driver or TensorRT package of the plan's flavour.
     """
     header = read_header(data, source=str(path))
-    sidecar = _checked_sidecar(path, data, header, trust_engine=trust_engine)
+    sidecar = read_sidecar(path)
+    matches = sidecar is not None and hashlib.sha256(data).hexdigest() == sidecar.sha256
+    if not trust_engine:
+        _require_sidecar(path, header, sidecar, matches=matches)
     facts = _facts(path, sidecar)
+    if not matches:
+        sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
         raise EngineError(f"{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use --device cuda.")
     trt = import_tensorrt(header.flavor)
@@ -345,16 +350,13 @@ def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, sourc
     raise EngineError(f"{message}: compile it{advice}.")
 
 
-def _checked_sidecar(path: Path, data: bytes, header: PlanHeader, *, trust_engine: bool) -> Sidecar | None:
+def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:
     from .open import manifest_digest
 
-    sidecar = read_sidecar(path)
-    if trust_engine:
-        return sidecar
     advice = "A plan is executable code: compile it again, or pass --trust-engine if you made it yourself."
     if sidecar is None:
         raise BundleError(f"{path} has no sidecar {path.name}.json, so nothing vouches for it. {advice}")
-    if hashlib.sha256(data).hexdigest() != sidecar.sha256:
+    if not matches:
         raise BundleError(f"{path} is not the plan its sidecar describes (sha256 differs). {advice}")
     if sidecar.flavor != header.flavor:
         raise BundleError(f"{path} is a {header.flavor} plan, its sidecar says {sidecar.flavor}. {advice}")
@@ -362,7 +364,6 @@ def _checked_sidecar(path: Path, data: bytes, header: PlanHeader, *, trust_engin
     current = manifest_digest(graph)
     if current is not None and current != sidecar.onnx_sha256:
         raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again.")
-    return sidecar
 
 
 def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
