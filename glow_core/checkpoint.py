@@ -53,12 +53,14 @@ class Checkpoint:
     labels: np.ndarray | None = None
 
     def glow(self, *, weights: Weights = "ema") -> Glow:
-        """Build the model in evaluation mode; `ema` falls back to the raw weights where there is no average."""
+        """Build the model in evaluation mode; `ema` falls back to the raw weights where there is no average.
+
+        The model shares its tensors with this object: a full-size model is not copied.
+        """
         with torch.device("meta"):
             glow = Glow(self.config)
         state = self.ema if weights == "ema" and self.ema is not None else self.model
-        # Copies, because assign=True would tie the model's parameters to this object's tensors.
-        glow.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+        glow.load_state_dict(dict(state), assign=True)
         return glow.eval()
 
 
@@ -256,7 +258,7 @@ def _check_state(path: Path, state: Any, reference: Mapping[str, Tensor], *, par
             found = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
             wanted = f"{expected.dtype} {tuple(expected.shape)}"
             raise CheckpointError(f"{path}: '{part}' tensor {name} is {found}; the config asks for {wanted}")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and tensor.numel() and not all(map(torch.isfinite, torch.aminmax(tensor))):
             raise CheckpointError(f"{path}: '{part}' tensor {name} holds NaN or infinity")
     return {name: state[name].contiguous() for name in reference}
 

@@ -88,8 +88,8 @@ class Glow(nn.Module):
     """An exact-likelihood image model with an exact inverse.
 
     Images x are float, [N,C,H,W], in [0,1): pixel p of n_bits appears as (p+u)/2^n_bits with u in [0,1). The
-    centring by 0.5 is inside. Latents z1 (finest) to zL (coarsest) are standard normal under the model. Works in float32
-    and, after `.double()`, in float64.
+    centring by 0.5 is inside. Latents z1 (finest) to zL (coarsest) are standard normal under the model. Works in
+    float32 and, after `.double()`, in float64.
 
     Args:
         config: sizes and kinds of the parts.

@@ -39,7 +39,14 @@ class InvertibleConv1x1(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(_random_rotation(channels).float())
+        self.weight = nn.Parameter(torch.empty(channels, channels))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw a random rotation; nothing to draw for a module on the meta device, which only describes."""
+        if not self.weight.is_meta:
+            self.weight.copy_(_random_rotation(self.weight.shape[0]))
 
     def matrix(self) -> Tensor:
         """Return W [C,C]."""
@@ -69,13 +76,25 @@ class InvertibleConv1x1LU(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        p, lower, upper = torch.linalg.lu(_random_rotation(channels))
+        self.register_buffer("permutation", torch.empty(channels, channels))
+        self.register_buffer("sign", torch.empty(channels))
+        self.lower = nn.Parameter(torch.empty(channels, channels))
+        self.upper = nn.Parameter(torch.empty(channels, channels))
+        self.log_abs_s = nn.Parameter(torch.empty(channels))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw a random rotation and factor it; nothing to draw for a module on the meta device."""
+        if self.lower.is_meta:
+            return
+        p, lower, upper = torch.linalg.lu(_random_rotation(self.lower.shape[0]))
         diagonal = torch.diagonal(upper)
-        self.register_buffer("permutation", p.float())
-        self.register_buffer("sign", torch.sign(diagonal).float())
-        self.lower = nn.Parameter(lower.tril(-1).float())
-        self.upper = nn.Parameter(upper.triu(1).float())
-        self.log_abs_s = nn.Parameter(torch.log(torch.abs(diagonal)).float())
+        self.permutation.copy_(p)
+        self.sign.copy_(torch.sign(diagonal))
+        self.lower.copy_(lower.tril(-1))
+        self.upper.copy_(upper.triu(1))
+        self.log_abs_s.copy_(torch.log(torch.abs(diagonal)))
 
     def factors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return P, L with its unit diagonal and U with its diagonal s, each [C,C]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -27,12 +26,12 @@ class Reference:
 
     def __init__(self, glow: Glow) -> None:
         self.config = glow.config
-        self._models = {"fp32": glow, "fp64": copy.deepcopy(glow).double()}
+        self._models = {"fp32": glow, "fp64": _in_double(glow)}
 
     @property
-    def double(self) -> Glow:
-        """The model in float64."""
-        return self._models["fp64"]
+    def single(self) -> Glow:
+        """The model in float32."""
+        return self._models["fp32"]
 
     def sample_images(self, count: int, *, temperature: float, seed: int, y: np.ndarray | None) -> np.ndarray:
         """Draw images from the model and set them to bin centres, float32 [count,C,H,W]; non-finite draws stay NaN."""
@@ -77,4 +76,23 @@ class Reference:
 
     def encode_again(self, coded: Coded) -> tuple[np.ndarray, ...]:
         """Encode the decodes of `coded` in float32: the latents after z -> x -> z."""
-        return self.code("fp32", np.asarray(coded.x_hat, dtype=np.float32), coded.y).z
+        model = self._models["fp32"]
+        latents = []
+        with torch.inference_mode():
+            for first in range(0, len(coded.x), _BATCH):
+                rows = slice(first, first + _BATCH)
+                labels = None if coded.y is None else torch.from_numpy(coded.y[rows])
+                z, _ = model.encode(torch.from_numpy(coded.x_hat[rows]).float(), labels)
+                latents.append([part.numpy() for part in z])
+        return tuple(np.concatenate(parts) for parts in zip(*latents, strict=True))
+
+
+def _in_double(glow: Glow) -> Glow:
+    """Copy a model into float64, without the float32 copy that deepcopy would make on the way."""
+    with torch.device("meta"):
+        double = Glow(glow.config)
+    state = glow.state_dict()
+    double.load_state_dict(
+        {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, assign=True
+    )
+    return double.train(glow.training)

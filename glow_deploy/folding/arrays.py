@@ -1,4 +1,7 @@
-"""The folded model: convolutions and constants in float64, no torch.
+"""The folded model: plain arrays, no torch.
+
+Everything is folded in float64. The trunk (1x1 convolutions, split and top prior) stays in float64; the conditioners'
+weights, nearly all of a model's bytes, are rounded to float32 as soon as they are folded, as every graph stores them.
 
 Every layer with a constant effect has gone into its neighbour: actnorm and the 1x1 convolution are one convolution each
 way, the conditioner's actnorms and output scales are in its weights, and all constant log-determinants are one number.
@@ -29,8 +32,8 @@ class FoldedConv:
     """A stride-1 convolution, zero padded to keep the size.
 
     Attributes:
-        weight: [out,in,k,k] float64.
-        bias: [out] float64.
+        weight: [out,in,k,k] float64, or float32 inside a conditioner.
+        bias: [out] of the same dtype.
     """
 
     weight: np.ndarray

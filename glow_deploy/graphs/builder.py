@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from ..folding import FoldedConv
 
@@ -30,40 +30,45 @@ class GraphBuilder:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
+        # Filled in place: handing lists to onnx.helper would copy a full-size model's weights several times.
+        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="glow-deploy")
+        self._model.opset_import.append(helper.make_opsetid("", OPSET))
+        self._graph = self._model.graph
+        self._graph.name = name
+        self._constants: set[str] = set()
 
     def input(self, name: str, shape: Sequence[int], *, dtype: int = TensorProto.FLOAT) -> str:
         """Declare a graph input [batch, *shape]."""
-        self._inputs.append(helper.make_tensor_value_info(name, dtype, [BATCH, *shape]))
+        self._graph.input.append(helper.make_tensor_value_info(name, dtype, [BATCH, *shape]))
         return name
 
     def output(self, name: str, shape: Sequence[int]) -> None:
         """Declare a float32 graph output [batch, *shape]; some node must produce that name."""
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape]))
+        self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape]))
 
     def constant(self, name: str, values: np.ndarray) -> str:
         """Store an initializer: integers as int64, all else as float32. Storing a name twice keeps the first."""
-        if name not in self._initializers:
-            dtype = np.int64 if np.issubdtype(np.asarray(values).dtype, np.integer) else np.float32
+        if name not in self._constants:
+            self._constants.add(name)
+            integer = np.issubdtype(np.asarray(values).dtype, np.integer)
             # ascontiguousarray would turn a scalar into a vector
-            array = np.asarray(values, dtype=dtype, order="C")
-            self._initializers[name] = numpy_helper.from_array(array, name)
+            array = np.asarray(values, dtype="<i8" if integer else "<f4", order="C")
+            tensor = self._graph.initializer.add(
+                name=name, data_type=TensorProto.INT64 if integer else TensorProto.FLOAT, dims=array.shape
+            )
+            tensor.raw_data = array.tobytes()
         return name
 
     def node(self, op: str, inputs: Sequence[str], *, name: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return that output's name."""
         result = output or f"{name}:0"
-        self._nodes.append(helper.make_node(op, list(inputs), [result], name=name, **attributes))
+        self._graph.node.append(helper.make_node(op, list(inputs), [result], name=name, **attributes))
         return result
 
     def halves(self, tensor: str, *, name: str) -> tuple[str, str]:
         """Split a tensor into its two halves along the channels."""
         results = [f"{name}:0", f"{name}:1"]
-        self._nodes.append(helper.make_node("Split", [tensor], results, name=name, axis=1, num_outputs=2))
+        self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, num_outputs=2))
         return results[0], results[1]
 
     def conv(self, tensor: str, conv: FoldedConv, *, name: str) -> str:
@@ -78,14 +83,6 @@ class GraphBuilder:
 
     def build(self, metadata: dict[str, str]) -> onnx.ModelProto:
         """Return the model, with `metadata` as its metadata_props in sorted order."""
-        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, [])
-        graph.initializer.extend(self._initializers.values())
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="glow-deploy",
-        )
         for key in sorted(metadata):
-            model.metadata_props.add(key=key, value=metadata[key])
-        return model
+            self._model.metadata_props.add(key=key, value=metadata[key])
+        return self._model
