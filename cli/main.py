@@ -5,6 +5,9 @@ The command files import nothing heavy; whatever a command needs is imported ins
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,7 +17,7 @@ from typer.core import TyperCommand
 from .bench import bench
 from .coding import decode, encode
 from .doctor import doctor
-from .errors import exit_codes
+from .errors import DEBUG_VARIABLE, exit_codes
 from .export import compile_, export
 from .inspect import inspect
 from .sample import sample
@@ -78,4 +81,7 @@ for _title, _functions in _PANELS.items():
 def run() -> None:
     """Entry point of the console script."""
     with exit_codes():
+        if not sys.warnoptions and not os.environ.get(DEBUG_VARIABLE):
+            # Libraries warn about their own insides; a user of the command can do nothing about it.
+            warnings.simplefilter("ignore")
         app(prog_name="glow-deploy")

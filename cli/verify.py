@@ -35,10 +35,8 @@ def verify(
     itself. Exit code 1 if a gate is missed; nothing is written but --json.
     """
     from glow_deploy.errors import UnsoundModelError
-    from glow_deploy.verify import VerifySettings
+    from glow_deploy.verify import VerifySettings, report_tables
     from glow_deploy.verify import verify as measure
-
-    from .verdict import show_report
 
     output = Output(quiet=quiet, json=json)
     settings = VerifySettings(
@@ -56,7 +54,7 @@ def verify(
     with output.progress() as bars:
         report = measure(bundle, settings=settings, progress=bars.stage)
     output.write_json(report.to_dict())
-    show_report(report, output)
+    output.show(report_tables(report))
     if not report.sound:
         first = f"first: {report.failures[0]}" if report.failures else "nothing was examined"
         raise UnsoundModelError(f"{bundle} is unsound: {len(report.failures)} gates missed; {first}")

@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+from glow_cli.sample import is_folder, parse_classes
+
+from glow_deploy.errors import UsageError
+from glow_deploy.images import read_picture
+
+
+def test_a_grid_by_default(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in place.iterdir()] == ["samples.png"]
+    assert "non-finite draws: 0" in result.output
+    assert read_picture(place / "samples.png").shape[0] == 3
+
+
+def test_the_seed_decides_whatever_the_batch(invoke, model, place):
+    for out, seed, batch in (("a", 5, 64), ("b", 5, 3), ("c", 6, 64)):
+        assert (
+            invoke(
+                "sample", "--engine", model.decoder, "-n", 7, "--seed", seed, "--batch", batch, "--out", out
+            ).exit_code
+            == 0
+        )
+    pictures = {out: [(place / out / f"sample-{i:04d}.png").read_bytes() for i in range(7)] for out in "abc"}
+    assert pictures["a"] == pictures["b"]
+    assert not any(a == c for a, c in zip(pictures["a"], pictures["c"], strict=True))
+
+
+def test_temperature_0_gives_equal_pictures(invoke, model, place):
+    assert invoke("sample", "--engine", model.decoder, "-n", 3, "-t", 0, "--out", "cold").exit_code == 0
+    assert len({path.read_bytes() for path in place.glob("cold/*.png")}) == 1
+
+
+def test_json_alone_on_stdout(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "-n", 2, "--json", "-")
+    found = json.loads(result.stdout)
+    assert (found["count"], found["nonfinite_draws"], found["backend"]) == (2, 0, "onnxruntime-cpu")
+
+
+def test_quiet_prints_nothing(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_redrawn_samples_are_counted_and_never_written(invoke, model, place, monkeypatch):
+    from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
+
+    whole = OnnxRuntimeEngine.run
+    calls = []
+
+    def spoiled(self, feeds):
+        outputs = {name: array.copy() for name, array in whole(self, feeds).items()}
+        if not calls:
+            outputs["x"][[1, 3]] = np.nan
+        calls.append(1)
+        return outputs
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "run", spoiled)
+    result = invoke("sample", "--engine", model.decoder, "-n", 5, "--out", "some", "--json", "counts.json")
+    assert "non-finite draws: 2, 2 samples were drawn again" in result.output
+    assert json.loads((place / "counts.json").read_text())["redrawn_samples"] == 2
+    assert len(list(place.glob("some/*.png"))) == 5
+
+
+def test_sampling_runs_without_torch_and_says_so_if_export_cannot(run_process, model, place):
+    done = run_process("sample", "--engine", model.decoder, without=["torch", "glow_core.model"])
+    assert done.returncode == 0, done.stderr
+    done = run_process("export", model.checkpoint, without=["torch"])
+    assert done.returncode == 2
+    assert "glow-deploy[train]" in done.stderr
+
+
+def test_out_is_a_folder_or_a_png(tmp_path):
+    assert is_folder(tmp_path)
+    assert is_folder(tmp_path / "new")
+    assert not is_folder(tmp_path / "new.PNG")
+    with pytest.raises(UsageError, match="PNG"):
+        is_folder(tmp_path / "new.jpg")
+
+
+def test_classes():
+    assert parse_classes(None) is None
+    assert parse_classes("0, 2") == (0, 2)
+    with pytest.raises(UsageError, match="whole numbers"):
+        parse_classes("-1")
