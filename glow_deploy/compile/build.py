@@ -31,6 +31,9 @@ def build_plan(
 ) -> bytes:
     """Compile one graph.
 
+    Two builds need not give the same bytes: TensorRT for RTX 1.7 numbers its inner tensors and orders the outputs
+    differently from build to build, with the same weights and the same size.
+
     Args:
         data: the ONNX file.
         graph: what was read from it.

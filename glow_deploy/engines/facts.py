@@ -13,7 +13,7 @@ from .protocol import TensorSpec
 if TYPE_CHECKING:
     from glow_deploy.graphs.metadata import GraphMetadata
 
-__all__ = ["PREFIX", "check_signature", "read_facts"]
+__all__ = ["PREFIX", "check_signature", "read_facts", "tensor_names"]
 
 PREFIX = "glow_deploy."
 
@@ -33,6 +33,15 @@ def read_facts(metadata: Mapping[str, str], *, source: str) -> GraphMetadata:
     return facts
 
 
+def tensor_names(facts: GraphMetadata) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs, in the order of the exported graphs."""
+    latents = [f"z{level}" for level in range(1, facts.levels + 1)]
+    label = [] if facts.num_classes is None else ["y"]
+    if facts.role == "encoder":
+        return ["x", *label], [*latents, "log_prob"]
+    return [*latents, *label], ["x"]
+
+
 def check_signature(
     facts: GraphMetadata, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, source: str
 ) -> None:
@@ -41,13 +50,8 @@ def check_signature(
     Raises:
         BundleError: names, dtypes or sizes do not agree with the facts.
     """
-    latents = [f"z{level}" for level in range(1, facts.levels + 1)]
-    label = [] if facts.num_classes is None else ["y"]
-    signatures = {
-        "encoder": (["x", *label], [*latents, "log_prob"]),
-        "decoder": ([*latents, *label], ["x"]),
-    }
-    wanted = signatures[facts.role]
+    wanted = tensor_names(facts)
+    latents = {f"z{level}" for level in range(1, facts.levels + 1)}
     found = ([spec.name for spec in inputs], [spec.name for spec in outputs])
     if [sorted(names) for names in found] != [sorted(names) for names in wanted]:
         raise BundleError(

@@ -18,7 +18,7 @@ from glow_deploy.errors import BundleError, EngineError
 from .base import EngineBase
 from .cuda import Cuda
 from .device import Device
-from .facts import check_signature, read_facts
+from .facts import check_signature, read_facts, tensor_names
 from .plan import Flavor, PlanHeader, read_header
 from .protocol import EngineDetails, TensorSpec
 from .sidecar import Sidecar, read_sidecar
@@ -89,6 +89,8 @@ class TensorRTEngine(EngineBase):
             self._load(plan, cuda_graphs=cuda_graphs)
             inputs, outputs = self._signature()
             check_signature(facts, inputs, outputs, source=source)
+            # A plan lists its tensors in an order that changes from build to build.
+            inputs, outputs = _in_order(inputs, tensor_names(facts)[0]), _in_order(outputs, tensor_names(facts)[1])
             self._smallest, self._largest = self._profile(inputs)
             self._stream = cuda.create_stream()
         except BaseException:
@@ -348,6 +350,10 @@ def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, sourc
         raise EngineError(f"{message}, which TensorRT for RTX does not support: compile with --flavor tensorrt.")
     advice = f" with --gpu {target}" if header.flavor == "rtx" else " on this GPU"
     raise EngineError(f"{message}: compile it{advice}.")
+
+
+def _in_order(specs: tuple[TensorSpec, ...], names: list[str]) -> tuple[TensorSpec, ...]:
+    return tuple(sorted(specs, key=lambda spec: names.index(spec.name)))
 
 
 def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -220,7 +221,7 @@ def test_a_plan_never_runs_on_the_cpu(folder, machine):
 
 
 def test_a_missing_package_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingDependencyError, match="glow-deploy\\[tensorrt\\]"):
         open_engine(folder / "encoder.trt")
 

@@ -152,6 +152,11 @@ def test_a_plan_with_other_tensors_is_refused(make, tiny):
         make(inputs={"x": ((1, 4, 4), "bfloat16")})
 
 
+def test_tensors_come_in_the_order_of_the_graph_whatever_the_plan_lists_first(make):
+    with make(outputs=dict(reversed(OUTPUTS.items()))) as engine:
+        assert [spec.name for spec in engine.outputs] == ["z1", "log_prob"]
+
+
 def test_outputs_of_another_shape_are_refused(make, tiny):
     engine = make()
     make.trt.outputs = {**OUTPUTS, "z1": ((4, 2, 3), "float32")}

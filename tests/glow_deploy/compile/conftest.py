@@ -1,0 +1,59 @@
+"""Fixtures of the compile tests: the hand-written graphs, and the graphs of a real small Glow."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    path = Path(__file__).parents[1] / "engines" / "tiny_graphs.py"
+    spec = importlib.util.spec_from_file_location("glow_test_tiny_graphs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_bundle(folder: Path, encoder: bytes, decoder: bytes) -> Path:
+    """Write what compiling needs of a bundle."""
+    folder.mkdir(exist_ok=True)
+    files = {"encoder.onnx": encoder, "decoder.onnx": decoder}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    (folder / "manifest.json").write_text(json.dumps({"files": digests}))
+    return folder
+
+
+@pytest.fixture
+def bundle(tmp_path, tiny):
+    return write_bundle(tmp_path / "bundle", tiny.encoder().SerializeToString(), tiny.decoder().SerializeToString())
+
+
+@pytest.fixture(params=["affine, unconditional", "additive, class-conditional"])
+def glow_bundle(request, tmp_path):
+    """Both graphs of a perturbed two-level Glow."""
+    torch = pytest.importorskip("torch", reason="folding a Glow needs torch")
+    from glow_core import Glow, GlowConfig
+    from glow_deploy.folding.fold import fold
+    from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.encoder import build_encoder
+    from glow_deploy.graphs.metadata import GraphMetadata
+
+    torch.manual_seed(0)
+    options = {"coupling": "additive", "num_classes": 4} if "class" in request.param else {}
+    glow = Glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options))
+    with torch.no_grad():
+        for parameter in glow.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    folded = fold(glow.eval())
+    graphs = {
+        role: build(folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="1" * 64))
+        for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
+    }
+    return write_bundle(tmp_path / "glow", graphs["encoder"].SerializeToString(), graphs["decoder"].SerializeToString())
