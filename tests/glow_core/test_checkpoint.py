@@ -1,0 +1,159 @@
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from glow_core import GlowConfig, load_checkpoint, read_checkpoint, save_checkpoint
+from glow_core.errors import CheckpointError
+
+CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, n_bits=5)
+
+
+@pytest.fixture
+def glow(perturbed_glow):
+    return perturbed_glow(CONFIG)
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_saved_and_loaded_models_agree_to_the_bit(glow, tmp_path, name):
+    save_checkpoint(glow, tmp_path / name)
+    loaded = load_checkpoint(tmp_path / name)
+    assert loaded.config == CONFIG
+    assert not loaded.training
+    assert loaded.is_initialized
+    x = torch.rand(2, 3, 8, 8)
+    assert torch.equal(loaded.log_prob(x), glow.log_prob(x))
+
+
+def test_reloading_never_initialises_again(glow, tmp_path):
+    save_checkpoint(glow, tmp_path / "ckpt.pt")
+    loaded = load_checkpoint(tmp_path / "ckpt.pt").train()
+    loaded.encode(100 * torch.rand(4, 3, 8, 8))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), glow.state_dict().values(), strict=True))
+
+
+def test_a_float64_model_is_stored_as_float32(glow, tmp_path):
+    save_checkpoint(glow.double(), tmp_path / "ckpt.pt")
+    assert next(load_checkpoint(tmp_path / "ckpt.pt").parameters()).dtype == torch.float32
+
+
+def test_averaged_weights_are_taken_unless_raw_is_asked_for(glow, tmp_path):
+    ema = {name: value + 1 if value.is_floating_point() else value for name, value in glow.state_dict().items()}
+    save_checkpoint(glow, tmp_path / "ckpt.pt", ema=ema, training={"step": 7})
+    assert torch.equal(load_checkpoint(tmp_path / "ckpt.pt").prior.mean, glow.prior.mean + 1)
+    assert torch.equal(load_checkpoint(tmp_path / "ckpt.pt", weights="raw").prior.mean, glow.prior.mean)
+    save_checkpoint(glow, tmp_path / "model.safetensors", ema=ema)
+    assert torch.equal(load_checkpoint(tmp_path / "model.safetensors").prior.mean, glow.prior.mean + 1)
+
+
+def test_images_labels_and_training_state_come_back(glow, tmp_path):
+    images = np.random.default_rng(0).integers(0, 32, (5, 3, 8, 8)).astype(np.uint8)
+    save_checkpoint(glow, tmp_path / "c.pt", training={"step": 3}, images=images, labels=None)
+    stored = read_checkpoint(tmp_path / "c.pt")
+    assert np.array_equal(stored.images, images)
+    assert stored.labels is None
+    assert stored.training["step"] == 3
+
+
+class _Runs:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def _content(glow, tmp_path):
+    save_checkpoint(glow, tmp_path / "good.pt")
+    return torch.load(tmp_path / "good.pt", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.update(format="other"), "not a checkpoint"),
+        (lambda c: c.update(format_version=99), "format 99"),
+        (lambda c: c.update(config={"width": 3}), "config"),
+        (lambda c: c["config"].update(width=7), "tensor"),
+        (lambda c: c["config"].update(steps=3), "missing"),
+        (lambda c: c["config"].update(levels=1), "unknown"),
+        (lambda c: c.update(model=None), "dictionary"),
+        (lambda c: c["model"].pop("prior.mean"), "no prior.mean"),
+        (lambda c: c["model"].update(extra=torch.zeros(1)), "unknown extra"),
+        (lambda c: c["model"].update({"prior.mean": torch.zeros(3)}), r"prior.mean is torch.float32 \(3,\)"),
+        (lambda c: c["model"].update({"prior.mean": c["model"]["prior.mean"].double()}), "float64"),
+        (lambda c: c["model"]["prior.mean"].fill_(float("nan")), "NaN"),
+        (lambda c: c["model"]["prior.mean"].fill_(float("inf")), "NaN or infinity"),
+        (lambda c: c.update(images=torch.full((1, 3, 8, 8), 32, dtype=torch.uint8)), "5 bits"),
+        (lambda c: c.update(images=torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), "uint8"),
+        (lambda c: c.update(training=3), "training state"),
+    ],
+)
+def test_damage_is_named_before_anything_runs(glow, tmp_path, change, words):
+    content = _content(glow, tmp_path)
+    change(content)
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError, match=words) as raised:
+        read_checkpoint(tmp_path / "bad.pt")
+    assert "bad.pt" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 9, 100, 5000])
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_truncated_files_are_refused(glow, tmp_path, name, keep):
+    save_checkpoint(glow, tmp_path / name)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=name):
+        read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_are_refused(tmp_path, seed):
+    (tmp_path / "noise.pt").write_bytes(np.random.default_rng(seed).bytes(3000))
+    with pytest.raises(CheckpointError, match="noise"):
+        read_checkpoint(tmp_path / "noise.pt")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_pickle_that_would_run_code_does_not(tmp_path, monkeypatch, as_zip):
+    monkeypatch.chdir(tmp_path)
+    if as_zip:
+        torch.save({"format": _Runs()}, "evil.pt")
+    else:
+        (tmp_path / "evil.pt").write_bytes(pickle.dumps(_Runs()))
+    with pytest.raises(CheckpointError, match=r"evil\.pt"):
+        read_checkpoint("evil.pt")
+    assert not (tmp_path / "pwned").exists()
+    pickle.loads(pickle.dumps(_Runs()))  # the trap is real
+    assert (tmp_path / "pwned").exists()
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(glow, tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        read_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_checkpoint(glow, tmp_path / "nowhere" / "ckpt.pt")
+
+
+def test_a_failed_write_leaves_the_earlier_file_whole(glow, tmp_path):
+    """A file-size limit stands in for a full disk; it needs a process of its own."""
+    path = tmp_path / "ckpt.pt"
+    save_checkpoint(glow, path)
+    before = path.read_bytes()
+    code = (
+        "import resource, signal, sys\n"
+        "from glow_core import load_checkpoint, save_checkpoint\n"
+        "from glow_core.errors import CheckpointError\n"
+        "glow = load_checkpoint(sys.argv[1])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n    save_checkpoint(glow, sys.argv[1])\n"
+        "except CheckpointError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "cannot write" in done.stdout, done.stderr
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]

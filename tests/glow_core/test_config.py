@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from glow_core import GlowConfig
+from glow_core.errors import ConfigError
+
+
+def test_latent_shapes_add_up_to_the_image():
+    config = GlowConfig(image_size=(16, 24), channels=3, levels=3, steps=2, width=8)
+    assert config.latent_shapes == ((6, 8, 12), (12, 4, 6), (48, 2, 3))
+    assert sum(c * h * w for c, h, w in config.latent_shapes) == config.dims == 3 * 16 * 24
+
+
+def test_dict_round_trip_goes_through_json():
+    config = GlowConfig(image_size=(8, 8), levels=2, coupling="additive", permutation="reverse", num_classes=4)
+    assert GlowConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_size": (12, 16)}, "multiples of 8"),
+        ({"image_size": (16,)}, "image_size"),
+        ({"image_size": (16, -16)}, "image_size"),
+        ({"image_size": "16"}, "image_size"),
+        ({"n_bits": 0}, "n_bits"),
+        ({"n_bits": 9}, "n_bits"),
+        ({"n_bits": True}, "n_bits"),
+        ({"levels": 0}, "levels"),
+        ({"steps": 1.5}, "steps"),
+        ({"coupling": "spline"}, "coupling"),
+        ({"permutation": "qr"}, "permutation"),
+        ({"bounded_scale": 1}, "bounded_scale"),
+        ({"num_classes": 0}, "num_classes"),
+    ],
+)
+def test_bad_values_are_named(change, words):
+    with pytest.raises(ConfigError, match=words):
+        GlowConfig(**{"image_size": (16, 16), **change})
+
+
+@pytest.mark.parametrize("change", [{"extra": 1}, {"width": None}])
+def test_unknown_or_wrong_entries_are_refused(change):
+    values = GlowConfig(image_size=(16, 16)).to_dict() | change
+    with pytest.raises(ConfigError):
+        GlowConfig.from_dict(values)
+
+
+def test_missing_entry_is_refused():
+    values = GlowConfig(image_size=(16, 16)).to_dict()
+    del values["width"]
+    with pytest.raises(ConfigError, match="exactly"):
+        GlowConfig.from_dict(values)

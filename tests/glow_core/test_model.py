@@ -1,0 +1,164 @@
+"""Invertibility and log-determinants of the whole model, in float64, with every option crossed."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from glow_core import Glow, GlowConfig
+from glow_core.errors import ConfigError
+from glow_core.flows import ActNorm
+
+OPTIONS = [
+    pytest.param(
+        {"coupling": coupling, "bounded_scale": bounded, "permutation": permutation, "num_classes": classes},
+        id=f"{coupling}{'' if bounded else '-unbounded'}-{permutation}-{classes or 'no'}classes",
+    )
+    for coupling, bounded, permutation, classes in itertools.product(
+        ["affine", "additive"], [True, False], ["lu", "plain", "shuffle", "reverse"], [None, 3]
+    )
+    if bounded or coupling == "affine"
+]
+SHAPES = [
+    pytest.param(
+        {"image_size": size, "channels": channels, "levels": levels}, id=f"{size[0]}x{size[1]}x{channels}-L{levels}"
+    )
+    for size, channels, levels in [((4, 6), 1, 1), ((8, 4), 3, 2), ((8, 16), 1, 3), ((16, 16), 3, 4)]
+]
+
+
+def _labels(config, n):
+    return None if config.num_classes is None else torch.arange(n) % config.num_classes
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_decode_inverts_encode_both_ways(shape, options, perturbed_glow):
+    config = GlowConfig(**shape, **options, steps=3, width=6)
+    glow = perturbed_glow(config).double()
+    x = torch.rand(5, config.channels, *config.image_size, dtype=torch.float64)
+    y = _labels(config, 5)
+    z, log_prob = glow.encode(x, y)
+    assert [tuple(part.shape[1:]) for part in z] == list(config.latent_shapes)
+    assert log_prob.shape == (5,)
+    assert log_prob.dtype == torch.float64
+    assert (glow.decode(z, y) - x).abs().max() < 1e-10
+    drawn = [torch.randn(5, *s, dtype=torch.float64) for s in config.latent_shapes]
+    again, _ = glow.encode(glow.decode(drawn, y), y)
+    assert max((a - b).abs().max() for a, b in zip(again, drawn, strict=True)) < 1e-9
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("shape", SHAPES[:2])
+def test_log_prob_is_the_change_of_variables(shape, options, perturbed_glow):
+    """log p(x) = log N(z; 0, 1) + log|det dz/dx|, with the determinant from autograd's Jacobian."""
+    config = GlowConfig(**shape, **options, steps=2, width=5)
+    glow = perturbed_glow(config).double()
+    x = torch.rand(1, config.channels, *config.image_size, dtype=torch.float64)
+    y = None if config.num_classes is None else torch.tensor([2])
+
+    def flat(values):
+        return torch.cat([part.reshape(-1) for part in glow.encode(values, y)[0]])
+
+    jacobian = torch.autograd.functional.jacobian(flat, x).reshape(config.dims, config.dims)
+    z = flat(x).detach()
+    expected = -0.5 * (z @ z) - 0.5 * config.dims * math.log(2 * math.pi) + torch.linalg.slogdet(jacobian)[1]
+    assert abs(float(glow.log_prob(x, y)[0].detach() - expected)) < 1e-8
+
+
+@pytest.mark.parametrize("coupling", ["affine", "additive"])
+def test_a_layer_that_forgets_its_log_det_is_noticed(coupling, perturbed_glow, monkeypatch):
+    """The check above can fail: drop the actnorms' log-determinant and it does."""
+    config = GlowConfig(image_size=(4, 4), channels=1, levels=1, steps=2, width=5, coupling=coupling)
+    glow = perturbed_glow(config).double()
+    x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
+    before = glow.log_prob(x)
+    monkeypatch.setattr(ActNorm, "encode", lambda self, x: (self.forward(x), x.new_zeros(())))
+    assert abs(float((before - glow.log_prob(x)).detach())) > 1e-3
+
+
+def test_rows_do_not_influence_each_other(perturbed_glow):
+    config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6)
+    glow = perturbed_glow(config).double()
+    x = torch.rand(7, 3, 8, 8, dtype=torch.float64)
+    whole, log_prob = glow.encode(x)
+    alone, single = glow.encode(x[3:4])
+    assert all(torch.allclose(a[3:4], b, atol=1e-12) for a, b in zip(whole, alone, strict=True))
+    assert torch.allclose(log_prob[3:4], single, atol=1e-9)
+
+
+def test_first_batch_is_normalised_by_every_actnorm():
+    torch.manual_seed(0)
+    glow = Glow(GlowConfig(image_size=(8, 8), levels=1, steps=1, width=6)).double().train()
+    x = 3 + 5 * torch.rand(64, 3, 8, 8, dtype=torch.float64)
+    glow.encode(x)
+    step = glow.flow_levels()[0].flow_steps()[0]
+    h, _ = glow.flow_levels()[0].squeeze.encode(x - 0.5)
+    y, _ = step.actnorm.encode(h)
+    assert y.mean(dim=(0, 2, 3)).abs().max() < 1e-10
+    assert (y.var(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
+    assert glow.is_initialized
+
+
+def test_evaluation_never_initialises_and_training_only_once():
+    torch.manual_seed(0)
+    glow = Glow(GlowConfig(image_size=(8, 8), levels=2, steps=1, width=6)).eval()
+    glow.encode(torch.rand(4, 3, 8, 8))
+    assert not glow.is_initialized
+    glow.train().encode(torch.rand(4, 3, 8, 8))
+    before = {name: value.clone() for name, value in glow.state_dict().items()}
+    glow.encode(10 * torch.rand(4, 3, 8, 8))
+    assert all(torch.equal(value, before[name]) for name, value in glow.state_dict().items())
+
+
+def test_new_couplings_do_not_depend_on_their_input():
+    torch.manual_seed(0)
+    glow = Glow(GlowConfig(image_size=(8, 8), levels=1, steps=1, width=6))
+    coupling = glow.flow_levels()[0].flow_steps()[0].coupling
+    assert torch.count_nonzero(coupling.conditioner(torch.rand(2, 6, 4, 4))) == 0
+
+
+def test_bounded_scale_keeps_the_inverse_within_two(perturbed_glow):
+    """With saturated conditioners a bounded decode stretches by at most 2; an unbounded one far more."""
+    stretch = {}
+    for bounded in (True, False):
+        config = GlowConfig(image_size=(4, 4), channels=1, levels=1, steps=1, width=6, bounded_scale=bounded)
+        coupling = perturbed_glow(config).double().flow_levels()[0].flow_steps()[0].coupling
+        coupling.conditioner.conv3.bias.data[2:] = -30.0  # h of a [t, h] pair
+        y = torch.zeros(1, 4, 2, 2, dtype=torch.float64)
+        moved = y.clone()
+        moved[:, 2:] += 1.0
+        stretch[bounded] = float((coupling.decode(moved) - coupling.decode(y)).detach().abs().max())
+    assert stretch[True] <= 2.0 + 1e-9
+    assert stretch[False] > 1e6
+
+
+def test_sample_scales_every_latent_and_is_reproducible(perturbed_glow):
+    config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6)
+    glow = perturbed_glow(config)
+    first = glow.sample(3, temperature=0.5, generator=torch.Generator().manual_seed(5))
+    again = glow.sample(3, temperature=0.5, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(first, again)
+    generator = torch.Generator().manual_seed(5)
+    z = [0.5 * torch.randn(3, *shape, generator=generator) for shape in config.latent_shapes]
+    assert torch.equal(first, glow.decode(z))
+    mean = glow.decode([torch.zeros(1, *shape) for shape in config.latent_shapes])
+    assert torch.allclose(glow.sample(2, temperature=0.0), mean.expand(2, -1, -1, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [None, torch.tensor([0, 3]), torch.tensor([-1, 0])])
+def test_labels_must_fit(labels, perturbed_glow):
+    glow = perturbed_glow(GlowConfig(image_size=(4, 4), levels=1, steps=1, width=4, num_classes=3))
+    with pytest.raises(ConfigError, match=r"0\.\.2"):
+        glow.encode(torch.rand(2, 3, 4, 4), labels)
+
+
+def test_wrong_shapes_are_named(perturbed_glow):
+    glow = perturbed_glow(GlowConfig(image_size=(4, 4), levels=1, steps=1, width=4))
+    with pytest.raises(ConfigError, match=r"\(3, 4, 4\)"):
+        glow.encode(torch.rand(2, 1, 4, 4))
+    with pytest.raises(ConfigError, match=r"\(12, 2, 2\)"):
+        glow.decode([torch.rand(2, 6, 2, 2)])
+    with pytest.raises(ConfigError, match="no classes"):
+        glow.encode(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
