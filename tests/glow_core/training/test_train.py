@@ -45,7 +45,7 @@ def test_loss_falls(run) -> None:
     validations = [event.validation_bits_per_dim for event in events if event.event == "validation"]
     assert len(validations) == 3
     first = next(event.bits_per_dim for event in events if event.event == "step")
-    assert validations[-1] < validations[0] < first - 1
+    assert validations[-1] < validations[0] < first - 0.4
     # The pixels are ramps with normal noise of 12 / 8 steps, whose entropy no model can be below.
     entropy = np.log2(12 / 8 * np.sqrt(2 * np.pi * np.e))
     assert entropy - 0.05 < validations[-1] < entropy + 0.3
