@@ -1,0 +1,222 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from glow_core import GlowConfig, save_checkpoint
+from glow_deploy.bundle import Bundle
+from glow_deploy.errors import CheckpointError, UnsoundModelError, UsageError
+from glow_deploy.export import ExportSettings, default_bundle_path, export
+from glow_deploy.files import sha256_file
+
+CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, n_bits=5)
+FEW = ExportSettings(golden=5)
+
+
+@pytest.fixture
+def checkpoint(perturbed_glow, tmp_path):
+    path = tmp_path / "ckpt.pt"
+    save_checkpoint(perturbed_glow(CONFIG), path)
+    return path
+
+
+def test_bundle_holds_what_the_manifest_says(checkpoint, perturbed_glow, tmp_path):
+    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
+    assert sorted(p.name for p in bundle.path.iterdir()) == [
+        "decoder.onnx",
+        "encoder.onnx",
+        "golden.npz",
+        "manifest.json",
+    ]
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    assert manifest["format_version"] == 1
+    assert manifest["files"] == {
+        n: sha256_file(bundle.path / n) for n in ("decoder.onnx", "encoder.onnx", "golden.npz")
+    }
+    assert manifest["model"] == json.loads(json.dumps(CONFIG.to_dict()))
+    assert manifest["tensors"]["encoder"]["outputs"]["z2"] == {"dtype": "float32", "shape": [24, 2, 2]}
+    assert manifest["golden_source"] == "samples"
+    assert manifest["numerics"]["self_check"]["passed"] is True
+    assert manifest["numerics"]["yardstick"]["n"] == 5
+    assert manifest["numerics"]["yardstick"]["z"]["z2"]["rms"] > 0
+
+
+def test_golden_vectors_are_the_float64_model(checkpoint, perturbed_glow, tmp_path):
+    golden = export(checkpoint, out=tmp_path / "b", settings=FEW).golden()
+    assert golden.x.dtype == np.float32
+    assert len(golden) == 5
+    assert np.array_equal((golden.x * 32 - 0.5) % 1, np.zeros_like(golden.x))  # bin centres
+    glow = perturbed_glow(CONFIG).double()
+    with torch.no_grad():
+        z, log_prob = glow.encode(torch.from_numpy(golden.x).double())
+    assert all(np.abs(a - b.numpy()).max() < 1e-12 for a, b in zip(golden.z, z, strict=True))
+    assert np.abs(golden.log_prob - log_prob.numpy()).max() < 1e-9
+    assert np.abs(golden.x_hat - golden.x).max() < 1e-12
+
+
+def test_graphs_run_in_plain_onnxruntime_and_round_trip(checkpoint, tmp_path):
+    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
+    encoder = onnxruntime.InferenceSession(str(bundle.path / "encoder.onnx"))
+    decoder = onnxruntime.InferenceSession(str(bundle.path / "decoder.onnx"))
+    x = bundle.golden().x
+    z1, z2, _ = encoder.run(None, {"x": x})
+    (x_hat,) = decoder.run(None, {"z1": z1, "z2": z2})
+    assert np.abs(x_hat - x).max() < 2.0**-6 / 100
+
+
+def test_validation_images_of_the_checkpoint_become_golden(perturbed_glow, tmp_path):
+    images = np.random.default_rng(0).integers(0, 32, (9, 3, 8, 8)).astype(np.uint8)
+    save_checkpoint(perturbed_glow(CONFIG), tmp_path / "c.pt", images=images)
+    bundle = export(tmp_path / "c.pt", out=tmp_path / "b", settings=ExportSettings(golden=4))
+    assert bundle.manifest.golden_source == "checkpoint"
+    assert np.array_equal(bundle.golden().x, ((images[:4] + 0.5) / 32).astype(np.float32))
+
+
+def test_golden_none_writes_none(checkpoint, tmp_path):
+    bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=None))
+    assert bundle.golden() is None
+    assert bundle.manifest.golden_source is None
+    assert not (bundle.path / "golden.npz").exists()
+    assert Bundle.open(bundle.path) == bundle
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_classes": 3},
+        {"coupling": "additive", "permutation": "plain"},
+        {"image_size": (16, 8), "channels": 1, "levels": 3, "n_bits": 8},
+        {"levels": 1, "bounded_scale": False, "permutation": "shuffle"},
+    ],
+)
+def test_other_models_export(change, perturbed_glow, tmp_path):
+    config = GlowConfig.from_dict(CONFIG.to_dict() | change)
+    save_checkpoint(perturbed_glow(config), tmp_path / "c.safetensors")
+    bundle = export(tmp_path / "c.safetensors", out=tmp_path / "b", settings=FEW)
+    golden = bundle.golden()
+    assert (golden.y is not None) == (config.num_classes is not None)
+    assert bundle.manifest.latent_shapes == config.latent_shapes
+
+
+def test_two_exports_are_identical_whatever_the_hash_seed_and_folder(checkpoint, tmp_path):
+    digests = []
+    for seed in ("0", "1"):
+        folder = tmp_path / f"elsewhere-{seed}"
+        folder.mkdir()
+        code = "import sys; from glow_deploy.export import *; export(sys.argv[1], settings=ExportSettings(golden=3))"
+        subprocess.run(
+            [sys.executable, "-c", code, str(checkpoint)],
+            check=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        bundle = folder / "ckpt-bundle"
+        digests.append({path.name: sha256_file(path) for path in bundle.iterdir()})
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 4
+
+
+def test_default_place_is_named_after_the_checkpoint():
+    assert str(default_bundle_path("runs/one/ckpt.pt")) == "ckpt-bundle"
+
+
+def test_averaged_weights_are_exported_unless_raw(perturbed_glow, tmp_path):
+    glow = perturbed_glow(CONFIG)
+    ema = {k: v.clone() for k, v in glow.state_dict().items()}
+    ema["prior.mean"] = ema["prior.mean"] + 0.25
+    save_checkpoint(glow, tmp_path / "c.pt", ema=ema)
+    means = {}
+    for weights in ("ema", "raw"):
+        bundle = export(tmp_path / "c.pt", out=tmp_path / weights, settings=ExportSettings(golden=3, weights=weights))
+        assert bundle.manifest.weights == weights
+        tensors = {t.name: t for t in onnx.load(bundle.path / "decoder.onnx").graph.initializer}
+        means[weights] = onnx.numpy_helper.to_array(tensors["prior/mean"])
+    assert np.allclose(means["ema"], means["raw"] + 0.25)
+
+
+def _unsound(perturbed_glow, path):
+    """An unbounded affine Glow whose scale underflows: its float32 inverse cannot bring the image back."""
+    config = GlowConfig.from_dict(CONFIG.to_dict() | {"bounded_scale": False})
+    glow = perturbed_glow(config)
+    for step in glow.flow_levels()[0].flow_steps():
+        step.coupling.conditioner.conv3.bias.data[6:] = -12.0
+    save_checkpoint(glow, path)
+
+
+def test_a_model_that_does_not_round_trip_is_refused_and_nothing_written(perturbed_glow, tmp_path):
+    _unsound(perturbed_glow, tmp_path / "bad.pt")
+    with pytest.raises(UnsoundModelError, match="round-trip") as raised:
+        export(tmp_path / "bad.pt", out=tmp_path / "b", settings=FEW)
+    assert raised.value.exit_code == 1
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "b").exists()
+
+
+def test_force_exports_it_and_records_why_it_was_refused(perturbed_glow, tmp_path):
+    _unsound(perturbed_glow, tmp_path / "bad.pt")
+    bundle = export(tmp_path / "bad.pt", out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
+    assert Bundle.open(bundle.path).manifest.numerics["problems"]
+
+
+def test_a_graph_that_disagrees_with_the_model_is_refused(checkpoint, tmp_path, monkeypatch):
+    """The self-check can fail: an encoder built from a slightly wrong 1x1 does not pass."""
+    import glow_deploy.graphs.encoder as module
+
+    original = module._reorder_inputs
+    monkeypatch.setattr(module, "_reorder_inputs", lambda conv: _scaled(original(conv), 1.001))
+    with pytest.raises(UnsoundModelError, match="z1"):
+        export(checkpoint, out=tmp_path / "b", settings=FEW)
+    assert not (tmp_path / "b").exists()
+
+
+def _scaled(conv, factor):
+    from dataclasses import replace
+
+    return replace(conv, weight=conv.weight * factor)
+
+
+def test_an_existing_bundle_is_kept_unless_forced(checkpoint, tmp_path):
+    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
+    (bundle.path / "decoder.rtx.trt").write_bytes(b"plan of the earlier export")
+    (bundle.path / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in bundle.path.iterdir()}
+    with pytest.raises(UsageError, match="--force"):
+        export(checkpoint, out=bundle.path, settings=FEW)
+    assert {path.name: path.read_bytes() for path in bundle.path.iterdir()} == before
+    export(checkpoint, out=bundle.path, settings=ExportSettings(golden=None, force=True))
+    assert sorted(p.name for p in bundle.path.iterdir()) == [
+        "decoder.onnx",
+        "encoder.onnx",
+        "manifest.json",
+        "notes.txt",
+    ]
+
+
+def test_force_never_takes_over_a_folder_that_is_no_bundle(checkpoint, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("...")
+    with pytest.raises(UsageError, match="other files"):
+        export(checkpoint, out=tmp_path / "home", settings=ExportSettings(force=True))
+    with pytest.raises(UsageError, match="no such folder"):
+        export(checkpoint, out=tmp_path / "no" / "where", settings=FEW)
+
+
+def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"PK nonsense")
+    with pytest.raises(CheckpointError, match=r"bad\.pt"):
+        export(tmp_path / "bad.pt", out=tmp_path / "b")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.pt"]
+
+
+@pytest.mark.parametrize(
+    "values", [{"precision": "int8"}, {"weights": "best"}, {"golden": 0}, {"golden": None, "data": "faces"}]
+)
+def test_settings_are_checked(values):
+    with pytest.raises(UsageError):
+        ExportSettings(**values)

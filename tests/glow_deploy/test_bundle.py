@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from glow_core import GlowConfig, save_checkpoint
+from glow_deploy.bundle import Bundle
+from glow_deploy.errors import BundleError
+from glow_deploy.export import ExportSettings, export
+
+
+@pytest.fixture(scope="module")
+def exported(perturbed_glow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    save_checkpoint(perturbed_glow(GlowConfig(image_size=(4, 4), levels=1, steps=1, width=4)), folder / "c.pt")
+    return export(folder / "c.pt", out=folder / "b", settings=ExportSettings(golden=3))
+
+
+@pytest.fixture
+def bundle(exported, tmp_path):
+    """A copy that a test may damage."""
+    for path in exported.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "golden.npz"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_every_listed_file_is_checked(bundle, name, damage):
+    data = bytearray((bundle / name).read_bytes())
+    if damage == "gone":
+        (bundle / name).unlink()
+    elif damage == "cut":
+        (bundle / name).write_bytes(data[:-1])
+    else:
+        data[len(data) // 2] ^= 1
+        (bundle / name).write_bytes(data)
+    with pytest.raises(BundleError, match=name):
+        Bundle.open(bundle).file(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.update(format_version=2), "format 2"),
+        (lambda m: m.pop("format_version"), "not a manifest"),
+        (lambda m: m.pop("precision"), "precision"),
+        (lambda m: m.update(extra=1), "extra"),
+        (lambda m: m.update(model={}), "missing or malformed"),
+        (lambda m: m["model"].update(levels=3), "missing or malformed"),
+        (lambda m: m["model"].update(n_bits="many"), "missing or malformed"),
+        (lambda m: m.update(files={}), "encoder.onnx"),
+        (lambda m: m["files"].update({"encoder.onnx": "abc"}), "files.encoder.onnx"),
+        (lambda m: m["files"].update({"../../etc/passwd": "0" * 64}), "files"),
+        (lambda m: m.update(golden_source=None), "golden_source"),
+        (lambda m: m.update(numerics=3), "numerics"),
+        (lambda m: m.update(tensors=[]), "missing or malformed"),
+    ],
+)
+def test_a_damaged_manifest_is_one_clear_error(bundle, change, words):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=words) as raised:
+        Bundle.open(bundle)
+    assert "manifest.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version": 1}'])
+def test_other_bytes_are_no_manifest(bundle, data):
+    (bundle / "manifest.json").write_bytes(data)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        Bundle.open(bundle)
+
+
+def test_what_is_no_bundle_is_told_apart(bundle, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="not a bundle"):
+        Bundle.open(tmp_path / "empty")
+    with pytest.raises(BundleError, match="is a file"):
+        Bundle.open(bundle / "encoder.onnx")
+    with pytest.raises(BundleError, match="no such"):
+        Bundle.open(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: g.update(x=g["x"].astype(np.float64)),
+        lambda g: g.update(z1=g["z1"][:, :2]),
+        lambda g: g.update(log_prob=g["log_prob"][:2]),
+        lambda g: g.pop("x_hat"),
+        lambda g: g["x_hat"].fill(np.nan),
+        lambda g: g.update(x=np.array([{}], dtype=object)),
+    ],
+)
+def test_golden_vectors_that_do_not_fit_are_refused(bundle, change):
+    from glow_deploy.files import sha256_file
+
+    with np.load(bundle / "golden.npz") as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez(bundle / "golden.npz", **arrays)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["golden.npz"] = sha256_file(bundle / "golden.npz")
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        Bundle.open(bundle).golden()
