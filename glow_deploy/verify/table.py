@@ -57,7 +57,7 @@ def _heading(images: ImageSetReport, n_bits: int) -> Text:
     steps = yardstick.x_hat.rms * 2**n_bits
     return _styled(
         f"\n{images.n} {images.name} images {images.source}\n"
-        f"yardstick: {yardstick.source}: x -> z -> x rms {steps:.1e} pixel steps",
+        f"yardstick: {yardstick.source}: x -> z -> x rms {_figure(steps)} pixel steps",
         "bold",
     )
 

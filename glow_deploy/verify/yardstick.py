@@ -26,9 +26,10 @@ class Figures:
         """Take them from a summary."""
         return cls(rms=summary.rms, p999=summary.p999, max=summary.max)
 
-    def to_dict(self) -> dict[str, float]:
-        """For the JSON report."""
-        return {"rms": self.rms, "p999": self.p999, "max": self.max}
+    def to_dict(self) -> dict[str, float | None]:
+        """For the manifest and the JSON report; what is not a finite number is null."""
+        figures = {"rms": self.rms, "p999": self.p999, "max": self.max}
+        return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,21 @@ class Yardstick:
             zxz=_levels(table.get("zxz"), "zxz", levels),
         )
 
+    @classmethod
+    def missing(cls, *, levels: int) -> Yardstick:
+        """Stand for a model that was exported by force although it is not finite in float32: it excuses no error."""
+        nothing = Figures(rms=math.nan, p999=math.nan, max=math.nan)
+        return cls(
+            n=1,
+            source="none: the trained model itself is not finite in float32",
+            x_hat=nothing,
+            z=(nothing,) * levels,
+            bits_per_dim=nothing,
+            zxz=(nothing,) * levels,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """For the JSON report."""
+        """For the manifest and the JSON report."""
         return {
             "n": self.n,
             "source": self.source,
