@@ -86,11 +86,11 @@ def inspect_file(path: Path) -> Inspection:
     if kind == "npz":
         return _inspect_npz(path)
     if kind == "onnx":
-        return inspect_onnx(path)
+        return _inspect_onnx(path)
     raise DataError(f"{path} is a checkpoint; read it with glow_core.read_checkpoint")
 
 
-def inspect_onnx(path: Path) -> Inspection:
+def _inspect_onnx(path: Path) -> Inspection:
     """Describe an ONNX graph of any origin; what only our graphs have is left out for others.
 
     Raises:

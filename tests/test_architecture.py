@@ -1,0 +1,243 @@
+"""The house rules that a reader relies on, checked on the source: who may import whom, and what is never done."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tomllib
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"glow_core": ROOT / "glow_core", "glow_deploy": ROOT / "glow_deploy", "glow_cli": ROOT / "cli"}
+HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "polygraphy", "matplotlib")
+# Where glow_deploy may touch torch or glow_core: reading a trained model, and running it as the reference.
+TORCH_ALLOWED = ("glow_deploy.folding.fold", "glow_deploy.engines.pytorch", "glow_deploy.export.")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement."""
+
+    target: str
+    line: int
+    at_top: bool
+    for_types: bool
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found[".".join((package, *parts))] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, source: str, *, is_package: bool) -> Iterator[Import]:
+    """Every import of a module, relative ones made absolute."""
+
+    def walk(node: ast.AST, at_top: bool, for_types: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(alias.name, child.lineno, at_top, for_types)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    parts = name.split(".")
+                    parts = parts[: len(parts) - child.level + is_package]
+                    base = ".".join([*parts, *([child.module] if child.module else [])])
+                yield Import(base, child.lineno, at_top, for_types)
+                for alias in child.names:
+                    if f"{base}.{alias.name}" in MODULES:
+                        yield Import(f"{base}.{alias.name}", child.lineno, at_top, for_types)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                yield from walk(child, at_top, True)
+            else:
+                inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+                yield from walk(child, at_top and not inside, for_types)
+
+    yield from walk(ast.parse(source), True, False)
+
+
+def all_imports(name: str) -> list[Import]:
+    path = MODULES[name]
+    return list(imports(name, path.read_text(), is_package=path.name == "__init__.py"))
+
+
+def forbidden(name: str, source: str | None = None) -> list[str]:
+    """Imports against the direction cli -> glow_deploy -> glow_core, or of what a package must not know."""
+    never = {
+        "glow_core": {"glow_deploy", "glow_cli", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "typer"},
+        "glow_deploy": {"glow_cli", "typer", "click"},
+        "glow_cli": set(),
+    }[name.partition(".")[0]]
+    if name.startswith("glow_deploy") and not name.startswith(TORCH_ALLOWED):
+        never |= {"torch", "glow_core"}
+    found = all_imports(name) if source is None else list(imports(name, source, is_package=False))
+    return [
+        f"{name}:{item.line} imports {item.target}"
+        for item in found
+        if item.target.partition(".")[0] in never and not item.for_types
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_one_way(name):
+    assert forbidden(name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("glow_core.model", "from glow_deploy.errors import X"),
+        ("glow_core.model", "def f():\n    import onnx"),
+        ("glow_deploy.bench", "def f():\n    import torch"),
+        ("glow_deploy.bench", "from glow_core.errors import X"),
+        ("glow_deploy.bench", "import typer"),
+        ("glow_deploy.verify.x", "from glow_cli import main"),
+    ],
+)
+def test_the_direction_check_can_fail(name, source):
+    assert forbidden(name, source)
+
+
+def test_names_used_only_by_type_checkers_are_allowed():
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"
+    assert forbidden("glow_deploy.bench", source) == []
+
+
+@pytest.mark.parametrize("name", ["glow_deploy", "glow_core", "glow_cli.main", "glow_core.training"])
+def test_importing_a_package_loads_nothing_heavy(name):
+    code = f"import sys, {name}; print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_import_cycles():
+    edges = {
+        name: {item.target for item in all_imports(name) if item.at_top and not item.for_types} & set(MODULES)
+        for name in MODULES
+    }
+    assert cycle(edges) is None
+
+
+def test_the_cycle_check_can_fail():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def cycle(edges: dict[str, set[str]]) -> list[str] | None:
+    """A circle of imports, or None. A module and the package it lies in are no circle by themselves."""
+    done: set[str] = set()
+    path: list[str] = []
+
+    def visit(name: str) -> list[str] | None:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return None
+        path.append(name)
+        for target in sorted(edges[name]):
+            if name.startswith(f"{target}.") or target == name:
+                continue
+            found = visit(target)
+            if found is not None:
+                return found
+        path.pop()
+        done.add(name)
+        return None
+
+    return next((found for name in edges if (found := visit(name)) is not None), None)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_exist_and_are_documented(name):
+    if name.endswith(("__main__", "_version")):
+        pytest.skip("holds no public names by design")
+    tree = ast.parse(MODULES[name].read_text())
+    assert ast.get_docstring(tree), f"{name} has no docstring"
+    defined = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    listed = public_names(tree)
+    own = [node for known, node in defined.items() if not known.startswith("_")]
+    if own and not name.startswith("glow_cli"):
+        assert listed is not None, f"{name} has no __all__"
+        assert set(listed) <= names(tree), f"{name}.__all__ lists names that do not exist"
+    for node in own:
+        assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"
+
+
+def names(tree: ast.Module) -> set[str]:
+    """Names that exist at the top of a module, those that `__getattr__` gives included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def public_names(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+UNSAFE_KEYWORDS = {"allow_pickle": True, "weights_only": False, "shell": True, "trust_remote_code": True}
+UNSAFE_CALLS = ("eval", "exec", "pickle.load", "pickle.loads", "os.system", "yaml.load", "marshal.loads")
+
+
+def unsafe(source: str) -> list[str]:
+    """Calls that could run code from a file or a shell."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        if ast.unparse(node.func) in UNSAFE_CALLS:
+            found.append(ast.unparse(node))
+        for keyword in node.keywords:
+            value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+            if keyword.arg in UNSAFE_KEYWORDS and value is UNSAFE_KEYWORDS[keyword.arg]:
+                found.append(ast.unparse(node))
+        if ast.unparse(node.func) == "torch.load" and not any(k.arg == "weights_only" for k in node.keywords):
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_runs_code_from_files(name):
+    assert unsafe(MODULES[name].read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "subprocess.run(x, shell=True)",
+        "eval(text)",
+        "pickle.loads(data)",
+    ],
+)
+def test_the_safety_check_can_fail(source):
+    assert unsafe(source)
+
+
+def test_every_package_is_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {name.rpartition(".")[0] if path.name != "__init__.py" else name for name, path in MODULES.items()}
+    assert folders == set(settings["packages"])
