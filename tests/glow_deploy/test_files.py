@@ -7,9 +7,14 @@ from glow_deploy.files import atomic_path, atomic_write, refuse_overwrite, sha25
 def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
     target = tmp_path / "a.bin"
     atomic_write(target, b"first")
-    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
-        temporary.write_bytes(b"half of the sec")
-        raise ZeroDivisionError
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"half of the sec")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert target.read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 

@@ -144,8 +144,7 @@ def _unsound(perturbed_glow, path):
     """An unbounded affine Glow whose scale underflows: its float32 inverse cannot bring the image back."""
     config = GlowConfig.from_dict(CONFIG.to_dict() | {"bounded_scale": False})
     glow = perturbed_glow(config)
-    for step in glow.flow_levels()[0].flow_steps():
-        step.coupling.conditioner.conv3.bias.data[6:] = -12.0
+    glow.flow_levels()[0].flow_steps()[0].coupling.conditioner.conv3.bias.data[6:] = -20.0
     save_checkpoint(glow, path)
 
 
