@@ -19,15 +19,19 @@ def bench(
     backend: Backends = None,
     role: Annotated[Literal["both", "encoder", "decoder"], typer.Option(help="Which half of a bundle.")] = "both",
     batch: Annotated[str, typer.Option(metavar="N[,N...]", help="Batch sizes.")] = "1,16",
-    iterations: Annotated[int | None, typer.Option(min=1, help="Measured runs; without it, --duration counts.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Measured runs; without it, --duration counts.")
+    ] = None,
     duration: Annotated[
-        float, typer.Option(min=0.01, help="Seconds of measured runs for each engine and batch.")
+        float, typer.Option(metavar="X", min=0.01, help="Seconds of measured runs for each engine and batch.")
     ] = 3.0,
-    warmup_ms: Annotated[float, typer.Option(min=0, help="Milliseconds of runs before the clock counts.")] = 500.0,
+    warmup_ms: Annotated[
+        float, typer.Option(metavar="X", min=0, help="Milliseconds of runs before the clock counts.")
+    ] = 500.0,
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph/--no-cuda-graph", help="Replay plans as CUDA graphs.")
     ] = True,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads for ONNX Runtime.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads for ONNX Runtime.")] = None,
     ckpt: Checkpoint = None,
     device: Device = "auto",
     trust_engine: TrustEngine = False,

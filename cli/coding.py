@@ -23,7 +23,10 @@ def encode(
     out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="Where the latents go.")] = Path("latents.npz"),
     resize: Resize = False,
     draws: Annotated[
-        int, typer.Option("--draws", min=0, help="Draws of dequantisation noise that bits/dim is averaged over.")
+        int,
+        typer.Option(
+            "--draws", metavar="N", min=0, help="Draws of dequantisation noise that bits/dim is averaged over."
+        ),
     ] = 8,
     seed: Seed = 0,
     classes: Annotated[

@@ -38,6 +38,12 @@ class Bars:
             self._task = self._bars.add_task(stage, total=total)
         self._bars.update(self._task, completed=done, total=total)
 
+    def describe(self, words: str, share: float) -> None:
+        """Report a share of 0 to 1, with words that change all the time."""
+        if self._task is None:
+            self._task = self._bars.add_task(words, total=100)
+        self._bars.update(self._task, description=words, completed=round(100 * share), total=100)
+
     def share(self, stage: str, share: float) -> None:
         """Report that a share of 0 to 1 of `stage` is done."""
         self.stage(stage, round(100 * share), 100)

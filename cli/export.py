@@ -79,14 +79,16 @@ def compile_(
             help="rtx: TensorRT for RTX, compiles without a GPU. tensorrt: on and for the GPU in this machine."
         ),
     ] = "rtx",
-    min_batch: Annotated[int, typer.Option(min=1, help="Smallest batch of the plan.")] = 1,
-    opt_batch: Annotated[int, typer.Option(min=1, help="Batch it is tuned for.")] = 8,
-    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch; larger requests are split.")] = 32,
+    min_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Smallest batch of the plan.")] = 1,
+    opt_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Batch it is tuned for.")] = 8,
+    max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Largest batch; larger requests are split.")] = 32,
     gpu: Annotated[
         str | None,
         typer.Option(metavar="SM[,SM...]", help="rtx: targets such as sm86,sm89; without it, Ampere and newer."),
     ] = None,
-    opt_level: Annotated[int | None, typer.Option(min=0, max=5, help="tensorrt: builder optimization level.")] = None,
+    opt_level: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=5, help="tensorrt: builder optimization level.")
+    ] = None,
     timing_cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="tensorrt: kernel timings, read if there and written.")
     ] = None,

@@ -16,11 +16,13 @@ from typer.core import TyperCommand
 
 from .bench import bench
 from .coding import decode, encode
+from .demo import demo
 from .doctor import doctor
 from .errors import DEBUG_VARIABLE, exit_codes
 from .export import compile_, export
 from .inspect import inspect
 from .sample import sample
+from .train import train
 from .verify import verify
 
 __all__ = ["app", "run"]
@@ -68,8 +70,8 @@ def _main(
 
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "From images to engines": (export, compile_),
-    "Judge": (verify, bench),
+    "From images to engines": (demo, train, export, compile_),
+    "Is it still a flow?": (verify, bench),
     "Use an engine": (sample, encode, decode),
     "Look": (inspect, doctor),
 }

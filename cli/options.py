@@ -35,7 +35,7 @@ Backends = Annotated[
 Checkpoint = Annotated[
     Path | None, typer.Option("--ckpt", metavar="CKPT", help="The checkpoint the bundle was exported from.")
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Images run at once; changes no result.")]
+Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images run at once; changes no result.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to run; never a silent fall-back.")
 ]
@@ -51,9 +51,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only, a
 Resize = Annotated[
     bool, typer.Option("--resize", help="Fit pictures of another size or mode instead of refusing them.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Sample i depends on (seed, i) alone.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
 Temperature = Annotated[
-    float, typer.Option("--temperature", "-t", min=0.0, help="Scales every latent; 1 is the model itself.")
+    float, typer.Option("--temperature", "-t", metavar="X", min=0.0, help="Scales every latent; 1 is the model itself.")
 ]
 TrustEngine = Annotated[
     bool,

@@ -21,7 +21,7 @@ _LARGEST_GRID = 1024
 
 def sample(
     engine: Engine,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 16,
+    count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=1, help="How many samples.")] = 16,
     temperature: Temperature = 0.7,
     seed: Seed = 0,
     out: Annotated[

@@ -16,10 +16,10 @@ def verify(
     backend: Backends = None,
     ckpt: Checkpoint = None,
     data: Data = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of --data.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most this many images of --data.")] = None,
     resize: Resize = False,
     random_draws: Annotated[
-        int, typer.Option(min=0, help="Latents drawn at random for each temperature; reported, not gated.")
+        int, typer.Option(metavar="N", min=0, help="Latents drawn at random for each temperature; reported, not gated.")
     ] = 64,
     seed: Seed = 0,
     batch: Batch = 32,

@@ -1,0 +1,291 @@
+"""`glow-deploy train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .console import Bars, Output
+from .options import Data, Force, Json, Quiet, Resize
+
+if TYPE_CHECKING:
+    from glow_core import GlowConfig
+    from glow_core.training import Progress, TrainResult
+
+_MODEL, _OPTIMIZATION, _LENGTH, _FILES = "Model", "Optimization", "How long", "What is written"
+
+
+def train(
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="Folder of the run: ckpt.pt, logs, samples.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run; its own settings hold.")
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Optimizer steps, from the start of the run.", rich_help_panel=_LENGTH),
+    ] = None,
+    max_epochs: Annotated[
+        float | None, typer.Option(metavar="X", help="Passes over the images.", rich_help_panel=_LENGTH)
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Training time, earlier sessions included.", rich_help_panel=_LENGTH),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Default: the size of the images.", rich_help_panel=_MODEL),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="N", help="1 or 3. Default: as the images.", rich_help_panel=_MODEL)
+    ] = None,
+    levels: Annotated[int, typer.Option(metavar="N", min=1, help="L: squeezes.", rich_help_panel=_MODEL)] = 3,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=1, help="K: steps of flow per level.", rich_help_panel=_MODEL)
+    ] = 32,
+    width: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Hidden channels of a coupling.", rich_help_panel=_MODEL)
+    ] = 512,
+    coupling: Annotated[Literal["affine", "additive"], typer.Option(rich_help_panel=_MODEL)] = "affine",
+    permutation: Annotated[
+        Literal["lu", "plain", "shuffle", "reverse"],
+        typer.Option(help="lu and plain are invertible 1x1 convolutions.", rich_help_panel=_MODEL),
+    ] = "lu",
+    bounded_scale: Annotated[
+        bool,
+        typer.Option(
+            "--bounded-scale/--unbounded-scale",
+            help="Affine scale in (0.5, 1): keeps samples finite.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = True,
+    n_bits: Annotated[int, typer.Option(metavar="N", min=1, max=8, help="Pixel depth.", rich_help_panel=_MODEL)] = 8,
+    class_conditional: Annotated[
+        bool, typer.Option("--class-conditional", help="Condition on the images' labels.", rich_help_panel=_MODEL)
+    ] = False,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, rich_help_panel=_OPTIMIZATION)] = 64,
+    optimizer: Annotated[Literal["adamax", "adam"], typer.Option(rich_help_panel=_OPTIMIZATION)] = "adamax",
+    learning_rate: Annotated[
+        float,
+        typer.Option("--learning-rate", "--lr", metavar="X", help="After the warm-up.", rich_help_panel=_OPTIMIZATION),
+    ] = 1e-3,
+    warmup_steps: Annotated[int, typer.Option(metavar="N", min=0, rich_help_panel=_OPTIMIZATION)] = 100,
+    decay: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            help="Share of the run over which the rate falls to a hundredth.",
+            rich_help_panel=_OPTIMIZATION,
+        ),
+    ] = 0.0,
+    weight_decay: Annotated[float, typer.Option(metavar="X", help="L2 penalty.", rich_help_panel=_OPTIMIZATION)] = 0.0,
+    clip_norm: Annotated[
+        float,
+        typer.Option(metavar="X", min=0, help="Largest gradient norm; 0: no limit.", rich_help_panel=_OPTIMIZATION),
+    ] = 100.0,
+    ema_decay: Annotated[
+        float, typer.Option(metavar="X", help="Of the averaged weights; 0: none.", rich_help_panel=_OPTIMIZATION)
+    ] = 0.999,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, rich_help_panel=_OPTIMIZATION)] = 0,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Under torchrun, one GPU a process.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads.")] = None,
+    validate_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps; 0: only at the end.", rich_help_panel=_FILES)
+    ] = 1000,
+    validation_images: Annotated[
+        int, typer.Option(metavar="N", min=0, help="At most so many; 0: all.", rich_help_panel=_FILES)
+    ] = 1024,
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps; 0: by time alone, every minute.", rich_help_panel=_FILES)
+    ] = 1000,
+    sample_every: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps; 0: only at the end.", rich_help_panel=_FILES)
+    ] = 1000,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", rich_help_panel=_FILES)] = True,
+    resize: Resize = False,
+    force: Force = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a Glow by maximum likelihood and leave a checkpoint that `export` takes.
+
+    A run can be killed at any moment and goes on with --resume RUN; a new end (--max-steps ...) may be given then.
+    """
+    from glow_core import training
+    from glow_deploy.errors import UsageError
+
+    main_process = os.environ.get("RANK", "0") == "0"  # under torchrun only one process speaks
+    output = Output(quiet=quiet or not main_process, json=json if main_process else None)
+    ends = {"max_steps": max_steps, "max_epochs": max_epochs, "max_seconds": max_seconds}
+    if resume is not None:
+        _refuse_on_resume(out=out)
+        state = training.read_run(resume)
+        new_ends = {name: value for name, value in ends.items() if value is not None}
+        values = state.settings.to_dict() | (dict.fromkeys(ends) | new_ends if new_ends else {}) | {"device": device}
+        settings = training.TrainSettings.from_dict(values)
+        folder, config = resume, state.config
+        notes = dict(state.notes)
+        spec = data or notes.get("data")
+        fit = resize or notes.get("resize") == "yes"
+        if spec is None:
+            raise UsageError(f"{resume} does not say which images it was trained on; give --data")
+        images = _load(spec, (config.image_size, config.channels), fit)
+    else:
+        if data is None or out is None:
+            raise UsageError("training needs --data and --out, or --resume RUN")
+        folder, spec, fit = out, data, resize
+        settings = training.TrainSettings(
+            **ends,  # type: ignore[arg-type]
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            warmup_steps=warmup_steps,
+            decay=decay,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm or None,
+            ema_decay=ema_decay,
+            seed=seed,
+            device=device,
+            threads=threads,
+            validate_every=validate_every or None,
+            validation_images=validation_images or None,
+            checkpoint_every=checkpoint_every or None,
+            sample_every=sample_every or None,
+            tensorboard=tensorboard,
+        )
+        images = _load(spec, (_size(image_size), channels), fit)
+        config = _config(
+            images[0],
+            class_conditional=class_conditional,
+            levels=levels,
+            steps=steps,
+            width=width,
+            coupling=coupling,
+            permutation=permutation,
+            bounded_scale=bounded_scale,
+            n_bits=n_bits,
+        )
+    output.say(f"{len(images[0]):,} training and {len(images[1]):,} validation images of {spec}")
+    with output.progress() as bars:
+        try:
+            result = training.train(
+                config,
+                train_images=images[0],
+                validation_images=images[1],
+                out=folder,
+                settings=settings,
+                resume=resume is not None,
+                overwrite=force and resume is None,
+                notes={"data": spec, "resize": "yes" if fit else "no"},
+                progress=Reporter(bars, output),
+                sample_writer=SampleGrids(folder, config.n_bits),
+            )
+        except KeyboardInterrupt:
+            print(f"stopped; go on with: glow-deploy train --resume {folder}", file=sys.stderr)
+            raise
+    output.write_json(result)
+    _tell(result, output)
+
+
+class Reporter:
+    """Draws the run's progress, and prints a line for each validation."""
+
+    def __init__(self, bars: Bars, output: Output) -> None:
+        self._bars = bars
+        self._output = output
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in one event of the run."""
+        words = [f"training: step {progress.step:,}"]
+        if progress.bits_per_dim is not None:
+            words.append(f"{progress.bits_per_dim:.3f} bits/dim")
+        if progress.validation_bits_per_dim is not None:
+            words.append(f"validation {progress.validation_bits_per_dim:.3f}")
+        if progress.steps_per_second is not None:
+            words.append(f"{progress.steps_per_second:.1f} steps/s")
+        self._bars.describe(", ".join(words), progress.fraction)
+        if progress.event == "validation" and progress.validation_bits_per_dim is not None:
+            self._output.say(
+                f"step {progress.step:,}, epoch {progress.epoch:.1f}, {progress.seconds:.0f} s: "
+                f"validation {progress.validation_bits_per_dim:.4f} bits/dim"
+            )
+        if progress.event == "samples" and progress.non_finite_samples:
+            self._output.say(f"step {progress.step:,}: {progress.non_finite_samples} samples were not finite")
+
+
+class SampleGrids:
+    """Writes the sample grids of a run: RUN/samples/step-000100.png."""
+
+    def __init__(self, folder: Path, n_bits: int) -> None:
+        self._folder = folder / "samples"
+        self._n_bits = n_bits
+
+    def __call__(self, step: int, pixels: Any) -> None:
+        """Write one grid of n_bits-deep pixels, uint8 [N, C, H, W]."""
+        from glow_deploy.images import grid, pixels_to_values, write_png
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_png(self._folder / f"step-{step:06d}.png", grid(pixels_to_values(pixels, self._n_bits)))
+
+
+def _tell(result: TrainResult, output: Output) -> None:
+    why = {
+        "terminated": "stopped by SIGTERM",
+        "steps": "all steps done",
+        "epochs": "all epochs done",
+        "time": "time is up",
+    }
+    output.say(f"{why[result.stopped]}: {result.step:,} steps, {result.epoch:.1f} epochs, {result.seconds:.0f} s")
+    if result.validation_bits_per_dim is not None:
+        output.say(f"validation: {result.validation_bits_per_dim:.4f} bits/dim (averaged weights)")
+    output.say(f"wrote {result.checkpoint}; next: glow-deploy export {result.checkpoint}")
+
+
+def _refuse_on_resume(*, out: Path | None) -> None:
+    from glow_deploy.errors import UsageError
+
+    if out is not None:
+        raise UsageError("--resume RUN goes on in RUN; leave --out away")
+
+
+def _load(spec: str, shape: tuple[tuple[int, int] | None, int | None], resize: bool) -> tuple[Any, Any]:
+    """The training and validation images of a data set."""
+    from glow_deploy.data import load_images
+
+    size, channels = shape
+    train_images = load_images(spec, split="train", size=size, channels=channels, resize=resize)
+    found = train_images.shape
+    validation = load_images(spec, split="validation", size=(found[1], found[2]), channels=found[0], resize=resize)
+    return train_images, validation
+
+
+def _config(images: Any, *, class_conditional: bool, **options: Any) -> GlowConfig:
+    from glow_core import GlowConfig
+    from glow_deploy.errors import UsageError
+
+    channels, height, width = images.shape
+    classes = None
+    if class_conditional:
+        if images.labels is None:
+            raise UsageError("--class-conditional needs labels, and these images have none")
+        classes = int(images.labels.max()) + 1
+    return GlowConfig(image_size=(height, width), channels=channels, num_classes=classes, **options)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    from glow_deploy.errors import UsageError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--image-size is {text!r}; give height x width, such as 32x32")
+    return int(parts[0]), int(parts[1])
