@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from .gates import GateResult
@@ -38,23 +38,23 @@ class BackendReport:
     Attributes:
         name: `onnxruntime-cpu`, ...
         reason: why it is absent; empty where it was used.
-        encoder: facts of the encoder's engine: provider, device, precision, tf32, versions, max_batch.
+        encoder: facts of the encoder's engine: provider, device, precision, tf32, versions, max_batch; None if absent.
         decoder: the same of the decoder's.
     """
 
     name: str
     reason: str = ""
-    encoder: Mapping[str, Any] = field(default_factory=dict)
-    decoder: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Mapping[str, Any] | None = None
+    decoder: Mapping[str, Any] | None = None
 
     @property
     def used(self) -> bool:
         """True where it took part in the matrix."""
-        return not self.reason
+        return self.encoder is not None and self.decoder is not None
 
     def to_dict(self) -> dict[str, Any]:
         """For the JSON report."""
-        if not self.used:
+        if self.encoder is None or self.decoder is None:
             return {"name": self.name, "used": False, "reason": self.reason}
         return {"name": self.name, "used": True, "encoder": dict(self.encoder), "decoder": dict(self.decoder)}
 

@@ -44,8 +44,8 @@ def report_tables(report: VerifyReport, *, derivations: bool = True) -> Group:
 def _backends(report: VerifyReport) -> Table:
     table = _table("Backends", "backend", "runs on", "TF32")
     for backend in report.backends:
-        if backend.used:
-            facts = backend.decoder
+        facts = backend.decoder
+        if facts is not None:
             table.add_row(backend.name, f"{facts['provider']}, {facts['device']}", "on" if facts["tf32"] else "off")
         else:
             table.add_row(backend.name, _styled(f"absent: {backend.reason}", "dim"), "")
