@@ -59,9 +59,9 @@ def main() -> None:
                 [*ours, "--out", str(folder / "bundle")]
             )
         }
-        for label, dynamo in (
-            ("torch.onnx, dynamo (decoder alone)", True),
-            ("torch.onnx, TorchScript (decoder alone)", False),
+        for exporter, dynamo in (
+            ("dynamo", True),
+            ("TorchScript", False),
         ):
             code = _TORCH_ONNX.format(
                 here=here, checkpoint=str(checkpoint), dynamo=dynamo, out=str(folder / f"torch-{dynamo}.onnx")
