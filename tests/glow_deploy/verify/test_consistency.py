@@ -15,6 +15,7 @@ def test_small_odd_and_profile_sizes_are_tried():
     assert batch_sizes(batch=1, max_batch=8) == (2, 3, 5, 8, 9)
     assert batch_sizes(batch=500, max_batch=256) == (2, 3, 5, 64)
     assert batch_sizes(batch=1, max_batch=1) == (2, 3, 5)
+    assert batch_sizes(batch=0, max_batch=None) == (2, 3, 5)
 
 
 @pytest.fixture
