@@ -32,9 +32,10 @@ def demo(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample, reconstruct.
+    """Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample.
 
-    Leaves DIR/ckpt.pt, DIR/bundle/ and pictures, and prints the command that does each step alone.
+    Ends with reconstructions of faces the model has not seen. Leaves DIR/ckpt.pt, DIR/bundle/ and pictures, and
+    prints the command that does each step alone.
     """
     from glow_deploy.errors import UnsoundModelError
 

@@ -1,43 +1,22 @@
-"""The `glow-deploy` command: every subcommand in one place, and what its errors turn into.
-
-The command files import nothing heavy; whatever a command needs is imported inside it, so that `--help` stays fast.
-"""
+"""The `glow-deploy` command: the overview, the version, and the entry point."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from .bench import bench
-from .coding import decode, encode
-from .demo import demo
-from .doctor import doctor
+from .commands import Commands
 from .errors import DEBUG_VARIABLE, exit_codes
-from .export import compile_, export
-from .inspect import inspect
-from .sample import sample
-from .train import train
-from .verify import verify
 
 __all__ = ["app", "run"]
 
-
-class _Command(TyperCommand):
-    """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
-
-    def invoke(self, ctx: Any) -> Any:
-        with exit_codes():
-            return super().invoke(ctx)
-
-
 app = typer.Typer(
     name="glow-deploy",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -67,17 +46,6 @@ def _main(
 
     New here? [b]glow-deploy demo[/b] goes the whole way in minutes on a CPU.
     """
-
-
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "From images to engines": (demo, train, export, compile_),
-    "Is it still a flow?": (verify, bench),
-    "Use an engine": (sample, encode, decode),
-    "Look": (inspect, doctor),
-}
-for _title, _functions in _PANELS.items():
-    for _function in _functions:
-        app.command(_function.__name__.rstrip("_"), cls=_Command, rich_help_panel=_title)(_function)
 
 
 def run() -> None:

@@ -31,6 +31,15 @@ def test_every_command_has_help_with_a_summary(invoke, command):
     assert "--quiet" in result.output
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_overview_says_what_the_command_says(command):
+    from glow_cli.commands import COMMANDS as ENTRIES
+    from glow_cli.commands import load
+
+    assert load(command).help.split("\n\n")[0] == ENTRIES[command].summary
+    assert set(ENTRIES) == set(COMMANDS)
+
+
 def test_no_arguments_shows_the_help(invoke):
     assert "Usage" in invoke().output
 

@@ -1,0 +1,167 @@
+"""Every subcommand by name, imported and built only when it is the one to run.
+
+`--help` of the whole tool needs a name and a sentence for each, not the options of all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from .errors import exit_codes
+
+__all__ = ["COMMANDS", "Commands", "load"]
+
+_MAKE, _JUDGE, _USE, _LOOK = "From images to engines", "Is it still a flow?", "Use an engine", "Look"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a command is, and how the overview shows it.
+
+    Attributes:
+        module: below this package.
+        function: in that module.
+        summary: the first sentence of its docstring.
+        panel: heading in the overview.
+    """
+
+    module: str
+    function: str
+    summary: str
+    panel: str
+
+
+COMMANDS = {
+    "demo": Entry(
+        module="demo",
+        function="demo",
+        summary="Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample.",
+        panel=_MAKE,
+    ),
+    "train": Entry(
+        module="train",
+        function="train",
+        summary="Train a Glow by maximum likelihood and leave a checkpoint that `export` takes.",
+        panel=_MAKE,
+    ),
+    "export": Entry(
+        module="export",
+        function="export",
+        summary="Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.",
+        panel=_MAKE,
+    ),
+    "compile": Entry(
+        module="export",
+        function="compile_",
+        summary="Compile a bundle's graphs into TensorRT plans, each with a sidecar that vouches for it.",
+        panel=_MAKE,
+    ),
+    "verify": Entry(
+        module="verify",
+        function="verify",
+        summary="Measure whether a bundle is still an invertible flow, on every pair of backends.",
+        panel=_JUDGE,
+    ),
+    "bench": Entry(
+        module="bench",
+        function="bench",
+        summary="Measure latency and images per second on every backend usable here.",
+        panel=_JUDGE,
+    ),
+    "sample": Entry(
+        module="sample",
+        function="sample",
+        summary="Draw samples from a decoder and write them as PNG.",
+        panel=_USE,
+    ),
+    "encode": Entry(
+        module="coding",
+        function="encode",
+        summary="Turn pictures into latents with their exact likelihood.",
+        panel=_USE,
+    ),
+    "decode": Entry(
+        module="coding",
+        function="decode",
+        summary="Turn latents back into pictures, one PNG each.",
+        panel=_USE,
+    ),
+    "inspect": Entry(
+        module="inspect",
+        function="inspect",
+        summary="Show what a file is and what is in it, without running it.",
+        panel=_LOOK,
+    ),
+    "doctor": Entry(
+        module="doctor",
+        function="doctor",
+        summary="Show what this machine can run, and what to change.",
+        panel=_LOOK,
+    ),
+}
+
+
+class _Command(TyperCommand):
+    """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with exit_codes():
+            return super().invoke(ctx)
+
+
+class Commands(TyperGroup):
+    """The group of all commands: outlines for the overview, the real one once it is called."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, entry in COMMANDS.items():
+            self.commands[name] = _Command(name, help=entry.summary, rich_help_panel=entry.panel)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Draw the overview."""
+        from .overview import option_rows, show_overview
+
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in COMMANDS.items():
+            panels.setdefault(entry.panel, []).append((name, entry.summary))
+        show_overview(
+            usage=f"{ctx.command_path} [OPTIONS] COMMAND [ARGS]...",
+            words=inspect.cleandoc(self.help or ""),
+            options=option_rows(self.get_params(ctx)),
+            panels=panels,
+            epilog=self.epilog or "",
+        )
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Build the command that `args` names before it parses the rest."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """Import a command and build it with its options.
+
+    Raises:
+        KeyError: there is no such command.
+    """
+    entry = COMMANDS[name]
+    function: Callable[..., None] = getattr(importlib.import_module(f".{entry.module}", __package__), entry.function)
+    alone = typer.Typer(
+        add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    alone.command(name, cls=_Command, help=_flowing(function))(function)
+    return typer.main.get_command(alone)
+
+
+def _flowing(function: Callable[..., None]) -> str:
+    """The docstring with each paragraph on one line, so that the terminal breaks it and not the source."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
