@@ -36,22 +36,17 @@ def bundle(tmp_path, tiny):
 
 
 @pytest.fixture(params=["affine, unconditional", "additive, class-conditional"])
-def glow_bundle(request, tmp_path):
+def glow_bundle(request, tmp_path, perturbed_glow):
     """Both graphs of a perturbed two-level Glow."""
-    torch = pytest.importorskip("torch", reason="folding a Glow needs torch")
-    from glow_core import Glow, GlowConfig
+    pytest.importorskip("torch", reason="folding a Glow needs torch")
+    from glow_core import GlowConfig
     from glow_deploy.folding.fold import fold
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.encoder import build_encoder
     from glow_deploy.graphs.metadata import GraphMetadata
 
-    torch.manual_seed(0)
     options = {"coupling": "additive", "num_classes": 4} if "class" in request.param else {}
-    glow = Glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options))
-    with torch.no_grad():
-        for parameter in glow.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)
-    folded = fold(glow.eval())
+    folded = fold(perturbed_glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options)))
     graphs = {
         role: build(folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="1" * 64))
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
