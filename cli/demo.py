@@ -78,7 +78,7 @@ def run_demo(out: Path, *, quick: bool, force: bool, output: Output) -> dict[str
     found |= _reconstruct(out, bundle, output=output)
     found["seconds"] = round(time.monotonic() - started, 1)
     output.say(f"\nDone in {found['seconds']:.0f} s. Look at:")
-    for name in ("samples.png", "reconstructions.png"):
+    for name in ("samples.png", "reconstructions.png", "verify.json"):
         output.say(f"  {out / name}")
     return found
 
@@ -142,14 +142,29 @@ def _compile(bundle: Bundle, *, output: Output) -> list[Path]:
 
 
 def _verify(bundle: Bundle, size: _Size, *, output: Output) -> VerifyReport:
-    from glow_deploy.verify import VerifySettings, report_tables, verify
+    from glow_deploy.files import atomic_write
+    from glow_deploy.verify import VerifySettings, verify
 
     ckpt = bundle.path.parent / "ckpt.pt"
     settings = VerifySettings(ckpt=ckpt, data=_DATA, limit=size.verify_images)
     _heading(output, 4, "Verify", settings.command(bundle.path), command=True)
     with output.progress() as bars:
         report = verify(bundle, settings=settings, progress=bars.stage)
-    output.show(report_tables(report, derivations=False))
+    atomic_write(bundle.path.parent / "verify.json", report.to_json().encode())
+    used = [backend.name for backend in report.backends if backend.used]
+    output.say(f"encoded on A and decoded on B, for every pair of {', '.join(used)}:")
+    for images in report.image_sets:
+        cells = [cell for cell in report.cells if cell.images == images.name]
+        fewest = min(cells, key=lambda cell: cell.exactness.images_exact).exactness
+        worst = max(cell.x_error.max for cell in cells) * 2**report.n_bits
+        output.say(
+            f"  {images.n} {images.name} images: {fewest.images_exact} exact in the worst pair, largest error "
+            f"{worst:.1e} pixel steps (95 % sure: fewer than {fewest.bound:.1%} of all such images are lost)"
+        )
+    for failure in report.failures:
+        output.say(f"  FAIL {failure}")
+    verdicts = report.verdicts
+    output.say(f"round trip: {verdicts.round_trip}; likelihood: {verdicts.likelihood}; all figures are in verify.json")
     return report
 
 
