@@ -53,7 +53,7 @@ def open_engine(
     wanted = parse_device(device)
     data = _read(path)
     if data[:4] in _PLAN_MAGICS:
-        from .tensorrt import open_plan
+        from .open_plan import open_plan
 
         return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs)
     if data[:2] == b"PK":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from glow_deploy.engines import open_engine
-from glow_deploy.engines import tensorrt as runner
+from glow_deploy.engines import open_plan as opening
 from glow_deploy.engines.onnx_file import read_graph
 from glow_deploy.engines.plan import read_header
 from glow_deploy.engines.sidecar import Sidecar, read_sidecar, sidecar_path
@@ -101,8 +101,8 @@ def machine(monkeypatch, stand_ins, tiny):
 
     result = Machine()
     result.cuda = stand_ins.StandInCuda()
-    monkeypatch.setattr(runner, "import_tensorrt", result.module)
-    monkeypatch.setattr(runner, "Cuda", result.gpu)
+    monkeypatch.setattr(opening, "import_tensorrt", result.module)
+    monkeypatch.setattr(opening, "Cuda", result.gpu)
     return result
 
 

@@ -1,0 +1,144 @@
+"""Everything that is checked before a TensorRT plan is deserialised.
+
+A plan is executable code. It is loaded only after its header, its sidecar and its sha256 have been checked, and the GPU
+and the installed TensorRT are those it was compiled for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glow_deploy.errors import BundleError, EngineError
+
+from .cuda import Cuda
+from .device import Device
+from .facts import read_facts
+from .plan import PlanHeader, read_header
+from .sidecar import Sidecar, read_sidecar
+from .tensorrt import TensorRTEngine
+from .trt_module import LABELS, import_tensorrt
+
+if TYPE_CHECKING:
+    from glow_deploy.graphs.metadata import GraphMetadata
+
+__all__ = ["check_gpu", "check_version", "open_plan"]
+
+
+def open_plan(
+    path: Path, data: bytes, *, device: Device, trust_engine: bool = False, cuda_graphs: bool = False
+) -> TensorRTEngine:
+    """Check a plan against its header and sidecar, then load it on a GPU.
+
+    Args:
+        path: where the plan lies; the sidecar is looked for beside it.
+        data: its bytes.
+        device: a plan runs on CUDA only; `auto` means the first GPU.
+        trust_engine: run the plan without a sidecar, or with one that does not match.
+        cuda_graphs: see `TensorRTEngine`.
+
+    Raises:
+        BundleError: the plan is damaged, has no matching sidecar, or was compiled from another graph.
+        EngineError: wrong version, wrong GPU, or TensorRT refuses it.
+        MissingDependencyError: no GPU, driver or TensorRT package of the plan's flavour.
+    """
+    header = read_header(data, source=str(path))
+    sidecar = read_sidecar(path)
+    matches = sidecar is not None and hashlib.sha256(data).hexdigest() == sidecar.sha256
+    if not trust_engine:
+        _require_sidecar(path, header, sidecar, matches=matches)
+    facts = _facts(path, sidecar)
+    if not matches:
+        sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
+    if device.kind == "cpu":
+        raise EngineError(f"{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use --device cuda.")
+    trt = import_tensorrt(header.flavor)
+    check_version(header, sidecar, str(trt.__version__), source=str(path))
+    cuda = Cuda(device.index)
+    check_gpu(header, sidecar, cuda.target, source=str(path), gpu=cuda.name)
+    return TensorRTEngine(
+        data,
+        trt=trt,
+        cuda=cuda,
+        flavor=header.flavor,
+        facts=facts,
+        tf32=sidecar is None or sidecar.tf32,
+        source=str(path),
+        cuda_graphs=cuda_graphs,
+    )
+
+
+def check_version(header: PlanHeader, sidecar: Sidecar | None, installed: str, *, source: str) -> None:
+    """Refuse a plan of another release, which TensorRT would reject with a message few understand.
+
+    Raises:
+        EngineError: the installed release cannot run the plan.
+    """
+    built, here = header.version.split("."), installed.split(".")
+    if built[:3] == here[:3]:
+        return
+    if header.flavor == "tensorrt" and sidecar is not None and sidecar.version_compatible and built[0] == here[0]:
+        return
+    raise EngineError(
+        f"{source} was compiled by {LABELS[header.flavor]} {header.version}, {installed} is installed here: "
+        "compile it again, or install that version."
+    )
+
+
+def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, source: str, gpu: str) -> None:
+    """Refuse a plan that was not compiled for this GPU.
+
+    Args:
+        header: of the plan.
+        sidecar: of the plan, if it has one.
+        target: this GPU's compute capability, `sm89`.
+        source: the plan's name, for messages.
+        gpu: the GPU's name, for messages.
+
+    Raises:
+        EngineError: the GPU is not among the plan's targets.
+    """
+    targets = header.targets or (sidecar.gpus if sidecar is not None else ())
+    if not targets or target in targets:
+        return
+    ampere_or_newer = int(target[2:]) >= 80
+    if header.flavor == "tensorrt" and sidecar is not None and sidecar.hardware_compatible and ampere_or_newer:
+        return
+    message = f"{source} was compiled for {', '.join(targets)}; {gpu} is {target}"
+    if header.flavor == "rtx" and target in ("sm90", "sm100", "sm103"):
+        raise EngineError(f"{message}, which TensorRT for RTX does not support: compile with --flavor tensorrt.")
+    advice = f" with --gpu {target}" if header.flavor == "rtx" else " on this GPU"
+    raise EngineError(f"{message}: compile it{advice}.")
+
+
+def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:
+    from .open import manifest_digest
+
+    advice = "A plan is executable code: compile it again, or pass --trust-engine if you made it yourself."
+    if sidecar is None:
+        raise BundleError(f"{path} has no sidecar {path.name}.json, so nothing vouches for it. {advice}")
+    if not matches:
+        raise BundleError(f"{path} is not the plan its sidecar describes (sha256 differs). {advice}")
+    if sidecar.flavor != header.flavor:
+        raise BundleError(f"{path} is a {header.flavor} plan, its sidecar says {sidecar.flavor}. {advice}")
+    graph = path.with_name(f"{sidecar.metadata.get('glow_deploy.role', '')}.onnx")
+    current = manifest_digest(graph)
+    if current is not None and current != sidecar.onnx_sha256:
+        raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again.")
+
+
+def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
+    if sidecar is not None:
+        return read_facts(sidecar.metadata, source=f"{path.name}.json")
+    # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
+    from .onnx_file import read_graph
+
+    graph = path.with_name(path.name.split(".")[0] + ".onnx")
+    try:
+        data = graph.read_bytes()
+    except OSError:
+        raise EngineError(
+            f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown."
+        ) from None
+    return read_graph(data, source=str(graph)).facts
