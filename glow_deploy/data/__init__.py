@@ -1,0 +1,9 @@
+"""Data sets of images, one kind a file. No torch here."""
+
+from __future__ import annotations
+
+from .image_set import ImageSet
+from .load import EMBEDDED, load_images
+from .splits import Split
+
+__all__ = ["EMBEDDED", "ImageSet", "Split", "load_images"]

@@ -1,0 +1,75 @@
+"""A set of images of one size, read batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+
+__all__ = ["ImageSet"]
+
+Indices = npt.NDArray[np.int64]
+Values = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Images by number, with their labels and attributes if there are any.
+
+    Attributes:
+        description: where the images come from, in words.
+        shape: (C, H, W) of every image.
+        count: number of images.
+        read: gives the 8-bit values of the images asked for, uint8 [n,C,H,W]; large sets are never in memory whole.
+        labels: class of every image, int64 [count], or None.
+        attributes: bool [count, K], or None.
+        attribute_names: the K names.
+    """
+
+    description: str
+    shape: tuple[int, int, int]
+    count: int
+    read: Callable[[Indices], Values]
+    labels: npt.NDArray[np.int64] | None = None
+    attributes: npt.NDArray[np.bool_] | None = None
+    attribute_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise DataError(f"{self.description}: there are no images")
+        if self.labels is not None and self.labels.shape != (self.count,):
+            raise DataError(f"{self.description}: {len(self.labels)} labels for {self.count} images")
+        if self.attributes is not None and self.attributes.shape != (self.count, len(self.attribute_names)):
+            wanted = [self.count, len(self.attribute_names)]
+            raise DataError(
+                f"{self.description}: attributes have the shape {list(self.attributes.shape)}, not {wanted}"
+            )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: npt.ArrayLike) -> Values:
+        """Return the 8-bit picture values of these images, uint8 [n,C,H,W].
+
+        Raises:
+            DataError: an image cannot be read or does not fit.
+        """
+        return self.read(np.asarray(indices, dtype=np.int64))
+
+    def select(self, rows: npt.ArrayLike) -> ImageSet:
+        """Return the images of these numbers, in this order, as a set of their own."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        whole = self.read
+        return ImageSet(
+            description=self.description,
+            shape=self.shape,
+            count=len(chosen),
+            read=lambda indices: whole(chosen[indices]),
+            labels=None if self.labels is None else self.labels[chosen],
+            attributes=None if self.attributes is None else self.attributes[chosen],
+            attribute_names=self.attribute_names,
+        )

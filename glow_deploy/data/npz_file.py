@@ -1,0 +1,71 @@
+"""Images in an .npz file: `images` uint8 [N,H,W,C] or [N,H,W], and what is known of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from ..npz import NpzArchive
+from .arrays import array_images
+from .fit import Fit
+from .image_set import ImageSet
+from .splits import Split, take_split
+
+__all__ = ["npz_images"]
+
+
+def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
+    """Read one split of an .npz file.
+
+    Besides `images` it may hold `labels` [N] (whole numbers), `attributes` [N,K] (0 or 1) with `attribute_names` [K],
+    and `split` [N] (whole numbers) with `split_names`; without the latter the file is divided by `take_split`.
+
+    Raises:
+        DataError: damaged, without images, or with arrays that do not fit together.
+    """
+    with NpzArchive(path) as archive:
+        if "images" not in archive:
+            raise DataError(f"{path} has no array `images`; it has {', '.join(sorted(archive.entries))}")
+        images = array_images(
+            archive.read("images"),
+            fit=fit,
+            description=str(path),
+            labels=_labels(archive, path),
+            attributes=_attributes(archive, path),
+            attribute_names=_names(archive, "attribute_names"),
+        )
+        if "split" not in archive:
+            return take_split(images, split)
+        numbers, names = archive.read("split"), _names(archive, "split_names")
+    if split not in names:
+        raise DataError(f"{path} has no split named {split}; it has {', '.join(names) or 'no split_names'}")
+    if numbers.shape != (len(images),):
+        raise DataError(f"{path}: `split` has the shape {list(numbers.shape)} for {len(images)} images")
+    return images.select(np.flatnonzero(numbers == names.index(split)))
+
+
+def _labels(archive: NpzArchive, path: Path) -> npt.NDArray[np.int64] | None:
+    if "labels" not in archive:
+        return None
+    labels = archive.read("labels")
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: `labels` are {labels.dtype} {list(labels.shape)}; whole numbers [N] are needed")
+    return labels.astype(np.int64)
+
+
+def _attributes(archive: NpzArchive, path: Path) -> npt.NDArray[np.bool_] | None:
+    if "attributes" not in archive:
+        return None
+    if "attribute_names" not in archive:
+        raise DataError(f"{path}: `attributes` need `attribute_names`")
+    attributes = archive.read("attributes")
+    if not np.isin(attributes, (0, 1)).all():
+        raise DataError(f"{path}: `attributes` hold other values than 0 and 1")
+    return attributes.astype(np.bool_)
+
+
+def _names(archive: NpzArchive, key: str) -> tuple[str, ...]:
+    return tuple(str(name) for name in archive.read(key)) if key in archive else ()
