@@ -10,7 +10,7 @@ import typer
 
 from .console import Output
 from .options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngine
-from .sample import parse_classes
+from .sample import parse_classes, write_whole
 
 if TYPE_CHECKING:
     from glow_deploy.engines.protocol import Engine as OpenEngine
@@ -98,7 +98,7 @@ def decode(
     """
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
-    from glow_deploy.images import write_png, x_to_values
+    from glow_deploy.images import png_bytes, x_to_values
     from glow_deploy.latents import decode_latents, load_latents
 
     output = Output(quiet=quiet, json=json)
@@ -115,7 +115,7 @@ def decode(
         if not decoded.finite[row]:
             lost.append(found.names[row])
             continue
-        write_png(out / name, x_to_values(decoded.x[row : row + 1], decoder.n_bits)[0])
+        write_whole(out / name, png_bytes(x_to_values(decoded.x[row : row + 1], decoder.n_bits)[0]))
         written.append(name)
     output.write_json({"out": out, "backend": decoder.details.backend, "written": written, "nonfinite": lost})
     output.say(f"{len(names)} latents decoded on {provider}; not finite: {len(lost)}")

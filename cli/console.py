@@ -35,18 +35,23 @@ class Bars:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._stage = stage
-            self._task = self._bars.add_task(stage, total=total)
-        self._bars.update(self._task, completed=done, total=total)
+            self._task = self._bars.add_task(stage, total=total, figure="")
+        figure = f"{done:,}/{total:,}" if total else ""
+        self._bars.update(self._task, completed=done, total=total, figure=figure)
 
     def describe(self, words: str, share: float) -> None:
         """Report a share of 0 to 1, with words that change all the time."""
         if self._task is None:
-            self._task = self._bars.add_task(words, total=100)
-        self._bars.update(self._task, description=words, completed=round(100 * share), total=100)
+            self._task = self._bars.add_task(words, total=1.0, figure="")
+        self._bars.update(self._task, description=words, completed=share, figure=f"{share:.0%}")
 
     def share(self, stage: str, share: float) -> None:
         """Report that a share of 0 to 1 of `stage` is done."""
-        self.stage(stage, round(100 * share), 100)
+        if self._task is not None and stage != self._stage:
+            self._bars.remove_task(self._task)
+            self._task = None
+        self._stage = stage
+        self.describe(stage, share)
 
     def counter(self, stage: str) -> Callable[[int, int], None]:
         """Return a callback `(done, total)` that reports on one stage."""
@@ -97,15 +102,15 @@ class Output:
     def progress(self) -> Iterator[Bars]:
         """Draw bars on stderr while the block runs; nothing if quiet or not on a terminal."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True, highlight=False)
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[figure]}", markup=False),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
         off = self.quiet or not console.is_terminal
         with Progress(*columns, console=console, transient=True, disable=off) as bars:

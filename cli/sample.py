@@ -104,7 +104,7 @@ def _write_grid(batches: Iterable[SampleBatch], out: Path, n_bits: int, _count: 
 
 
 def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int) -> None:
-    from glow_deploy.images import write_png, x_to_values
+    from glow_deploy.images import png_bytes, x_to_values
 
     digits = max(4, len(str(count - 1)))
     batches = iter(batches)
@@ -112,7 +112,17 @@ def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: 
     out.mkdir(parents=True, exist_ok=True)
     for batch in itertools.chain([first], batches):
         for index, values in zip(batch.indices, x_to_values(batch.x, n_bits), strict=True):
-            write_png(out / f"sample-{index:0{digits}d}.png", values)
+            write_whole(out / f"sample-{index:0{digits}d}.png", png_bytes(values))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, should this process end; waiting for the disk each time would take longest."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def is_folder(out: Path) -> bool:

@@ -204,7 +204,7 @@ class Reporter:
 
     def __call__(self, progress: Progress) -> None:
         """Take in one event of the run."""
-        words = [f"training: step {progress.step:,}"]
+        words = [f"step {progress.step:,}"]
         if progress.bits_per_dim is not None:
             words.append(f"{progress.bits_per_dim:.3f} bits/dim")
         if progress.validation_bits_per_dim is not None:
