@@ -8,39 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._version import __version__
+
+# At once and not on demand: the first import of a package of the same name would put the package in the function's
+# place. All three are light.
+from .compile import compile_bundle as compile
 from .errors import GlowDeployError
+from .export import export
+from .verify import verify
 
 if TYPE_CHECKING:
-    from .compile import compile_bundle as compile
     from .engines.open import open_engine
-    from .export import export
     from .latents import sample
-    from .verify import verify
 
 __all__ = ["GlowDeployError", "__version__", "compile", "export", "open_engine", "sample", "verify"]
 
 
 def __getattr__(name: str) -> object:
-    # Deferred so that `import glow_deploy` costs nothing (PEP 562).
-    match name:
-        case "compile":
-            from .compile import compile_bundle
+    if name == "open_engine":
+        from .engines.open import open_engine
 
-            return compile_bundle
-        case "export":
-            from .export import export
+        return open_engine
+    if name == "sample":
+        from .latents import sample
 
-            return export
-        case "open_engine":
-            from .engines.open import open_engine
-
-            return open_engine
-        case "sample":
-            from .latents import sample
-
-            return sample
-        case "verify":
-            from .verify import verify
-
-            return verify
+        return sample
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from .rtx import configure_rtx
 from .settings import CompileSettings
 from .tensorrt import TimingCache, configure_tensorrt
 
-__all__ = ["CompiledPlan", "compile_bundle"]
+__all__ = ["CompiledPlan", "run_compile"]
 
 _SUFFIXES = {"rtx": ".rtx.trt", "tensorrt": ".trt"}
 
@@ -48,33 +48,14 @@ class CompiledPlan:
     seconds: float
 
 
-def compile_bundle(
+def run_compile(
     bundle_path: str | Path,
     *,
     settings: CompileSettings | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[CompiledPlan, ...]:
-    """Compile the encoder and the decoder of a bundle, or one ONNX graph, into TensorRT plans beside them.
-
-    By flavour, `encoder.onnx` becomes `encoder.rtx.trt` or `encoder.trt`, with a sidecar (`encoder.rtx.trt.json`).
-    Nothing is replaced before all plans are whole, and nothing is left behind on failure.
-
-    Args:
-        bundle_path: a bundle folder, or one exported `.onnx` file.
-        settings: what to compile for; None means TensorRT for RTX with batches of 1 to 32.
-        force: replace plans that are there already.
-        progress: called with what is being done and the share of it done, 0 to 1.
-
-    Returns:
-        The plans written, encoder first.
-
-    Raises:
-        BundleError: no bundle there, or a graph that is damaged or unsafe.
-        CompileError: TensorRT refuses a graph or an option.
-        MissingDependencyError: the package of the flavour, or the GPU that standard TensorRT needs, is not there.
-        UsageError: a plan exists already and `force` is off, or the place cannot be written.
-    """
+    """Do what `glow_deploy.compile` says."""
     settings = settings or CompileSettings()
     graphs = _graphs(Path(bundle_path))
     plans = [graph.with_suffix(_SUFFIXES[settings.flavor]) for graph in graphs]

@@ -28,8 +28,8 @@ def folder_images(folder: Path, *, split: Split, fit: Fit) -> ImageSet:
     """Find the pictures of a folder and all below it, in the order of their names.
 
     Subfolders named train, validation (or val) and test are the splits, see `named_split`. Without them the folder is
-    divided by `take_split`. Subfolders below that, if every picture lies in one, are classes, numbered in the order of their
-    names.
+    divided by `take_split`. Subfolders below that, if every picture lies in one, are classes, numbered in the order of
+    their names.
 
     Raises:
         DataError: no pictures, or a split that is not there.

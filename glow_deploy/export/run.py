@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .reference import Reference
     from .selfcheck import SelfCheck
 
-__all__ = ["Progress", "default_bundle_path", "export"]
+__all__ = ["Progress", "run_export"]
 
 _CHECKED = 4  # golden images in the self-check; with the perturbed ones they make batches of 1, 2 and 3
 _PERTURBED = 2
@@ -38,42 +38,8 @@ class Progress(Protocol):
         """`done` of `total` units of `stage` are finished."""
 
 
-def default_bundle_path(checkpoint: Path) -> Path:
-    """Return `<stem>-bundle` beside nothing in particular: in the current folder."""
-    return Path(f"{Path(checkpoint).stem}-bundle")
-
-
-def export(
-    checkpoint: str | Path,
-    *,
-    out: str | Path | None = None,
-    settings: ExportSettings | None = None,
-    progress: Progress | None = None,
-) -> Bundle:
-    """Export a trained Glow as encoder and decoder graphs, with golden vectors and a manifest.
-
-    The graphs are run in ONNX Runtime at batch 1, 2 and 3 and on perturbed images, and compared with the float64 model,
-    before anything is written.
-
-    Args:
-        checkpoint: a file of `glow_core.save_checkpoint`.
-        out: the bundle folder; by default `<checkpoint's stem>-bundle` in the current folder.
-        settings: what to export and how.
-        progress: told the stages.
-
-    Returns:
-        The bundle written.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be read.
-        UnsoundModelError: the graphs or the model itself do not round-trip; nothing is written unless `force` is on.
-        UsageError: the target folder cannot be used.
-        DataError: the golden images do not fit the model.
-        MissingDependencyError: torch is not installed.
-    """
-    settings = settings or ExportSettings()
-    path = Path(checkpoint)
-    target = Path(out) if out is not None else default_bundle_path(path)
+def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: Progress | None = None) -> Bundle:
+    """Do what `glow_deploy.export` says."""
     check_bundle_target(target, force=settings.force)
     report = _Stages(progress)
 

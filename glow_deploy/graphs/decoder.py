@@ -85,12 +85,12 @@ class _Decoder:
 
     def _inverse_scale(self, v: str, path: str) -> str:
         graph = self._graph
-        one = graph.constant("constants/one", np.array(1.0))
+        one = graph.constant("constants/one", np.ones((1, 1, 1, 1)))
         if not self._model.bounded_scale:
             # 1 / sigmoid(h + 2) without dividing by a sigmoid that may underflow
             grown = graph.node("Exp", [v], name=f"{path}/coupling/exp")
             return graph.node("Add", [grown, one], name=f"{path}/coupling/inverse_scale")
-        two = graph.constant("constants/two", np.array(2.0))
+        two = graph.constant("constants/two", np.full((1, 1, 1, 1), 2.0))
         sigmoid = graph.node("Sigmoid", [v], name=f"{path}/coupling/sigmoid")
         bounded = graph.node("Add", [sigmoid, one], name=f"{path}/coupling/bound")
         return graph.node("Div", [two, bounded], name=f"{path}/coupling/inverse_scale")

@@ -92,7 +92,7 @@ class _Encoder:
         graph = self._graph
         scale = graph.node("Sigmoid", [v], name=f"{path}/coupling/sigmoid")
         if self._model.bounded_scale:
-            half = graph.constant("constants/half", np.array(0.5))
+            half = graph.constant("constants/half", np.full((1, 1, 1, 1), 0.5))
             scale = graph.node("Mul", [scale, half], name=f"{path}/coupling/half")
             scale = graph.node("Add", [scale, half], name=f"{path}/coupling/bound")
             return scale, graph.node("Log", [scale], name=f"{path}/log_det/log")
@@ -133,7 +133,7 @@ class _Encoder:
 
     def _log_prob(self) -> None:
         graph = self._graph
-        total = graph.constant("log_prob/constant", np.array(self._constant))
+        total = graph.constant("log_prob/constant", np.array([self._constant]))
         for number, term in enumerate(self._log_prob_terms, start=1):
             output = "log_prob" if number == len(self._log_prob_terms) else None
             total = graph.node("Add", [total, term], name=f"log_prob/add{number}", output=output)
@@ -146,7 +146,7 @@ class _Encoder:
         graph = self._graph
         square = graph.node("Mul", [z, z], name=f"{name}/square")
         total = self._sum(square, name=f"{name}/sum")
-        factor = graph.constant("constants/minus_half", np.array(-0.5))
+        factor = graph.constant("constants/minus_half", np.array([-0.5]))
         return graph.node("Mul", [total, factor], name=name)
 
 

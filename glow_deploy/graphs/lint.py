@@ -101,6 +101,8 @@ def lint_model(model: onnx.ModelProto, *, source: str) -> None:
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPS:
             raise BundleError(f"{source}: node {node.name!r} is a {node.op_type}, which is not part of a Glow")
+        if any(attribute.name == "to" and attribute.i == TensorProto.DOUBLE for attribute in node.attribute):
+            raise BundleError(f"{source}: node {node.name!r} casts to float64; TensorRT would demote it in silence")
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
             raise BundleError(f"{source}: tensor {value.name!r} is float64; TensorRT would demote it in silence")

@@ -1,11 +1,68 @@
-"""Measuring whether a bundle is still an invertible flow: the backend matrix, its gates and its report."""
+"""Measuring whether a bundle is still an invertible flow: the backend matrix, its gates and its report.
+
+Light to import, because `glow_deploy` itself imports it: what measures is loaded when it is first used.
+"""
 
 from __future__ import annotations
 
-from .backends import BACKENDS
-from .report import VerifyReport
-from .settings import VerifySettings
-from .table import report_tables
-from .verify import verify
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from .backends import BACKENDS
+    from .report import VerifyReport
+    from .run import Progress
+    from .settings import VerifySettings
+    from .table import report_tables
 
 __all__ = ["BACKENDS", "VerifyReport", "VerifySettings", "report_tables", "verify"]
+
+
+def verify(
+    bundle: Bundle | str | Path, *, settings: VerifySettings | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
+
+    The golden vectors of the bundle, and with `settings.data` fresh images, are encoded on A and decoded on B for all
+    A and B. Latents and bits/dim are compared with the trained model in float64. Nothing is written.
+
+    Args:
+        bundle: opened, or its folder.
+        settings: see `VerifySettings`.
+        progress: for a progress bar.
+
+    Returns:
+        The report; `report.sound` is the verdict. An unsound model is a result, not an exception.
+
+    Raises:
+        UsageError: no images, or nothing to compare latents and likelihoods with.
+        MissingDependencyError: a backend asked for is not usable here.
+        EngineError: a backend failed while running.
+        BundleError: the bundle is damaged.
+        DataError: the images cannot be read or do not fit.
+    """
+    from .run import run_verify
+
+    return run_verify(bundle, settings=settings, progress=progress)
+
+
+def __getattr__(name: str) -> object:
+    match name:
+        case "BACKENDS":
+            from .backends import BACKENDS
+
+            return BACKENDS
+        case "VerifyReport":
+            from .report import VerifyReport
+
+            return VerifyReport
+        case "VerifySettings":
+            from .settings import VerifySettings
+
+            return VerifySettings
+        case "report_tables":
+            from .table import report_tables
+
+            return report_tables
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,7 +34,12 @@ def _double(model):
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((2, 1, 1, 1)), "w"))
 
 
+def _cast_to_double(model):
+    model.graph.node.append(helper.make_node("Cast", ["z"], ["wide"], name="cast", to=TensorProto.DOUBLE))
+
+
 CHANGES = {
+    "cast to double": (_cast_to_double, "casts to float64"),
     "external": (_external, "another file"),
     "shape": (_huge, "shape asks"),
     "double weight": (_double, "DOUBLE"),

@@ -167,7 +167,7 @@ def tamper(monkeypatch):
 def quick():
     """Verify in ONNX Runtime on the CPU from the bundle alone, without the random latents."""
     from glow_deploy.verify import VerifySettings
-    from glow_deploy.verify.verify import verify
+    from glow_deploy.verify import verify
 
     def run(bundle, **options):
         settings = VerifySettings(**{"backends": ("onnxruntime-cpu",), "random_draws": 0, **options})

@@ -9,7 +9,7 @@ import pytest
 
 from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.verify import VerifySettings, report_tables
-from glow_deploy.verify.verify import verify
+from glow_deploy.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from glow_deploy.verify import VerifySettings
-from glow_deploy.verify.verify import verify
+from glow_deploy.verify import verify
 
 KINDS = {
     "affine lu rgb": {},

@@ -36,7 +36,7 @@ from .report import (
 from .settings import VerifySettings
 from .yardstick import Yardstick
 
-__all__ = ["Progress", "verify"]
+__all__ = ["Progress", "run_verify"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
@@ -45,32 +45,13 @@ GOLDEN_SET = "golden"
 _CONSISTENCY_IMAGES = 8
 
 
-def verify(
+def run_verify(
     bundle: Bundle | str | Path,
     *,
     settings: VerifySettings | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
-
-    The golden vectors of the bundle, and with `settings.data` fresh images, are encoded on A and decoded on B for all
-    A and B. Latents and bits/dim are compared with the trained model in float64. Nothing is written.
-
-    Args:
-        bundle: opened, or its folder.
-        settings: see `VerifySettings`.
-        progress: for a progress bar.
-
-    Returns:
-        The report; `report.sound` is the verdict. An unsound model is a result, not an exception.
-
-    Raises:
-        UsageError: no images, or nothing to compare latents and likelihoods with.
-        MissingDependencyError: a backend asked for is not usable here.
-        EngineError: a backend failed while running.
-        BundleError: the bundle is damaged.
-        DataError: the images cannot be read or do not fit.
-    """
+    """Do what `glow_deploy.verify` says."""
     started = time.monotonic()
     settings = settings or VerifySettings()
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
