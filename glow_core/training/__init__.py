@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .data import ArrayImages, ImageSource
+from .presets import demo_config, demo_settings
 from .progress import Progress, TrainResult
 from .settings import TrainSettings
 
@@ -24,6 +25,8 @@ __all__ = [
     "TrainResult",
     "TrainSettings",
     "dataset_bits_per_dim",
+    "demo_config",
+    "demo_settings",
     "read_run",
     "train",
 ]

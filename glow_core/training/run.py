@@ -36,7 +36,7 @@ __all__ = ["ProgressCallback", "Run"]
 ProgressCallback = Callable[[Progress], None]
 
 # Below this width the conversions cost more than the faster convolutions save (measured on two CPU cores).
-_CHANNELS_LAST_WIDTH = 128
+_CHANNELS_LAST_WIDTH = 256
 
 
 class Run:
