@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .backends import REFERENCE, YARDSTICK
 from .gates import GateResult
 from .measures import ErrorSummary
-from .report import BatchReport, CellReport, Failure, ReferenceReport
+from .report import BatchReport, CellReport, Failure, ImageSetReport, ReferenceReport
 
 __all__ = ["explain"]
 
@@ -18,7 +19,7 @@ def explain(
     cells: Sequence[CellReport],
     batches: Sequence[BatchReport],
     *,
-    images: Mapping[str, int],
+    images: Sequence[ImageSetReport],
 ) -> tuple[Failure, ...]:
     """List what failed, engines before the cells they spoil.
 
@@ -26,20 +27,39 @@ def explain(
         references: of all image sets.
         cells: of all image sets.
         batches: self-consistency.
-        images: number of images of each set.
+        images: the sets.
     """
+    sets = {report.name: report for report in images}
     failures: list[Failure] = []
     for reference in references:
         own = next(
             (c for c in cells if c.images == reference.images and c.encode == c.decode == reference.backend), None
         )
-        failures += _reference_failures(reference, own, n=images[reference.images])
+        failures += _reference_failures(reference, own, n=sets[reference.images].n)
     for cell in cells:
         known = {r.backend: r for r in references if r.images == cell.images}
-        failures += _cell_failures(cell, known, n=images[cell.images])
+        failures += _cell_failures(cell, known, n=sets[cell.images].n)
     for batch in batches:
         failures += _batch_failures(batch)
-    return tuple(failures)
+    return tuple(_beyond_the_engines(failure, sets) for failure in failures)
+
+
+def _beyond_the_engines(failure: Failure, sets: Mapping[str, ImageSetReport]) -> Failure:
+    """Say so where the images or the trained model, rather than an engine, may be to blame."""
+    images = sets.get(failure.images)
+    if images is None:
+        return failure
+    if images.yardstick.non_finite:
+        return replace(
+            failure, cause="the trained model itself overflows in float32 on these images: it is not invertible there"
+        )
+    if not images.paired:
+        advice = (
+            "or these images lie so far from the golden ones that the trained model itself loses digits: give --ckpt "
+            "to measure that"
+        )
+        return replace(failure, cause=f"{failure.cause}; {advice}")
+    return failure
 
 
 def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: int) -> list[Failure]:
@@ -54,7 +74,7 @@ def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: i
         cause = _latent_cause(report.z[gate.level - 1], level=gate.level, side="encoder")
         if report.backend in (REFERENCE, YARDSTICK):
             cause = f"is --ckpt the checkpoint this bundle was exported from? {cause}"
-        found.append(_failure(gate, where=f"encode {where}", level=gate.level, cause=cause))
+        found.append(_failure(gate, where=f"encode {where}", level=gate.level, cause=cause, images=report.images))
     bits = [gate for gate in missed if gate.verdict == "likelihood"]
     if bits:
         cause = (
@@ -63,7 +83,7 @@ def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: i
             else "the latents are right: a log-determinant or the sum of log densities is wrong"
         )
         level = latents[0].level if latents else None
-        found.append(_failure(bits[0], where=f"encode {where}", level=level, cause=cause))
+        found.append(_failure(bits[0], where=f"encode {where}", level=level, cause=cause, images=report.images))
     pictures = [gate for gate in missed if gate.level is None and gate.verdict == "round_trip"]
     if pictures:
         # A sound encoder of the same backend shows at which level the decoder's picture leaves the latents.
@@ -73,7 +93,7 @@ def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: i
             cause = _latent_cause(own.z_error[level - 1], level=level, side="decoder")
         else:
             cause = _picture_cause(report.x_error, side="decoder")
-        found.append(_failure(pictures[0], where=f"decode {where}", level=level, cause=cause))
+        found.append(_failure(pictures[0], where=f"decode {where}", level=level, cause=cause, images=report.images))
     return found
 
 
@@ -93,11 +113,11 @@ def _cell_failures(report: CellReport, known: Mapping[str, ReferenceReport], *, 
             cause = _latent_cause(report.z_error[level - 1], level=level, side=side)
         else:
             cause = _picture_cause(report.x_error, side=side)
-        found.append(_failure(round_trip[0], where=where, level=level, cause=cause))
+        found.append(_failure(round_trip[0], where=where, level=level, cause=cause, images=report.images))
     likelihood = [gate for gate in missed if gate.verdict == "likelihood"]
     if likelihood:
         cause = "the two encoders do not give the same density for the same image"
-        found.append(_failure(likelihood[0], where=where, level=None, cause=cause))
+        found.append(_failure(likelihood[0], where=where, level=None, cause=cause, images=report.images))
     return found
 
 
@@ -113,8 +133,8 @@ def _batch_failures(report: BatchReport) -> list[Failure]:
     return [_failure(gate, where=f"{report.backend} {report.role} at batches {report.sizes}", level=None, cause=cause)]
 
 
-def _failure(gate: GateResult, *, where: str, level: int | None, cause: str) -> Failure:
-    return Failure(verdict=gate.verdict, where=where, level=level, gate=gate, cause=cause)
+def _failure(gate: GateResult, *, where: str, level: int | None, cause: str, images: str = "") -> Failure:
+    return Failure(verdict=gate.verdict, where=where, images=images, level=level, gate=gate, cause=cause)
 
 
 def _encoder_level(report: ReferenceReport | None) -> int | None:

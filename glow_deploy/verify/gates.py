@@ -49,7 +49,7 @@ class Factors:
         floor_ulps_log_prob: the same for bits/dim: a log-density is a sum over thousands of terms.
         exact_margin: images must come back exactly where this multiple of the yardstick's maximum stays within half a
             bin. On other images than the golden ones it grows like the unpaired factor.
-        ceiling_bits_per_dim: rms error in bits/dim beyond which no likelihood is sound.
+        ceiling_bits_per_dim: rms error in bits/dim beyond which no likelihood of images like the data is sound.
     """
 
     paired: float
@@ -143,7 +143,8 @@ def bits_limits(yardstick: Figures, *, factor: float, factors: Factors, scale: f
         yardstick=yardstick,
         factor=factor,
         floor=factors.floor_ulps_log_prob * _ULP * _at_least_1(scale),
-        ceiling=factors.ceiling_bits_per_dim,
+        # Images that take more bits than 8 a value lie far from the data, and no float32 sum resolves their density.
+        ceiling=factors.ceiling_bits_per_dim * _at_least_1(scale / 8.0),
     )
 
 

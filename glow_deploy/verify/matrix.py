@@ -115,6 +115,7 @@ def _yardstick(cell: CellFigures, reference: ReferenceFigures, *, name: str, n: 
         z=tuple(Figures.of(summary) for summary in reference.z),
         bits_per_dim=Figures.of(reference.bits),
         zxz=tuple(Figures.of(summary) for summary in cell.z),
+        non_finite=cell.x.non_finite,
     )
 
 

@@ -261,6 +261,7 @@ class Failure:
     Attributes:
         verdict: which of the verdicts it belongs to.
         where: the cell or engine, e.g. `encode onnxruntime-cpu -> decode tensorrt, 64 golden images`.
+        images: name of the image set, empty where it is not about one.
         level: the level of the model that it points to, None where it cannot be told.
         gate: the limit that was missed (the first of its kind).
         cause: probable cause, in words.
@@ -268,6 +269,7 @@ class Failure:
 
     verdict: Literal["round_trip", "likelihood"]
     where: str
+    images: str
     level: int | None
     gate: GateResult
     cause: str
@@ -288,6 +290,7 @@ class Failure:
         return {
             "verdict": self.verdict,
             "where": self.where,
+            "images": self.images,
             "level": self.level,
             "gate": _gate(self.gate),
             "cause": self.cause,

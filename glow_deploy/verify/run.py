@@ -71,8 +71,7 @@ def run_verify(
             run.measure(source)
         run.measure_batches(sources[0])
         run.measure_random()
-    images = {report.name: report.n for report in run.image_sets}
-    failures = explain(run.references, run.cells, run.batches, images=images)
+    failures = explain(run.references, run.cells, run.batches, images=run.image_sets)
     return VerifyReport(
         bundle=_describe(bundle),
         n_bits=bundle.manifest.n_bits,

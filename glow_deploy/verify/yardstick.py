@@ -43,6 +43,7 @@ class Yardstick:
         z: float32 latents against float64, z1 (finest) first.
         bits_per_dim: float32 against float64.
         zxz: float32 encode of the float32 reconstruction against the float32 latents, z1 first.
+        non_finite: values that the float32 model itself loses on the way x -> z -> x.
     """
 
     n: int
@@ -51,6 +52,7 @@ class Yardstick:
     z: tuple[Figures, ...]
     bits_per_dim: Figures
     zxz: tuple[Figures, ...]
+    non_finite: int = 0
 
     @classmethod
     def from_manifest(cls, values: Any, *, levels: int) -> Yardstick:
@@ -88,6 +90,7 @@ class Yardstick:
             z=(nothing,) * levels,
             bits_per_dim=nothing,
             zxz=(nothing,) * levels,
+            non_finite=1,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +98,7 @@ class Yardstick:
         return {
             "n": self.n,
             "source": self.source,
+            "non_finite": self.non_finite,
             "x_hat": self.x_hat.to_dict(),
             "z": {f"z{level}": figures.to_dict() for level, figures in enumerate(self.z, 1)},
             "bits_per_dim": self.bits_per_dim.to_dict(),

@@ -166,8 +166,7 @@ def tamper(monkeypatch):
 @pytest.fixture
 def quick():
     """Verify in ONNX Runtime on the CPU from the bundle alone, without the random latents."""
-    from glow_deploy.verify import VerifySettings
-    from glow_deploy.verify import verify
+    from glow_deploy.verify import VerifySettings, verify
 
     def run(bundle, **options):
         settings = VerifySettings(**{"backends": ("onnxruntime-cpu",), "random_draws": 0, **options})

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from glow_deploy.errors import BundleError, UsageError
-from glow_deploy.verify import VerifySettings, report_tables
-from glow_deploy.verify import verify
+from glow_deploy.verify import VerifySettings, report_tables, verify
 
 
 @pytest.fixture(scope="module")

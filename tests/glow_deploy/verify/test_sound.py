@@ -7,10 +7,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
-from glow_deploy.verify import VerifySettings
-from glow_deploy.verify import verify
+from glow_deploy.bundle import Bundle
+from glow_deploy.verify import VerifySettings, verify
 
 KINDS = {
     "affine lu rgb": {},
@@ -116,3 +117,25 @@ def test_torch_is_never_imported_without_a_checkpoint(sound):
         capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
+
+
+def test_images_far_from_the_golden_ones_are_told_from_a_faulty_engine(sound, quick, tamper, npz):
+    # A stand-in for a model that loses digits far from its data: the engine adds noise on the data images alone.
+    golden = {row.tobytes() for row in Bundle.open(sound.bundle).golden().x}
+    seen = []
+
+    def remember(feeds):
+        seen.append(feeds["x"][0].tobytes() in golden)
+        return feeds
+
+    def blur(outputs, feeds):
+        off = np.float32(1e-3) * (feeds["x"][0].tobytes() not in golden)
+        return {**outputs, "z1": outputs["z1"] + off}
+
+    tamper("encoder", before=remember, after=blur)
+    report = quick(sound.bundle, data=npz(sound, 20))
+    assert set(seen) == {True, False}
+    data = [failure for failure in report.failures if failure.images == "data"]
+    assert data
+    assert all("give --ckpt" in failure.cause for failure in data)
+    assert all("give --ckpt" not in failure.cause for failure in report.failures if failure.images != "data")
