@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install  ## Train, export, compile, verify and sample on the embedded faces (minutes on a CPU)
-	$(BIN)/glow-deploy demo --out demo-out
+	$(BIN)/glow-deploy demo --out demo-out --force
 
 test: install  ## Run the tests that need no GPU (minutes)
 	$(PYTEST) $(PARALLEL) -m "not slow and not gpu"
