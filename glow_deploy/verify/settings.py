@@ -70,9 +70,9 @@ class VerifySettings:
         for name in self.backends or ():
             words += ["--backend", name]
         defaults = VerifySettings()
-        for option in ("ckpt", "data", "limit", "batch", "device", "seed"):
+        for option in ("ckpt", "data", "limit", "batch", "device", "seed", "random_draws"):
             value = getattr(self, option)
             if value != getattr(defaults, option):
-                words += [f"--{option}", str(value)]
+                words += [f"--{option.replace('_', '-')}", str(value)]
         words += ["--resize"] * self.resize + ["--trust-engine"] * self.trust_engine
         return shlex.join(words)

@@ -43,7 +43,8 @@ def test_the_json_report_holds_every_figure_with_its_circumstances(report, sound
     assert used["decoder"]["versions"]
     assert table["environment"]["versions"]["numpy"]
     assert table["bundle"]["files"].keys() >= {"encoder.onnx", "decoder.onnx", "golden.npz"}
-    assert shlex.split(table["command"]) == ["glow-deploy", "verify", str(sound.bundle), "--ckpt", str(sound.ckpt)]
+    words = ["glow-deploy", "verify", str(sound.bundle), "--ckpt", str(sound.ckpt), "--random-draws", "4"]
+    assert shlex.split(table["command"]) == words
     assert {row["non_finite_draws"] for row in table["random_latents"]} == {0}
 
 
