@@ -25,7 +25,7 @@ _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
 
 
 def folder_images(folder: Path, *, split: Split, fit: Fit) -> ImageSet:
-    """Find the pictures of a folder and all below it, in the order of their names.
+    """Find the pictures of a folder and all below it, in the order of their names. Hidden files are passed over.
 
     Subfolders named train, validation (or val) and test are the splits, see `named_split`. Without them the folder is
     divided by `take_split`. Subfolders below that, if every picture lies in one, are classes, numbered in the order of
@@ -34,14 +34,19 @@ def folder_images(folder: Path, *, split: Split, fit: Fit) -> ImageSet:
     Raises:
         DataError: no pictures, or a split that is not there.
     """
-    parts: dict[Split, Callable[[], ImageSet]] = {
-        name: partial(_tree, folder / candidate, fit)
+    roots: dict[Split, Path] = {
+        name: folder / candidate
         for name, candidates in _SPLIT_FOLDERS.items()
         for candidate in reversed(candidates)
         if (folder / candidate).is_dir()
     }
-    if not parts.keys() & {"train", "test"}:
-        return take_split(_tree(folder, fit), split)
+    if not roots.keys() & {"train", "test"}:
+        return take_split(_tree(folder, fit, _classes([folder])), split)
+    # One numbering for all splits, though a class may be missing from some of them.
+    classes = _classes(list(roots.values()))
+    parts: dict[Split, Callable[[], ImageSet]] = {
+        name: partial(_tree, root, fit, classes) for name, root in roots.items()
+    }
     images = named_split(split, parts)
     if images is None:
         raise DataError(f"{folder} has no folder for the split {split}; it may be named {_SPLIT_FOLDERS[split][0]}")
@@ -82,13 +87,30 @@ def picture_images(
     )
 
 
-def _tree(folder: Path, fit: Fit) -> ImageSet:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-    relative = [path.relative_to(folder).parts for path in paths]
+def _tree(folder: Path, fit: Fit, classes: Sequence[str]) -> ImageSet:
+    paths = _pictures(folder)
     labels: npt.NDArray[np.int64] | None = None
-    if relative and all(len(parts) > 1 for parts in relative):
-        classes = sorted({parts[0] for parts in relative})
-        if len(classes) > 1:
-            numbers = {name: number for number, name in enumerate(classes)}
-            labels = np.array([numbers[parts[0]] for parts in relative])
+    if classes and paths:
+        numbers = {name: number for number, name in enumerate(classes)}
+        labels = np.array([numbers[path.relative_to(folder).parts[0]] for path in paths], np.int64)
     return picture_images(paths, fit=fit, description=str(folder), labels=labels)
+
+
+def _classes(roots: Sequence[Path]) -> list[str]:
+    """Return the class names that the subfolders of all `roots` stand for; none if a picture lies in no subfolder."""
+    relative = [path.relative_to(root).parts for root in roots for path in _pictures(root)]
+    if any(len(parts) == 1 for parts in relative):
+        return []
+    names = sorted({parts[0] for parts in relative})
+    return names if len(names) > 1 else []
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        # File managers and notebooks leave thumbnails and copies in hidden folders.
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )

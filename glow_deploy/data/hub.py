@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -41,7 +42,8 @@ def hub_images(name: str, *, split: Split, fit: Fit) -> ImageSet:
         raise MissingDependencyError("hf: needs the package datasets: pip install 'glow-deploy[train]'") from error
     try:
         # Code inside a data set's repository is never run: `datasets` no longer can.
-        found = datasets.load_dataset(name)
+        with _quiet():
+            found = datasets.load_dataset(name)
     except Exception as error:  # network, authentication, layout: many unrelated types
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"hf:{name} cannot be opened ({reason}); check the name and the network") from error
@@ -57,6 +59,19 @@ def hub_images(name: str, *, split: Split, fit: Fit) -> ImageSet:
     return images
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the hub's client from writing a warning for each of its attempts; the last one is reported as an error."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def _wrap(rows: Any, fit: Fit, description: str) -> ImageSet:
     import datasets
 
@@ -69,6 +84,8 @@ def _wrap(rows: Any, fit: Fit, description: str) -> ImageSet:
 
     def picture(index: int, size: tuple[int, int] | None, channels: int | None) -> Values:
         held = raw[int(index)][image]
+        if held is None:
+            raise DataError(f"{description}: image {index} is missing from its row")
         data = held["bytes"] if held["bytes"] is not None else held["path"]
         return read_picture(data, size=size, channels=channels, resize=fit.resize, name=f"{description}, image {index}")
 
@@ -80,5 +97,8 @@ def _wrap(rows: Any, fit: Fit, description: str) -> ImageSet:
     def read(indices: Indices) -> Values:
         return np.stack([picture(int(index), shape[1:], shape[0]) for index in indices])
 
-    labels = None if label is None else np.asarray(rows[label], dtype=np.int64)
+    classes = None if label is None else list(rows[label])
+    # Some sets publish their test split without labels, as None or -1.
+    known = classes is not None and all(number is not None and number >= 0 for number in classes)
+    labels = np.asarray(classes, dtype=np.int64) if known else None
     return ImageSet(description=description, shape=shape, count=len(raw), read=read, labels=labels)

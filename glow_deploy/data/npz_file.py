@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from ..npz import NpzArchive
 from .arrays import array_images
 from .fit import Fit
 from .image_set import ImageSet
-from .splits import Split, take_split
+from .splits import SPLITS, Split, named_split, take_split
 
 __all__ = ["npz_images"]
 
@@ -21,7 +23,8 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
     """Read one split of an .npz file.
 
     Besides `images` it may hold `labels` [N] (whole numbers), `attributes` [N,K] (0 or 1) with `attribute_names` [K],
-    and `split` [N] (whole numbers) with `split_names`; without the latter the file is divided by `take_split`.
+    and `split` [N] (whole numbers) with `split_names`: see `named_split` for files that lack one of the three. Without
+    `split` the file is divided by `take_split`.
 
     Raises:
         DataError: damaged, without images, or with arrays that do not fit together.
@@ -40,11 +43,15 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
         if "split" not in archive:
             return take_split(images, split)
         numbers, names = archive.read("split"), _names(archive, "split_names")
-    if split not in names:
-        raise DataError(f"{path} has no split named {split}; it has {', '.join(names) or 'no split_names'}")
     if numbers.shape != (len(images),):
         raise DataError(f"{path}: `split` has the shape {list(numbers.shape)} for {len(images)} images")
-    return images.select(np.flatnonzero(numbers == names.index(split)))
+    parts: dict[Split, Callable[[], ImageSet]] = {
+        name: partial(images.select, np.flatnonzero(numbers == names.index(name))) for name in SPLITS if name in names
+    }
+    chosen = named_split(split, parts)
+    if chosen is None:
+        raise DataError(f"{path} has no split named {split}; it has {', '.join(names) or 'no split_names'}")
+    return chosen
 
 
 def _labels(archive: NpzArchive, path: Path) -> npt.NDArray[np.int64] | None:
@@ -68,4 +75,9 @@ def _attributes(archive: NpzArchive, path: Path) -> npt.NDArray[np.bool_] | None
 
 
 def _names(archive: NpzArchive, key: str) -> tuple[str, ...]:
-    return tuple(str(name) for name in archive.read(key)) if key in archive else ()
+    if key not in archive:
+        return ()
+    entry = archive.entries[key]
+    if len(entry.shape) != 1 or entry.dtype.kind != "U":
+        raise DataError(f"{archive.path}: `{key}` is {entry.dtype} {list(entry.shape)}; a list of texts is needed")
+    return tuple(str(name) for name in archive.read(key))

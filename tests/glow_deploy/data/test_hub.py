@@ -43,3 +43,27 @@ def test_a_name_that_cannot_be_opened_is_one_clear_error(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="hf:") as raised:
         load_images(f"hf:{tmp_path}/nothing-here", split="train")
     assert "\n" not in str(raised.value)
+
+
+def test_rows_without_a_label_or_a_picture(tmp_path):
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    pictures = [Image.fromarray(VALUES[0]), None, Image.fromarray(VALUES[2])]
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": [0, -1, 1]}, features=features)
+    rows.to_parquet(tmp_path / "test-00000-of-00001.parquet")
+    images = load_images(f"hf:{tmp_path}", split="test")
+    assert images.labels is None
+    assert images.batch([0, 2]).shape == (2, 3, 4, 6)
+    with pytest.raises(DataError, match="image 1 is missing"):
+        images.batch([1])
+
+
+def test_the_client_is_quiet_only_while_it_is_asked(tmp_path, capfd):
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    with pytest.raises(DataError):
+        load_images(f"hf:{tmp_path}/nothing-here", split="train")
+    assert logging.get_verbosity() == before
+    assert capfd.readouterr().err == ""

@@ -47,6 +47,15 @@ def test_npz_with_splits_and_attributes(tmp_path):
     assert np.array_equal(sets["test"].attributes[0], [False, True])
 
 
+def test_npz_that_names_only_training_and_test(tmp_path):
+    names = np.array(["train", "test"])
+    path = _npz(tmp_path / "a.npz", images=VALUES, split=np.arange(20) % 2, split_names=names, labels=np.arange(20))
+    labels = {split: set(images.labels.tolist()) for split, images in _splits(path).items()}
+    assert labels["test"] == set(range(1, 20, 2))
+    assert labels["train"] | labels["validation"] == set(range(0, 20, 2))
+    assert (len(labels["train"]), len(labels["validation"])) == (9, 1)
+
+
 def test_greyscale_arrays_need_no_channel_axis(tmp_path):
     images = load_images(_npz(tmp_path / "a.npz", images=VALUES[..., 0]), split="test")
     assert images.shape == (1, 6, 8)
@@ -65,6 +74,9 @@ def test_greyscale_arrays_need_no_channel_axis(tmp_path):
         ({"images": VALUES, "attributes": np.zeros((20, 1), bool)}, "attribute_names"),
         ({"images": VALUES, "split": np.zeros(20, np.uint8)}, "no split named"),
         ({"images": np.array([{}], dtype=object)}, "Python objects"),
+        ({"images": VALUES, "attributes": np.zeros((20, 1)), "attribute_names": np.array("hat")}, "a list of texts"),
+        ({"images": VALUES, "split": np.zeros(20), "split_names": np.arange(3)}, "a list of texts"),
+        ({"images": VALUES, "split": np.zeros(3), "split_names": np.array(["test"])}, "`split` has the shape"),
     ],
 )
 def test_npz_that_does_not_fit_is_one_clear_error(tmp_path, arrays, words):
@@ -134,6 +146,22 @@ def test_class_folders_become_labels_and_split_folders_splits(tmp_path):
     assert sets["train"].labels.tolist() == [0] * 6 + [1] * 4
     assert len(sets["validation"]) == 2
     assert len(load_images(tmp_path / "set", split="test")) == 2
+
+
+def test_a_class_has_one_number_in_every_split(tmp_path):
+    for split, name, numbers in [("train", "a", [0, 1]), ("train", "b", [2]), ("train", "c", [3]), ("test", "c", [4])]:
+        _pictures(tmp_path / "set" / split / name, numbers)
+    assert load_images(tmp_path / "set", split="test").labels.tolist() == [2]
+
+
+def test_hidden_pictures_are_passed_over(tmp_path):
+    _pictures(tmp_path / "set", range(4))
+    _pictures(tmp_path / "set" / ".thumbnails", range(4, 6))
+    (tmp_path / "set" / "._00.png").write_bytes(b"not a picture")
+    # A hidden folder above the set is the user's own business.
+    _pictures(tmp_path / ".cache" / "set", range(3))
+    assert len(load_images(tmp_path / "set", split="test")) == 4
+    assert len(load_images(tmp_path / ".cache" / "set", split="test")) == 3
 
 
 def test_training_images_are_never_validation_images_too(tmp_path):
