@@ -62,10 +62,12 @@ def hub_images(name: str, *, split: Split, fit: Fit) -> ImageSet:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the hub's client from writing a warning for each of its attempts; the last one is reported as an error."""
+    import logging as levels
+
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(levels.ERROR)
     try:
         yield
     finally:
