@@ -89,11 +89,13 @@ def save_checkpoint(
     path = Path(path)
     state = _storable(model.state_dict())
     if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         header = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "config": json.dumps(model.config.to_dict())}
         weights = state if ema is None else _storable(ema)
-        _replace(path, lambda temporary: save_file(weights, temporary, metadata=header))
+        # Not save_file, which makes the file readable by its owner alone.
+        data = save(weights, metadata=header)
+        _replace(path, lambda temporary: temporary.write_bytes(data))
         return
     content = {
         "format": FORMAT,

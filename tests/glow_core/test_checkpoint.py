@@ -36,6 +36,12 @@ def test_reloading_never_initialises_again(glow, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), glow.state_dict().values(), strict=True))
 
 
+def test_both_formats_have_the_same_permissions(glow, tmp_path):
+    for name in ("ckpt.pt", "model.safetensors"):
+        save_checkpoint(glow, tmp_path / name)
+    assert (tmp_path / "ckpt.pt").stat().st_mode == (tmp_path / "model.safetensors").stat().st_mode
+
+
 def test_a_float64_model_is_stored_as_float32(glow, tmp_path):
     save_checkpoint(glow.double(), tmp_path / "ckpt.pt")
     assert next(load_checkpoint(tmp_path / "ckpt.pt").parameters()).dtype == torch.float32
