@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Output
+from .openmp import wait_briefly
 from .options import Force, Json, Quiet
 from .train import Reporter, SampleGrids
 
@@ -63,6 +64,7 @@ def run_demo(out: Path, *, quick: bool, force: bool, output: Output) -> dict[str
     """
     from glow_deploy.files import refuse_overwrite
 
+    wait_briefly()
     for path in (out / "ckpt.pt", out / "bundle"):
         refuse_overwrite(path, force=force)
     started = time.monotonic()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .console import Bars, Output
+from .openmp import wait_briefly
 from .options import Data, Force, Json, Quiet, Resize
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def train(
     from glow_core import training
     from glow_deploy.errors import UsageError
 
+    wait_briefly()
     main_process = os.environ.get("RANK", "0") == "0"  # under torchrun only one process speaks
     output = Output(quiet=quiet or not main_process, json=json if main_process else None)
     ends = {"max_steps": max_steps, "max_epochs": max_epochs, "max_seconds": max_seconds}
