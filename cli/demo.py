@@ -68,7 +68,7 @@ def run_demo(out: Path, *, quick: bool, force: bool, output: Output) -> dict[str
     for path in (out / "ckpt.pt", out / "bundle"):
         refuse_overwrite(path, force=force)
     started = time.monotonic()
-    size = _Size(verify_images=64, samples=16) if quick else _Size(verify_images=660, samples=64)
+    size = _Size(verify_images=64, samples=16) if quick else _Size(verify_images=300, samples=64)
     found: dict[str, Any] = {"out": out}
     found |= _train(out, quick=quick, output=output)
     bundle, shown = _export(out, output=output)
