@@ -51,8 +51,10 @@ class Conditioner(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 1, bias=False)
         self.norm2 = ActNorm(width)
         self.conv3 = ZeroConv2d(width, out_channels)
-        nn.init.normal_(self.conv1.weight, std=_HIDDEN_STD)
-        nn.init.normal_(self.conv2.weight, std=_HIDDEN_STD)
+        # A module on the meta device only describes; drawing there would import torch's compiler, for seconds.
+        if not self.conv1.weight.is_meta:
+            nn.init.normal_(self.conv1.weight, std=_HIDDEN_STD)
+            nn.init.normal_(self.conv2.weight, std=_HIDDEN_STD)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W]."""

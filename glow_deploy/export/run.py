@@ -11,7 +11,7 @@ import numpy as np
 
 from .._version import __version__
 from ..bundle import DECODER, ENCODER, GOLDEN, Bundle, Manifest, check_bundle_target, write_bundle
-from ..errors import CheckpointError, MissingDependencyError, UnsoundModelError, UsageError
+from ..errors import CheckpointError, MissingDependencyError, UnsoundModelError
 from ..golden import Golden, golden_bytes
 from .coded import Coded
 from .settings import ExportSettings
@@ -123,8 +123,8 @@ def _read(path: Path) -> Checkpoint:
 def _build(folded: FoldedGlow, settings: ExportSettings) -> tuple[str, dict[str, bytes]]:
     from ..graphs.decoder import build_decoder
     from ..graphs.encoder import build_encoder
-    from ..graphs.lint import SIZE_LIMIT
     from ..graphs.metadata import GraphMetadata
+    from ..graphs.serialize import serialize
 
     model_id = folded.model_id()
     files = {}
@@ -135,10 +135,7 @@ def _build(folded: FoldedGlow, settings: ExportSettings) -> tuple[str, dict[str,
             precision=settings.precision,
             model_id=model_id,
         )
-        model = build(folded, metadata=facts)
-        if model.ByteSize() > SIZE_LIMIT:
-            raise UsageError(f"{name} would take {model.ByteSize()} bytes; one ONNX file holds less than 2 GiB")
-        files[name] = model.SerializeToString(deterministic=True)
+        files[name] = serialize(build(folded, metadata=facts))
     return model_id, files
 
 
