@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from .console import Output
+from .openmp import wait_briefly
 from .options import Data, Force, Json, Quiet
 
 
@@ -34,6 +35,7 @@ def export(
     is refused (exit 1) unless forced. Golden images come from --data, else from those the checkpoint carries, else
     from the model's own samples.
     """
+    wait_briefly()
     from glow_deploy.export import ExportSettings
     from glow_deploy.export import export as write
 

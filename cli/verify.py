@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import Output
+from .openmp import wait_briefly
 from .options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, TrustEngine
 
 
@@ -34,6 +35,7 @@ def verify(
     model in float64. Works from the bundle's golden vectors alone; --data adds fresh images, --ckpt the trained model
     itself. Exit code 1 if a gate is missed; nothing is written but --json.
     """
+    wait_briefly()
     from glow_deploy.errors import UnsoundModelError
     from glow_deploy.verify import VerifySettings, report_tables
     from glow_deploy.verify import verify as measure
