@@ -3,6 +3,7 @@
 import torch
 
 from glow_core.flows import FixedPermutation, InvertibleConv1x1LU, Squeeze
+from glow_core.flows.conditioner import ZeroConv2d
 
 
 def test_squeeze_has_the_order_of_pixel_unshuffle():
@@ -26,7 +27,7 @@ def test_lu_starts_as_a_rotation_and_keeps_its_factors_apart():
     assert torch.equal(lower.triu(1), 0 * lower)
     assert torch.equal(upper.tril(-1), 0 * upper)
     log_det = torch.linalg.slogdet(p @ lower @ upper)[1]
-    assert abs(float(log_det - layer.log_abs_s.sum())) < 1e-10
+    assert abs(float((log_det - layer.log_abs_s.sum()).detach())) < 1e-10
 
 
 def test_shuffle_is_saved_and_reverse_reverses():
@@ -38,3 +39,15 @@ def test_shuffle_is_saved_and_reverse_reverses():
     x = torch.rand(1, 16, 2, 2)
     assert torch.equal(shuffle.encode(x)[0], other.encode(x)[0])
     assert torch.equal(FixedPermutation(16, kind="reverse").encode(x)[0], x.flip(1))
+
+
+def test_zero_conv_is_torchs_convolution_in_float64_too():
+    torch.manual_seed(0)
+    for channels in ((7, 4), (4, 7)):
+        conv = ZeroConv2d(*channels).double()
+        for parameter in conv.parameters():
+            torch.nn.init.normal_(parameter)
+        x = torch.randn(3, channels[0], 5, 6, dtype=torch.float64)
+        expected = torch.nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)
+        expected = expected * torch.exp(3 * conv.log_scale)[None, :, None, None]
+        assert torch.allclose(conv(x), expected, atol=1e-10)
