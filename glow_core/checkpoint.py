@@ -1,7 +1,7 @@
 """Native checkpoints: `ckpt.pt` with everything training needs, `model.safetensors` with the weights alone.
 
 Reading never runs code from the file: `torch.load(weights_only=True)` always, and what comes out is checked against the
-model it says it is (exact keys, shapes, dtypes, finite values) before anything else happens.
+model it says it is (exact keys, shapes, dtypes, finite values, true permutations) before anything else happens.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or its tensors are not those of the model it
-            describes (keys, shapes, dtypes, finite values).
+            describes (keys, shapes, dtypes, finite values, permutations that are some).
     """
     path = Path(path)
     if not path.is_file():
@@ -138,12 +138,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     content = _load_pt(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it)")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: checkpoint format {content.get('format_version')!r}; this release reads {FORMAT_VERSION}"
-        )
+    version = content.get("format_version")
+    if not isinstance(version, int) or version != FORMAT_VERSION:
+        known = isinstance(version, int) and 0 <= version < 1000
+        found = f"format {version}" if known else "of an unknown format"
+        raise CheckpointError(f"{path}: checkpoint {found}; this release reads {FORMAT_VERSION}")
     config = _read_config(path, content.get("config"))
-    reference = _reference_state(config)
+    reference = _reference_state(path, config, content.get("model"))
     model = _check_state(path, content.get("model"), reference, part="model")
     ema = content.get("ema")
     training = content.get("training")
@@ -227,9 +228,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
         )
     try:
         config = _read_config(path, json.loads(header["config"]))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the model config in the header is not JSON") from error
-    return Checkpoint(config=config, model=_check_state(path, state, _reference_state(config), part="model"))
+    reference = _reference_state(path, config, state)
+    return Checkpoint(config=config, model=_check_state(path, state, reference, part="model"))
 
 
 def _read_config(path: Path, values: Any) -> GlowConfig:
@@ -239,8 +241,16 @@ def _read_config(path: Path, values: Any) -> GlowConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _reference_state(config: GlowConfig) -> dict[str, Tensor]:
+def _reference_state(path: Path, config: GlowConfig, state: Any) -> dict[str, Tensor]:
     """Names, shapes and dtypes of the model's tensors, without allocating them."""
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: 'model' is missing or not a dictionary of tensors")
+    steps = config.levels * config.steps
+    if len(state) < steps:
+        # Even a model that is only described takes time to build: no more of it than the file has tensors for.
+        raise CheckpointError(
+            f"{path}: 'model' does not fit the config (tensors are missing: {len(state)} for {steps} steps of flow)"
+        )
     with torch.device("meta"):
         return Glow(config).state_dict()
 
@@ -249,20 +259,60 @@ def _check_state(path: Path, state: Any, reference: Mapping[str, Tensor], *, par
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: '{part}' is missing or not a dictionary of tensors")
     missing = sorted(set(reference) - set(state))
-    unknown = sorted(str(key) for key in set(state) - set(reference))
+    unknown = sorted(_key(key) for key in set(state) - set(reference))
     if missing or unknown:
         listed = ", ".join([*(f"no {key}" for key in missing[:2]), *(f"unknown {key}" for key in unknown[:2])])
         counts = f"{len(missing)} missing, {len(unknown)} unknown tensors"
         raise CheckpointError(f"{path}: '{part}' does not fit the config ({counts}: {listed})")
     for name, expected in reference.items():
         tensor = state[name]
-        if not isinstance(tensor, Tensor) or tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-            found = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+        if not _is_plain(tensor):
+            raise CheckpointError(f"{path}: '{part}' tensor {name} is not a plain array (sparse, or without its data)")
+        if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
+            found = f"{tensor.dtype} {tuple(tensor.shape)}"
             wanted = f"{expected.dtype} {tuple(expected.shape)}"
             raise CheckpointError(f"{path}: '{part}' tensor {name} is {found}; the config asks for {wanted}")
         if tensor.is_floating_point() and tensor.numel() and not all(map(torch.isfinite, torch.aminmax(tensor))):
             raise CheckpointError(f"{path}: '{part}' tensor {name} holds NaN or infinity")
-    return {name: state[name].contiguous() for name in reference}
+        problem = _buffer_problem(name, tensor)
+        if problem is not None:
+            raise CheckpointError(f"{path}: '{part}' tensor {name} {problem}")
+    return {name: state[name] for name in reference}
+
+
+def _key(key: object) -> str:
+    return " ".join(key.split())[:80] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor whose numbers all lie in memory, one after another: a few bytes can pose as more."""
+    return (
+        isinstance(value, Tensor)
+        and not value.is_nested
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_contiguous()
+    )
+
+
+def _buffer_problem(name: str, tensor: Tensor) -> str | None:
+    """Say what is wrong with a tensor that is fixed rather than learned.
+
+    The log-determinant takes these for what they should be, so that other values give a wrong density.
+    """
+    match name.rpartition(".")[2]:
+        case "sign" if not bool((tensor.abs() == 1).all()):
+            return "holds other signs than -1 and 1"
+        case "permutation":
+            ones = tensor == 1
+            once = bool((ones.sum(dim=0) == 1).all()) and bool((ones.sum(dim=1) == 1).all())
+            if not once or not bool((ones | (tensor == 0)).all()):
+                return "is not a permutation matrix"
+        case "order" if not torch.equal(torch.sort(tensor).values, torch.arange(len(tensor))):
+            return f"is not a permutation of 0..{len(tensor) - 1}"
+        case "initialized" if int(tensor) not in (0, 1):
+            return "is a flag other than 0 and 1"
+    return None
 
 
 def _read_images(
@@ -272,12 +322,12 @@ def _read_images(
         return None, None
     shape = (config.channels, *config.image_size)
     wanted = f"uint8 [n, {shape[0]}, {shape[1]}, {shape[2]}]"
-    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+    if not _is_plain(images) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
         raise CheckpointError(f"{path}: its validation images are not {wanted}")
     if images.numel() and int(images.max()) >= 2**config.n_bits:
         raise CheckpointError(f"{path}: its validation images hold pixels beyond {config.n_bits} bits")
     if labels is None:
         return images.numpy(), None
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+    if not _is_plain(labels) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise CheckpointError(f"{path}: the labels of its validation images are not int64 of shape [n]")
     return images.numpy(), labels.numpy()

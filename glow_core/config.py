@@ -17,24 +17,31 @@ Permutation = Literal["lu", "plain", "shuffle", "reverse"]
 _COUPLINGS = ("affine", "additive")
 _PERMUTATIONS = ("lu", "plain", "shuffle", "reverse")
 
+# Far beyond any Glow that can be trained; a damaged or hostile file must not ask for more memory or time than that.
+_MAX_SIDE = 65536
+_MAX_LEVELS = 16
+_MAX_STEPS = 1024
+_MAX_WIDTH = 65536
+_MAX_CLASSES = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class GlowConfig:
     """A multi-scale Glow: L levels of K steps of flow (Kingma & Dhariwal 2018, section 3 and figure 2).
 
     Attributes:
-        image_size: (H, W) in pixels, each a multiple of 2^levels.
+        image_size: (H, W) in pixels, each a multiple of 2^levels, at most 65536.
         channels: of the image; 1 for greyscale, 3 for RGB.
-        levels: L, the number of squeezes; the last level keeps all its channels.
-        steps: K, steps of flow (actnorm, permutation, coupling) per level.
-        width: channels of the two hidden layers of each coupling's conditioner.
+        levels: L, the number of squeezes, 1 to 16; the last level keeps all its channels.
+        steps: K, steps of flow (actnorm, permutation, coupling) per level, 1 to 1024.
+        width: channels of the two hidden layers of each coupling's conditioner, 1 to 65536.
         coupling: `affine` or `additive`.
         permutation: `lu` and `plain` are invertible 1x1 convolutions (section 3.2, equations 9 and 10);
             `shuffle` (drawn once, saved with the weights) and `reverse` are fixed.
         bounded_scale: the affine scale lies in (0.5, 1) rather than in (0, 1). A decoder then stretches by at most 2
             per step, which keeps samples finite far from the data. Has no meaning for additive coupling.
         n_bits: depth of the pixels the model is trained on, 1 to 8.
-        num_classes: the top prior is conditioned on a class label in 0 .. num_classes - 1, if given.
+        num_classes: the top prior is conditioned on a class label in 0 .. num_classes - 1, if given; at most a million.
 
     Raises:
         ConfigError: a value is out of range or the image cannot be squeezed `levels` times.
@@ -53,25 +60,27 @@ class GlowConfig:
 
     def __post_init__(self) -> None:
         size = self.image_size
-        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(_is_count(v) for v in size):
-            raise ConfigError(f"image_size is {size!r}; it must be two positive whole numbers (H, W)")
+        if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(_is_count(v, _MAX_SIDE) for v in size):
+            raise ConfigError(f"image_size is {_shown(size)}; it must be two whole numbers (H, W), 1 to {_MAX_SIDE}")
         object.__setattr__(self, "image_size", (size[0], size[1]))
-        for name in ("channels", "levels", "steps", "width"):
-            if not _is_count(getattr(self, name)):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a positive whole number")
-        if not _is_count(self.n_bits) or self.n_bits > 8:
-            raise ConfigError(f"n_bits is {self.n_bits!r}; it must be 1 to 8")
+        if not _is_count(self.channels, 3) or self.channels == 2:
+            raise ConfigError(f"channels is {_shown(self.channels)}; it must be 1 (greyscale) or 3 (RGB)")
+        for name, most in (("levels", _MAX_LEVELS), ("steps", _MAX_STEPS), ("width", _MAX_WIDTH), ("n_bits", 8)):
+            if not _is_count(getattr(self, name), most):
+                raise ConfigError(f"{name} is {_shown(getattr(self, name))}; it must be a whole number, 1 to {most}")
         if self.coupling not in _COUPLINGS:
-            raise ConfigError(f"coupling is {self.coupling!r}; choose one of {', '.join(_COUPLINGS)}")
+            raise ConfigError(f"coupling is {_shown(self.coupling)}; choose one of {', '.join(_COUPLINGS)}")
         if self.permutation not in _PERMUTATIONS:
-            raise ConfigError(f"permutation is {self.permutation!r}; choose one of {', '.join(_PERMUTATIONS)}")
+            raise ConfigError(f"permutation is {_shown(self.permutation)}; choose one of {', '.join(_PERMUTATIONS)}")
         if not isinstance(self.bounded_scale, bool):
-            raise ConfigError(f"bounded_scale is {self.bounded_scale!r}; it must be true or false")
-        if self.num_classes is not None and not _is_count(self.num_classes):
-            raise ConfigError(f"num_classes is {self.num_classes!r}; it must be a positive whole number or none")
+            raise ConfigError(f"bounded_scale is {_shown(self.bounded_scale)}; it must be true or false")
+        if self.num_classes is not None and not _is_count(self.num_classes, _MAX_CLASSES):
+            raise ConfigError(
+                f"num_classes is {_shown(self.num_classes)}; it must be a whole number, 1 to {_MAX_CLASSES}, or none"
+            )
         factor = 2**self.levels
         height, width = self.image_size
-        if self.levels > 16 or height % factor or width % factor:
+        if height % factor or width % factor:
             raise ConfigError(
                 f"an image of {height}x{width} cannot be squeezed {self.levels} times: both sides must be "
                 f"multiples of {factor}; pad or resize the images, or use fewer levels"
@@ -110,10 +119,19 @@ class GlowConfig:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, Mapping) or set(values) != known:
-            found = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+            found = _shown(sorted(map(_shown, values))) if isinstance(values, Mapping) else type(values).__name__
             raise ConfigError(f"the model config must hold exactly {sorted(known)}; it holds {found}")
         return cls(**values)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _shown(value: object) -> str:
+    """One line of a value that may come from any file."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # Python does not print whole numbers of thousands of digits
+        return f"an unprintable {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -10,6 +10,7 @@ import torch
 from glow_core import GlowConfig, load_checkpoint, read_checkpoint, save_checkpoint
 from glow_core.errors import CheckpointError
 
+LU = "levels.0.steps.0.permutation"
 CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, n_bits=5)
 
 
@@ -48,7 +49,7 @@ def test_a_float64_model_is_stored_as_float32(glow, tmp_path):
 
 
 def test_averaged_weights_are_taken_unless_raw_is_asked_for(glow, tmp_path):
-    ema = {name: value + 1 if value.is_floating_point() else value for name, value in glow.state_dict().items()}
+    ema = {**glow.state_dict(), **{name: value + 1 for name, value in glow.named_parameters()}}
     save_checkpoint(glow, tmp_path / "ckpt.pt", ema=ema, training={"step": 7})
     assert torch.equal(load_checkpoint(tmp_path / "ckpt.pt").prior.mean, glow.prior.mean + 1)
     assert torch.equal(load_checkpoint(tmp_path / "ckpt.pt", weights="raw").prior.mean, glow.prior.mean)
@@ -94,6 +95,25 @@ def _content(glow, tmp_path):
         (lambda c: c.update(images=torch.full((1, 3, 8, 8), 32, dtype=torch.uint8)), "5 bits"),
         (lambda c: c.update(images=torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), "uint8"),
         (lambda c: c.update(training=3), "training state"),
+        (lambda c: c.update(format_version=torch.tensor([1, 2])), "unknown format"),
+        (lambda c: c.update(format_version=10**12), "unknown format"),
+        (lambda c: c["model"].update({"prior.mean": c["model"]["prior.mean"].to_sparse()}), "plain array"),
+        (lambda c: c["model"].update({"prior.mean": c["model"]["prior.mean"].to("meta")}), "plain array"),
+        (lambda c: c["model"].update({"prior.mean": torch.zeros(1).expand(24)}), "plain array"),
+        (lambda c: c["model"].update({3: torch.zeros(1)}), "unknown a key of type int"),
+        (lambda c: c.update(images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device="meta")), "uint8"),
+        (lambda c: c.update(images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(10**9, -1, -1, -1)), "uint8"),
+        (lambda c: c["config"].update(width=10**30), "width"),
+        (lambda c: c["config"].update(channels=10**18), "channels"),
+        (lambda c: c["config"].update(num_classes=10**18), "num_classes"),
+        (lambda c: c["config"].update(image_size=[2**70, 2**70]), "image_size"),
+        (lambda c: c["config"].update(steps=10**9), "steps"),
+        (lambda c: c["config"].update(steps=1024), "tensors are missing"),
+        (lambda c: c["model"][f"{LU}.sign"].mul_(2), "other signs"),
+        (lambda c: c["model"][f"{LU}.permutation"].fill_(0), "not a permutation matrix"),
+        (lambda c: c["model"][f"{LU}.permutation"].mul_(0.5), "not a permutation matrix"),
+        (lambda c: c["model"][f"{LU}.permutation"].add_(1), "not a permutation matrix"),
+        (lambda c: c["model"]["levels.0.steps.0.actnorm.initialized"].fill_(7), "flag"),
     ],
 )
 def test_damage_is_named_before_anything_runs(glow, tmp_path, change, words):
@@ -104,6 +124,28 @@ def test_damage_is_named_before_anything_runs(glow, tmp_path, change, words):
         read_checkpoint(tmp_path / "bad.pt")
     assert "bad.pt" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["shuffle", "reverse"])
+@pytest.mark.parametrize("change", [lambda o: o.fill_(999), lambda o: o.fill_(0), lambda o: o.neg_()])
+def test_a_channel_order_that_is_none_is_refused(perturbed_glow, tmp_path, kind, change):
+    config = GlowConfig(image_size=(8, 8), levels=1, steps=1, width=4, permutation=kind)
+    content = _content(perturbed_glow(config), tmp_path)
+    change(content["model"][f"{LU}.order"])
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError, match=r"permutation\.order is not a permutation"):
+        read_checkpoint(tmp_path / "bad.pt")
+    assert read_checkpoint(tmp_path / "good.pt").config == config
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' + "9" * 5000 + "}", "null", "{"])
+def test_a_safetensors_header_with_a_damaged_config_is_refused(glow, tmp_path, text):
+    from safetensors.torch import save
+
+    header = {"format": "glow-deploy-checkpoint", "format_version": "1", "config": text}
+    (tmp_path / "bad.safetensors").write_bytes(save(dict(glow.state_dict()), metadata=header))
+    with pytest.raises(CheckpointError, match=r"bad\.safetensors.*config"):
+        read_checkpoint(tmp_path / "bad.safetensors")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 8, 9, 100, 5000])

@@ -33,6 +33,13 @@ def test_dict_round_trip_goes_through_json():
         ({"permutation": "qr"}, "permutation"),
         ({"bounded_scale": 1}, "bounded_scale"),
         ({"num_classes": 0}, "num_classes"),
+        ({"channels": 2}, r"1 \(greyscale\) or 3"),
+        ({"channels": 10**18}, "channels"),
+        ({"levels": 17}, "1 to 16"),
+        ({"steps": 1025}, "1 to 1024"),
+        ({"width": 10**5000}, "unprintable int"),
+        ({"image_size": (2**70, 2**70)}, "image_size"),
+        ({"num_classes": 10**18}, "num_classes"),
     ],
 )
 def test_bad_values_are_named(change, words):
@@ -40,7 +47,12 @@ def test_bad_values_are_named(change, words):
         GlowConfig(**{"image_size": (16, 16), **change})
 
 
-@pytest.mark.parametrize("change", [{"extra": 1}, {"width": None}])
+def test_the_largest_values_are_accepted():
+    largest = GlowConfig(image_size=(65536, 65536), levels=16, steps=1024, width=65536, num_classes=1_000_000)
+    assert largest.dims == 3 * 2**32
+
+
+@pytest.mark.parametrize("change", [{"extra": 1}, {"width": None}, {10**5000: 1}, {"a" * 10**6: 1}])
 def test_unknown_or_wrong_entries_are_refused(change):
     values = GlowConfig(image_size=(16, 16)).to_dict() | change
     with pytest.raises(ConfigError):
