@@ -9,7 +9,7 @@ import typer
 
 from .console import Output
 from .openmp import wait_briefly
-from .options import Data, Force, Json, Quiet
+from .options import Data, Force, Json, Quiet, Resize
 
 
 def export(
@@ -22,6 +22,7 @@ def export(
     golden: Annotated[
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
     ] = "64",
+    resize: Resize = False,
     weights: Annotated[
         Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")
     ] = "ema",
@@ -40,7 +41,9 @@ def export(
     from glow_deploy.export import export as write
 
     output = Output(quiet=quiet, json=json)
-    settings = ExportSettings(precision=precision, data=data, golden=parse_golden(golden), weights=weights, force=force)
+    settings = ExportSettings(
+        precision=precision, data=data, golden=parse_golden(golden), resize=resize, weights=weights, force=force
+    )
     with output.progress() as bars:
         bundle = write(ckpt, out=out, settings=settings, progress=bars.stage)
     manifest = bundle.manifest
@@ -67,10 +70,13 @@ def export(
             f"yardstick: in float32 PyTorch the model reconstructs {yardstick['n']} images ({source}) to "
             f"{yardstick['x_hat']['rms'] * step:.1e} pixel steps rms, {yardstick['x_hat']['max'] * step:.1e} at most"
         )
-    for problem in manifest.numerics.get("problems", ()):
+    for note in manifest.numerics["notes"]:
+        output.say(f"note: {note}")
+    for problem in manifest.numerics["problems"]:
         output.say(f"FORCED although: {problem}")
-    if not manifest.numerics.get("problems"):
-        output.say("self-check: both graphs agree with the float64 model in ONNX Runtime at batch 1, 2 and 3")
+    if not manifest.numerics["problems"]:
+        batches = ", ".join(map(str, manifest.numerics["self_check"]["batches"]))
+        output.say(f"self-check: both graphs agree with the float64 model in ONNX Runtime at batch {batches}")
 
 
 def compile_(
@@ -150,6 +156,7 @@ def parse_golden(text: str) -> int | None:
 
     if text.strip().lower() == "none":
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--golden is {text!r}; give a positive number or none")
+    # Nine digits are more than enough, and far longer ones Python itself refuses.
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UsageError(f"--golden is {text[:32]!r}; give a positive number or none")
     return int(text)

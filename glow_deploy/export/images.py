@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, UnsoundModelError
+from ..errors import CheckpointError, DataError, UnsoundModelError
 from ..images import pixels_to_x, values_to_x
 from .reference import Reference
 from .settings import ExportSettings
@@ -20,7 +20,7 @@ __all__ = ["GoldenImages", "choose_images"]
 _SAMPLE_TEMPERATURE = 0.7
 _SAMPLE_SEED = 0
 _SAMPLE_TRIES = 8
-_CHECKED_WITHOUT_GOLDEN = 4  # images the self-check still needs
+_CHECKED_WITHOUT_GOLDEN = 4  # images for the self-check, which repeats them as it needs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,12 +43,13 @@ def choose_images(checkpoint: Checkpoint, reference: Reference, settings: Export
 
     Raises:
         DataError: the data do not fit the model.
+        CheckpointError: the labels that the checkpoint carries are not classes of its model.
         UnsoundModelError: the model's own samples are not finite.
     """
     count = settings.golden or _CHECKED_WITHOUT_GOLDEN
     config = reference.config
     if settings.data is not None:
-        return _from_data(settings.data, reference, count)
+        return _from_data(settings.data, reference, count, resize=settings.resize)
     if (
         checkpoint.images is not None
         and len(checkpoint.images)
@@ -56,22 +57,37 @@ def choose_images(checkpoint: Checkpoint, reference: Reference, settings: Export
     ):
         x = pixels_to_x(checkpoint.images[:count], config.n_bits)
         y = None if checkpoint.labels is None else checkpoint.labels[:count]
+        problem = _label_problem(y, config.num_classes)
+        if problem is not None:
+            raise CheckpointError(f"the images in the checkpoint: {problem}; give others with --data")
         return GoldenImages(x=x, y=y, source="checkpoint")
     return _from_samples(reference, count)
 
 
-def _from_data(spec: str, reference: Reference, count: int) -> GoldenImages:
+def _from_data(spec: str, reference: Reference, count: int, *, resize: bool) -> GoldenImages:
     from ..data import load_images
 
     config = reference.config
-    images = load_images(spec, split="test", size=config.image_size, channels=config.channels, limit=count)
+    images = load_images(
+        spec, split="test", size=config.image_size, channels=config.channels, resize=resize, limit=count
+    )
     rows = np.arange(min(count, len(images)))
     y = None
     if config.num_classes is not None:
         if images.labels is None:
             raise DataError(f"{spec}: no class labels in it; this model is conditioned on {config.num_classes} classes")
         y = images.labels[rows]
+        problem = _label_problem(y, config.num_classes)
+        if problem is not None:
+            raise DataError(f"{spec}: {problem}; give the images that the model was trained on, or others like them")
     return GoldenImages(x=values_to_x(images.batch(rows), config.n_bits), y=y, source="data")
+
+
+def _label_problem(y: np.ndarray | None, classes: int | None) -> str | None:
+    """Say what is wrong with labels, if anything is."""
+    if y is None or classes is None or not len(y) or (y.min() >= 0 and y.max() < classes):
+        return None
+    return f"class labels lie in {y.min()}..{y.max()}, the model knows 0..{classes - 1}"
 
 
 def _from_samples(reference: Reference, count: int) -> GoldenImages:

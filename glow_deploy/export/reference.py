@@ -36,8 +36,12 @@ class Reference:
     def sample_images(self, count: int, *, temperature: float, seed: int, y: np.ndarray | None) -> np.ndarray:
         """Draw images from the model and set them to bin centres, float32 [count,C,H,W]; non-finite draws stay NaN."""
         generator = torch.Generator().manual_seed(seed)
-        labels = None if y is None else torch.from_numpy(y)
-        x = self._models["fp32"].sample(count, temperature=temperature, generator=generator, y=labels).numpy()
+        draws = []
+        for first in range(0, count, _BATCH):
+            size = min(_BATCH, count - first)
+            labels = None if y is None else torch.from_numpy(y[first : first + size])
+            draws.append(self.single.sample(size, temperature=temperature, generator=generator, y=labels).numpy())
+        x = np.concatenate(draws)
         bins = 2**self.config.n_bits
         pixels = np.clip(np.floor(x * bins), 0, bins - 1)
         centred: np.ndarray = np.where(np.isfinite(x), (pixels + 0.5) / bins, np.nan).astype(np.float32)

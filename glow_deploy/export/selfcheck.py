@@ -24,10 +24,12 @@ class SelfCheck:
     """What the graphs gave.
 
     Attributes:
+        batches: the batch sizes run, in order.
         gates: every comparison made.
         max_errors: `x_hat`, `z1` ..., `bits_per_dim` -> largest |error|; may be NaN or infinite.
     """
 
+    batches: tuple[int, ...]
     gates: tuple[GateResult, ...]
     max_errors: Mapping[str, float]
 
@@ -37,8 +39,12 @@ class SelfCheck:
         return tuple(gate for gate in self.gates if not gate.passed)
 
 
-def code_images(encoder: Engine, decoder: Engine, images: Coded) -> Coded:
-    """Encode and decode images with two engines in batches of 1, 2 and 3, over and over, so that each size is tried."""
+def code_images(encoder: Engine, decoder: Engine, images: Coded) -> tuple[Coded, tuple[int, ...]]:
+    """Encode and decode images with two engines in batches of 1, 2 and 3, over and over.
+
+    Returns:
+        What they gave, and the batch sizes really run: six images are needed for each size to be among them.
+    """
     parts: list[Coded] = []
     first = 0
     while first < len(images.x):
@@ -54,14 +60,17 @@ def code_images(encoder: Engine, decoder: Engine, images: Coded) -> Coded:
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.followed_by(part)
-    return whole
+    return whole, tuple(len(part.x) for part in parts)
 
 
-def check_graphs(*, graphs: Coded, reference: Coded, single: Coded, n_bits: int, precision: str) -> SelfCheck:
+def check_graphs(
+    *, graphs: Coded, batches: tuple[int, ...], reference: Coded, single: Coded, n_bits: int, precision: str
+) -> SelfCheck:
     """Judge the graphs by the errors that the float32 PyTorch model makes on the same images.
 
     Args:
         graphs: what ONNX Runtime made of the images.
+        batches: the batch sizes it was given.
         reference: what the float64 model makes of them.
         single: what the float32 model makes of them.
         n_bits: pixel depth.
@@ -89,4 +98,4 @@ def check_graphs(*, graphs: Coded, reference: Coded, single: Coded, n_bits: int,
     dims = int(np.prod(reference.x.shape[1:]))
     bits = [bits_per_dim(part.log_prob, dims=dims, n_bits=n_bits) for part in (graphs, single, reference)]
     judge("bits_per_dim", None, *bits)
-    return SelfCheck(gates=tuple(gates), max_errors=worst)
+    return SelfCheck(batches=batches, gates=tuple(gates), max_errors=worst)

@@ -22,8 +22,10 @@ class ExportSettings:
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
+        resize: crop and resample images of `data` that are of another size, instead of refusing them.
         weights: `ema` exports the averaged weights where there are any, `raw` the weights as trained.
-        force: replace an existing bundle, and write one even if the model was judged not to be invertible.
+        force: replace an existing bundle, and write one even if the model was judged not to be invertible; what was
+            found is then in the manifest's `numerics.problems`.
 
     Raises:
         UsageError: a value is out of range.
@@ -32,6 +34,7 @@ class ExportSettings:
     precision: Precision = "fp32"
     data: str | None = None
     golden: int | None = 64
+    resize: bool = False
     weights: Weights = "ema"
     force: bool = False
 

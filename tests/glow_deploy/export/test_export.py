@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from glow_core import GlowConfig, save_checkpoint
+from glow_core import Glow, GlowConfig, save_checkpoint
+from glow_core.errors import ConfigError
 from glow_deploy.bundle import Bundle
-from glow_deploy.errors import CheckpointError, UnsoundModelError, UsageError
+from glow_deploy.errors import CheckpointError, DataError, UnsoundModelError, UsageError
 from glow_deploy.export import ExportSettings, default_bundle_path, export
 from glow_deploy.files import sha256_file
 
@@ -161,6 +162,121 @@ def test_force_exports_it_and_records_why_it_was_refused(perturbed_glow, tmp_pat
     _unsound(perturbed_glow, tmp_path / "bad.pt")
     bundle = export(tmp_path / "bad.pt", out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
     assert Bundle.open(bundle.path).manifest.numerics["problems"]
+
+
+def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vectors(checkpoint, tmp_path, monkeypatch):
+    from glow_deploy.export.reference import Reference
+
+    monkeypatch.setattr(
+        Reference, "sample_images", lambda self, count, **options: np.full((count, 3, 8, 8), np.nan, np.float32)
+    )
+    with pytest.raises(UnsoundModelError, match="--data"):
+        export(checkpoint, out=tmp_path / "b", settings=FEW)
+    assert not (tmp_path / "b").exists()
+    forced = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
+    manifest = Bundle.open(forced.path).manifest
+    assert manifest.golden_source is None
+    assert manifest.numerics["yardstick"] is None
+    assert "0 of 40 images" in manifest.numerics["problems"][0]
+    assert not (forced.path / "golden.npz").exists()
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The sizes at which encoders are run."""
+    from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
+
+    whole, sizes = OnnxRuntimeEngine.run, []
+
+    def run(self, feeds):
+        if "x" in feeds:
+            sizes.append(len(feeds["x"]))
+        return whole(self, feeds)
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "run", run)
+    return sizes
+
+
+@pytest.mark.parametrize("golden", [1, 2, 7, None])
+def test_the_self_check_runs_batches_of_1_2_and_3_however_few_images_there_are(checkpoint, tmp_path, batches, golden):
+    bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=golden))
+    assert batches == [1, 2, 3]
+    assert bundle.manifest.numerics["self_check"]["batches"] == [1, 2, 3]
+
+
+def test_the_manifest_tells_the_batches_really_run(checkpoint, tmp_path, batches, monkeypatch):
+    from glow_deploy.export import examine
+
+    monkeypatch.setattr(examine, "_CHECKED", 4)
+    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
+    assert batches == [1, 2, 2]
+    assert bundle.manifest.numerics["self_check"]["batches"] == [1, 2]
+
+
+def test_a_model_whose_actnorm_was_never_initialised_is_exported_with_a_note(checkpoint, perturbed_glow, tmp_path):
+    assert export(checkpoint, out=tmp_path / "trained", settings=FEW).manifest.numerics["notes"] == []
+    save_checkpoint(Glow(CONFIG), tmp_path / "fresh.pt")
+    (note,) = export(tmp_path / "fresh.pt", out=tmp_path / "fresh", settings=FEW).manifest.numerics["notes"]
+    assert "never initialised" in note
+
+
+def test_images_of_another_size_need_resize(checkpoint, tmp_path):
+    data = str(tmp_path / "large.npz")
+    np.savez(data, images=np.random.default_rng(0).integers(0, 256, (3, 12, 16, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match="--resize"):
+        export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data))
+    bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data, resize=True))
+    assert bundle.manifest.golden_source == "data"
+    assert bundle.golden().x.shape == (3, 3, 8, 8)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -1, 2]])
+def test_labels_that_are_no_classes_of_the_model_name_the_data(perturbed_glow, tmp_path, labels):
+    save_checkpoint(perturbed_glow(GlowConfig.from_dict(CONFIG.to_dict() | {"num_classes": 3})), tmp_path / "c.pt")
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    for name, values in (("right", [0, 1, 2]), ("wrong", labels)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.array(values))
+    export(tmp_path / "c.pt", out=tmp_path / "a", settings=ExportSettings(data=str(tmp_path / "right.npz")))
+    with pytest.raises(DataError, match=r"wrong\.npz: class labels .* 0\.\.2"):
+        export(tmp_path / "c.pt", out=tmp_path / "b", settings=ExportSettings(data=str(tmp_path / "wrong.npz")))
+    assert not (tmp_path / "b").exists()
+
+
+def test_errors_of_the_models_own_package_come_out_as_checkpoint_errors(checkpoint, tmp_path, monkeypatch):
+    from glow_deploy.export.reference import Reference
+
+    def refuse(*arguments, **options):
+        raise ConfigError("no such luck")
+
+    monkeypatch.setattr(Reference, "code", refuse)
+    with pytest.raises(CheckpointError, match=r"ckpt\.pt: no such luck"):
+        export(checkpoint, out=tmp_path / "b", settings=FEW)
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_first(checkpoint, tmp_path, monkeypatch):
+    from glow_deploy.export import run
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr(run, "_read", lambda path: pytest.fail("it went to work"))
+    with pytest.raises(UsageError, match="No space left"):
+        export(checkpoint, out=tmp_path / "b", settings=FEW)
+
+
+def test_samples_do_not_depend_on_how_many_are_drawn_at_once(perturbed_glow, monkeypatch):
+    """Drawn 16 at a time: no more are in memory at once, and the first sixteen are those of a smaller request."""
+    from glow_deploy.export.reference import Reference
+
+    sizes, whole = [], Glow.sample
+    monkeypatch.setattr(Glow, "sample", lambda self, n, **options: sizes.append(n) or whole(self, n, **options))
+    reference = Reference(perturbed_glow(CONFIG))
+    many = reference.sample_images(37, temperature=0.7, seed=0, y=None)
+    few = reference.sample_images(16, temperature=0.7, seed=0, y=None)
+    assert sizes == [16, 16, 5, 16]
+    assert np.array_equal(many[:16], few)
+    assert not np.array_equal(many[16:32], few)
 
 
 def test_a_graph_that_disagrees_with_the_model_is_refused(checkpoint, tmp_path, monkeypatch):
