@@ -10,11 +10,13 @@ import typer
 
 from .console import Output
 from .options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngine
-from .sample import parse_classes, write_whole
+from .sample import parse_classes, sync_folder, write_whole
 
 if TYPE_CHECKING:
     from glow_deploy.engines.protocol import Engine as OpenEngine
     from glow_deploy.latents import PictureBatch
+
+_LONGEST_NAME = 200  # bytes; leaves room for a number and the suffix
 
 
 def encode(
@@ -117,6 +119,7 @@ def decode(
             continue
         write_whole(out / name, png_bytes(x_to_values(decoded.x[row : row + 1], decoder.n_bits)[0]))
         written.append(name)
+    sync_folder(out)
     output.write_json({"out": out, "backend": decoder.details.backend, "written": written, "nonfinite": lost})
     output.say(f"{len(names)} latents decoded on {provider}; not finite: {len(lost)}")
     for name in lost[:16]:
@@ -148,14 +151,16 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 def file_names(names: tuple[str, ...]) -> list[str]:
     """Make one safe PNG name for each row: the last part of its name, numbered where two are alike.
 
-    A latent file may come from anywhere, so nothing in it may name a place outside the folder.
+    A latent file may come from anywhere, so nothing in it may name a place outside the folder. Names end after 200
+    bytes of UTF-8, because file systems allow 255.
     """
     stems = []
     for name in names:
         stem = name.replace("\\", "/").rpartition("/")[2]
         stem = stem.removesuffix(Path(stem).suffix)
-        kept = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in stem)[:120].strip(". ")
-        stems.append(kept or "picture")
+        kept = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in stem)
+        short = kept.encode("utf-8", "ignore")[:_LONGEST_NAME].decode("utf-8", "ignore")
+        stems.append(short.strip(". ") or "picture")
     used: set[str] = set()
     result = []
     for stem in stems:

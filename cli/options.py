@@ -53,7 +53,10 @@ Resize = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
 Temperature = Annotated[
-    float, typer.Option("--temperature", "-t", metavar="X", min=0.0, help="Scales every latent; 1 is the model itself.")
+    float,
+    typer.Option(
+        "--temperature", "-t", metavar="X", min=0.0, max=100.0, help="Scales every latent; 1 is the model itself."
+    ),
 ]
 TrustEngine = Annotated[
     bool,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,16 +116,34 @@ def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: 
     for batch in itertools.chain([first], batches):
         for index, values in zip(batch.indices, x_to_values(batch.x, n_bits), strict=True):
             write_whole(out / f"sample-{index:0{digits}d}.png", png_bytes(values))
+    sync_folder(out)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, should this process end; waiting for the disk each time would take longest."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write one of many files whole or not at all, should this process end.
+
+    Not on disk for certain when it returns, for waiting each time would take longest: a power cut may lose or empty
+    files written shortly before. `sync_folder` after the last one makes their names durable.
+    """
+    # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        temporary.write_bytes(data)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk; once after many files of `write_whole`."""
+    with suppress(OSError):  # Windows cannot open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def is_folder(out: Path) -> bool:
@@ -151,6 +172,7 @@ def parse_classes(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(f"--class is {text!r}; give whole numbers, such as 3 or 0,1,2")
+    # Nine digits are more than enough, and far longer ones Python itself or int64 refuses.
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+        raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2")
     return tuple(int(part) for part in parts)

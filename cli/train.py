@@ -288,6 +288,8 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise UsageError(f"--image-size is {text!r}; give height x width, such as 32x32")
+    if len(parts) != 2 or not all(
+        part.isascii() and part.isdigit() and len(part) <= 6 and int(part) > 0 for part in parts
+    ):
+        raise UsageError(f"--image-size is {text[:32]!r}; give height x width, such as 32x32")
     return int(parts[0]), int(parts[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,13 +15,15 @@ from .specs import Progress, check_labels, conditional, finite_rows, latent_spec
 
 __all__ = ["SampleBatch", "SampleSettings", "concatenate_samples", "sample"]
 
+_HOTTEST = 100.0  # latents so far out say nothing about the model; far beyond it float32 overflows for any model
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
     """How to draw.
 
     Attributes:
-        temperature: standard deviation of every latent, 0 or more; 1 samples the model, less gives tamer images.
+        temperature: standard deviation of every latent, 0 to 100; 1 samples the model, less gives tamer images.
         seed: 0 .. 2^64-1.
         batch: images decoded at once; does not change any image's latents.
         labels: for class-conditional models: sample i is of class `labels[i % len(labels)]`.
@@ -36,8 +37,8 @@ class SampleSettings:
     max_redraws: int = 32
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"temperature must be a number of 0 or more, not {self.temperature}")
+        if not 0 <= self.temperature <= _HOTTEST:
+            raise UsageError(f"temperature must be a number from 0 to {_HOTTEST:g}, not {self.temperature}")
         if self.batch < 1:
             raise UsageError(f"batch must be at least 1, not {self.batch}")
         if self.max_redraws < 0:

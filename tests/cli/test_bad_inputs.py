@@ -163,15 +163,19 @@ def test_missing_hardware_is_named(run_process, model, place):
         ("sample", "--engine", "{decoder}", "-n", "5000"),
         ("sample", "--engine", "{decoder}", "--class", "1"),
         ("sample", "--engine", "{decoder}", "--class", "x"),
+        ("sample", "--engine", "{decoder}", "--class", "9" * 5000),
         ("sample", "--engine", "{decoder}", "--out", "missing/samples.png"),
         ("encode", "{picture}", "--engine", "{encoder}", "--out", "missing/latents.npz"),
         ("verify", "{bundle}", "--backend", "pytorch-fp64"),
         ("verify", "{bundle}", "--backend", "abacus"),
         ("bench", "{bundle}", "--backend", "abacus"),
         ("bench", "{bundle}", "--batch", "0"),
+        ("bench", "{bundle}", "--batch", "9" * 5000),
         ("bench", "{decoder}", "--backend", "onnxruntime-cpu"),
         ("export", "{checkpoint}", "--golden", "many"),
         ("export", "{checkpoint}", "--golden", "0"),
+        ("export", "{checkpoint}", "--golden", "9" * 5000),
+        ("train", "--data", "faces", "--out", "run", "--image-size", f"{'9' * 5000}x8"),
         ("export", "{checkpoint}", "--out", "missing/bundle"),
         ("export", "{checkpoint}", "--out", "{bundle}"),
         ("compile", "{bundle}", "--gpu", "sm90"),
@@ -180,7 +184,7 @@ def test_missing_hardware_is_named(run_process, model, place):
         ("compile", "{bundle}", "--min-batch", "8", "--opt-batch", "4"),
         ("inspect", "{folder}"),
     ],
-    ids=lambda arguments: " ".join(arguments),
+    ids=lambda arguments: " ".join(arguments)[:80],
 )
 def test_bad_options_are_refused(invoke, model, pictures, place, arguments):
     names = {

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from glow_cli.coding import file_names
 
 from glow_deploy.images import read_picture, write_png
@@ -73,3 +74,14 @@ def test_names_cannot_leave_the_folder():
     names = file_names(("../../etc/passwd", "a/b.png", "c\\b.jpg", "", "..", "B.png", "\x00"))
     assert names == ["passwd.png", "b.png", "b-2.png", "picture.png", "picture-2.png", "B-3.png", "_.png"]
     assert not any("/" in name or "\\" in name for name in names)
+
+
+def test_names_fit_the_file_system(tmp_path):
+    """In bytes: 120 letters may take 480."""
+    names = file_names(("\U0001d4b3" * 150, "\U0001d4b3" * 151, "é" * 300, "x" * 300))
+    assert len(set(names)) == 4
+    for name in names:
+        assert 190 <= len(name.encode()) <= 210
+        (tmp_path / name).touch()
+    with pytest.raises(OSError, match="too long"):
+        (tmp_path / ("\U0001d4b3" * 120)).touch()

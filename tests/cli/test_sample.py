@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from glow_cli.sample import is_folder, parse_classes
+from glow_cli.sample import is_folder, parse_classes, write_whole
 
 from glow_deploy.errors import UsageError
 from glow_deploy.images import read_picture
+from glow_deploy.latents import SampleSettings
 
 
 def test_a_grid_by_default(invoke, model, place):
@@ -81,8 +82,49 @@ def test_out_is_a_folder_or_a_png(tmp_path):
         is_folder(tmp_path / "new.jpg")
 
 
+def test_a_link_left_under_a_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    write_whole(tmp_path / "a.png", b"whole")
+    assert (tmp_path / "a.png").read_bytes() == b"whole"
+    (tmp_path / ".guessed.tmp").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "b.png", b"attack")
+    assert victim.read_text() == "precious"
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="Input"):
+        write_whole(tmp_path / "a.png", b"whole")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_synced_once_after_many_pictures(invoke, model, place, monkeypatch):
+    synced = []
+    monkeypatch.setattr("glow_cli.sample.os.fsync", lambda handle: synced.append(handle))
+    assert invoke("sample", "--engine", model.decoder, "-n", 5, "--batch", 2, "--out", "many").exit_code == 0
+    assert len(synced) == 1
+
+
+@pytest.mark.parametrize("temperature", ["1e300", "101", "inf", "nan", "-1"])
+def test_a_temperature_out_of_range_is_bad_input(invoke, model, place, temperature):
+    assert invoke("sample", "--engine", model.decoder, "-n", 1, "-t", temperature).exit_code == 2
+    assert list(place.iterdir()) == []
+    with pytest.raises(UsageError, match="temperature"):
+        SampleSettings(temperature=float(temperature))
+
+
 def test_classes():
     assert parse_classes(None) is None
     assert parse_classes("0, 2") == (0, 2)
     with pytest.raises(UsageError, match="whole numbers"):
         parse_classes("-1")
+    assert parse_classes("9" * 9) == (999_999_999,)
+    for huge in ("9" * 10, "9" * 5000, f"0,{'9' * 30}"):
+        with pytest.raises(UsageError, match="whole numbers"):
+            parse_classes(huge)
