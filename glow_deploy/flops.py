@@ -59,6 +59,8 @@ def convolutions(model: Any) -> tuple[Convolution, ...]:
     for node in outline.graph.node:
         if node.op_type != "Conv":
             continue
+        if len(node.input) < 2 or not node.output:
+            raise BundleError(f"the convolution {node.name!r} lacks its weight or its result")
         weight, out = shapes.get(node.input[1], []), shapes.get(node.output[0], [])
         if len(weight) < 3 or len(out) < 3 or 0 in weight or 0 in out[1:]:
             raise BundleError(f"the size of the convolution {node.name!r} cannot be inferred")

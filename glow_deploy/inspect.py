@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .bundle import MANIFEST
+from .engines.plan import MAGICS
 from .errors import BundleError, DataError
 from .files import sha256_bytes, sha256_file
 
 __all__ = ["Inspection", "inspect_file", "recognise"]
 
-_PLAN_MAGICS = (b"ftrt", b"vtrt")
 _LEVEL = re.compile(r"(level\d+|prior)/")
 
 
@@ -46,9 +47,9 @@ def recognise(path: Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        if (path / "manifest.json").exists():
+        if (path / MANIFEST).exists():
             return "bundle"
-        raise DataError(f"{path} is a folder without a manifest.json; name a bundle, or a file in the folder")
+        raise DataError(f"{path} is a folder without a {MANIFEST}; name a bundle, or a file in the folder")
     try:
         with path.open("rb") as handle:
             start = handle.read(16)
@@ -56,7 +57,7 @@ def recognise(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if not start:
         raise DataError(f"{path} is empty")
-    if start[:4] in _PLAN_MAGICS:
+    if start[:4] in MAGICS:
         return "plan"
     if start[:2] == b"PK":
         return "npz" if _is_npz(path) else "torch"
@@ -100,8 +101,9 @@ def _inspect_onnx(path: Path) -> Inspection:
     from google.protobuf.message import DecodeError
 
     from .flops import flops_per_image
+    from .graphs.lint import SIZE_LIMIT, check_text, type_name
 
-    if path.stat().st_size > 2**31 - 1:
+    if path.stat().st_size > SIZE_LIMIT:
         raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of one piece can be")
     data = path.read_bytes()
     model = onnx.ModelProto()
@@ -112,11 +114,11 @@ def _inspect_onnx(path: Path) -> Inspection:
     graph = model.graph
     if not graph.node or not model.opset_import:
         raise BundleError(f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph or plan")
+    check_text(model, source=str(path))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     types = Counter[str]()
     for tensor in graph.initializer:
-        name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-        types[name] += _count(tensor.dims)
+        types[type_name(tensor.data_type).lower()] += _count(tensor.dims)
     try:
         flops: int | str = flops_per_image(model)
     except BundleError as error:
@@ -158,14 +160,14 @@ def _own_graph(model: Any, source: str) -> str:
 
 
 def _signature(value: Any, way: str) -> dict[str, object]:
-    import onnx
+    from .graphs.lint import type_name
 
     tensor = value.type.tensor_type
     dims = [dim.dim_param or str(dim.dim_value or "?") for dim in tensor.shape.dim]
     return {
         "way": way,
         "name": value.name,
-        "type": onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "?",
+        "type": type_name(tensor.elem_type).lower() if tensor.elem_type else "?",
         "shape": f"[{', '.join(dims)}]",
     }
 

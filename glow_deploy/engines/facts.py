@@ -1,9 +1,9 @@
-"""What an engine file says about its model, checked against the tensors it really has."""
+"""The tensors of an engine, checked against what its metadata says about the model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from glow_deploy.errors import BundleError
@@ -13,24 +13,7 @@ from .protocol import TensorSpec
 if TYPE_CHECKING:
     from glow_deploy.graphs.metadata import GraphMetadata
 
-__all__ = ["PREFIX", "check_signature", "read_facts", "tensor_names"]
-
-PREFIX = "glow_deploy."
-
-
-def read_facts(metadata: Mapping[str, str], *, source: str) -> GraphMetadata:
-    """Read the `glow_deploy.*` strings of a graph or of a plan's sidecar.
-
-    Raises:
-        BundleError: one is missing, malformed or out of range, or of a format version this release does not know.
-    """
-    # Not at the top: graphs/ builds on this package's protocol.
-    from glow_deploy.graphs.metadata import GraphMetadata
-
-    facts = GraphMetadata.from_props(metadata, source=source)
-    if not (1 <= facts.n_bits <= 8 and 1 <= facts.levels <= 32 and facts.channels >= 1 and min(facts.image_size) >= 1):
-        raise BundleError(f"{source}: its glow_deploy metadata is damaged (a size or depth is out of range).")
-    return facts
+__all__ = ["check_signature", "tensor_names"]
 
 
 def tensor_names(facts: GraphMetadata) -> tuple[list[str], list[str]]:

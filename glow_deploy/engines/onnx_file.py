@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glow_deploy.errors import BundleError
+from glow_deploy.graphs.lint import parse_model
+from glow_deploy.graphs.metadata import PREFIX, GraphMetadata
 
-from .facts import PREFIX, check_signature, read_facts
+from .facts import check_signature
 from .protocol import TensorSpec
 
-if TYPE_CHECKING:
-    from glow_deploy.graphs.metadata import GraphMetadata
-
 __all__ = ["GraphFile", "read_graph"]
-
-_DOUBLE = 11  # onnx.TensorProto.DOUBLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +42,9 @@ def read_graph(data: bytes, *, source: str) -> GraphFile:
     Raises:
         BundleError: not ONNX, damaged, unsafe (external data, functions, foreign operators) or not ours.
     """
-    # Not at the top: graphs/ builds on this package's protocol.
-    from glow_deploy.graphs.lint import SIZE_LIMIT, parse_model
-
-    if len(data) > SIZE_LIMIT:
-        raise BundleError(f"{source} is larger than 2 GiB, which no ONNX file of this kind may be.")
     model = parse_model(data, source=source)
-    for node in model.graph.node:
-        if node.op_type == "Cast" and any(attribute.i == _DOUBLE for attribute in node.attribute):
-            raise BundleError(f"{source}: node {node.name!r} casts to float64, which TensorRT would demote in silence.")
     metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)}
-    facts = read_facts(metadata, source=source)
+    facts = GraphMetadata.from_props(metadata, source=source)
     inputs = tuple(_spec(value, source) for value in model.graph.input)
     outputs = tuple(_spec(value, source) for value in model.graph.output)
     check_signature(facts, inputs, outputs, source=source)

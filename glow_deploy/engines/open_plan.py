@@ -6,22 +6,18 @@ and the installed TensorRT are those it was compiled for.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from glow_deploy.errors import BundleError, EngineError
+from glow_deploy.files import sha256_bytes
+from glow_deploy.graphs.metadata import GraphMetadata
 
 from .cuda import Cuda
 from .device import Device
-from .facts import read_facts
 from .plan import PlanHeader, read_header
 from .sidecar import Sidecar, read_sidecar
 from .tensorrt import TensorRTEngine
 from .trt_module import LABELS, import_tensorrt
-
-if TYPE_CHECKING:
-    from glow_deploy.graphs.metadata import GraphMetadata
 
 __all__ = ["check_gpu", "check_version", "open_plan"]
 
@@ -45,10 +41,12 @@ def open_plan(
     """
     header = read_header(data, source=str(path))
     sidecar = read_sidecar(path)
-    matches = sidecar is not None and hashlib.sha256(data).hexdigest() == sidecar.sha256
+    matches = sidecar is not None and sha256_bytes(data) == sidecar.sha256
     if not trust_engine:
         _require_sidecar(path, header, sidecar, matches=matches)
     facts = _facts(path, sidecar)
+    if not trust_engine and sidecar is not None:
+        _require_same_graph(path, sidecar, facts)
     if not matches:
         sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
@@ -113,8 +111,6 @@ def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, sourc
 
 
 def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:
-    from .open import manifest_digest
-
     advice = "A plan is executable code: compile it again, or pass --trust-engine if you made it yourself."
     if sidecar is None:
         raise BundleError(f"{path} has no sidecar {path.name}.json, so nothing vouches for it. {advice}")
@@ -122,7 +118,12 @@ def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *,
         raise BundleError(f"{path} is not the plan its sidecar describes (sha256 differs). {advice}")
     if sidecar.flavor != header.flavor:
         raise BundleError(f"{path} is a {header.flavor} plan, its sidecar says {sidecar.flavor}. {advice}")
-    graph = path.with_name(f"{sidecar.metadata.get('glow_deploy.role', '')}.onnx")
+
+
+def _require_same_graph(path: Path, sidecar: Sidecar, facts: GraphMetadata) -> None:
+    from .open import manifest_digest
+
+    graph = path.with_name(f"{facts.role}.onnx")
     current = manifest_digest(graph)
     if current is not None and current != sidecar.onnx_sha256:
         raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again.")
@@ -130,7 +131,7 @@ def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *,
 
 def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
     if sidecar is not None:
-        return read_facts(sidecar.metadata, source=f"{path.name}.json")
+        return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json")
     # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
     from .onnx_file import read_graph
 

@@ -6,6 +6,8 @@ outside their folder. Graphs of this tool need few operators, so everything else
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from ..errors import BundleError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ALLOWED_OPS", "SIZE_LIMIT", "lint_model", "parse_model", "read_model"]
+__all__ = ["ALLOWED_OPS", "SIZE_LIMIT", "check_text", "lint_model", "parse_model", "read_model", "type_name"]
 
 SIZE_LIMIT = 2**31 - 1  # protobuf's own limit
 
@@ -52,7 +54,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         size = path.stat().st_size
         if size > SIZE_LIMIT:
-            raise BundleError(f"{path}: {size} bytes; an ONNX file of one piece ends at {SIZE_LIMIT}")
+            raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of one piece can be")
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
@@ -68,6 +70,8 @@ def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
+    if len(data) > SIZE_LIMIT:
+        raise BundleError(f"{source} is larger than 2 GiB, which no ONNX file of one piece can be")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -79,17 +83,55 @@ def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
     return model
 
 
+def check_text(model: onnx.ModelProto, *, source: str) -> None:
+    """Refuse a graph whose names or metadata are not UTF-8; protobuf gives them as bytes, which nothing expects.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    for text in _texts(model):
+        if not isinstance(text, str):
+            raise BundleError(f"{source}: a name or metadata entry is not UTF-8 ({text[:40]!r}): the file is damaged")
+
+
+def type_name(data_type: int) -> str:
+    """The name of an ONNX element type, `FLOAT`, or its number where it has none."""
+    from onnx import TensorProto
+
+    known: dict[int, str] = {number: name for name, number in TensorProto.DataType.items()}
+    return known.get(data_type, f"type {data_type}")
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    yield from (model.producer_name, model.producer_version, model.domain, model.graph.name)
+    for entry in model.metadata_props:
+        yield from (entry.key, entry.value)
+    for opset in model.opset_import:
+        yield opset.domain
+    graph = model.graph
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+
+
 def lint_model(model: onnx.ModelProto, *, source: str) -> None:
     """Refuse everything a Glow graph has no use for.
 
     That is: external data, operators outside `ALLOWED_OPS` (so no Random*, no control flow, no Det or Inverse), custom
-    domains, functions, sparse initializers, float64 tensors, and initializers whose data does not match their shape.
+    domains, functions, sparse initializers, float64 tensors, initializers whose data does not match their shape, and
+    names that are not text.
 
     Raises:
         BundleError: naming the first offence.
     """
     from onnx import TensorProto
 
+    check_text(model, source=source)
     if model.functions:
         raise BundleError(f"{source}: holds {len(model.functions)} local functions, which are not accepted")
     for opset in model.opset_import:
@@ -122,17 +164,18 @@ def _check_initializer(tensor: onnx.TensorProto, *, source: str) -> None:
         TensorProto.INT64: 8,
     }
     if tensor.data_type not in sizes:
-        name = TensorProto.DataType.Name(tensor.data_type)
         raise BundleError(
-            f"{source}: weight {tensor.name!r} is {name}; float32, float16, bfloat16 and int64 are accepted"
+            f"{source}: weight {tensor.name!r} is {type_name(tensor.data_type)}; "
+            "float32, float16, bfloat16 and int64 are accepted"
         )
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
+    if any(dim < 0 for dim in tensor.dims):
+        raise BundleError(f"{source}: weight {tensor.name!r} has a negative size")
+    count = math.prod(tensor.dims)
     if not tensor.raw_data:
         # Typed fields are legal ONNX; other tools rewrite small constants into them.
         held = len(tensor.float_data) or len(tensor.int64_data) or len(tensor.int32_data)
     else:
-        held = len(tensor.raw_data) // sizes[tensor.data_type]
+        held, rest = divmod(len(tensor.raw_data), sizes[tensor.data_type])
+        held += rest > 0  # half a value more than a whole number of them is damage too
     if held != count:
         raise BundleError(f"{source}: weight {tensor.name!r} holds {held} values; its shape asks for {count}")

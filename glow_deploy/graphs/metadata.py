@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..engines.protocol import Role
 from ..errors import BundleError
-from ..folding import FoldedGlow
 
-__all__ = ["FORMAT_VERSION", "GraphMetadata"]
+if TYPE_CHECKING:
+    from ..engines.protocol import Role
+    from ..folding import FoldedGlow
+
+__all__ = ["FORMAT_VERSION", "PREFIX", "GraphMetadata"]
 
 FORMAT_VERSION = 1
 
-_PREFIX = "glow_deploy."
+PREFIX = "glow_deploy."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ class GraphMetadata:
             "num_classes": "" if self.num_classes is None else str(self.num_classes),
             "model_id": self.model_id,
         }
-        return {_PREFIX + key: value for key, value in values.items()}
+        return {PREFIX + key: value for key, value in values.items()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], *, source: str) -> GraphMetadata:
@@ -88,30 +91,34 @@ class GraphMetadata:
             source: file name for the message.
 
         Raises:
-            BundleError: a key is missing or malformed, or the format is of another version.
+            BundleError: a key is missing, malformed or out of range, or the format is of another version.
         """
-        version = props.get(_PREFIX + "format_version")
+        version = props.get(PREFIX + "format_version")
         if version is None:
-            raise BundleError(f"{source}: not a graph of glow-deploy (no {_PREFIX}* metadata in it)")
+            raise BundleError(f"{source}: not a graph of glow-deploy (no {PREFIX}* metadata in it)")
         if version != str(FORMAT_VERSION):
-            raise BundleError(f"{source}: graph format {version!r}; this release reads {FORMAT_VERSION}")
+            raise BundleError(f"{source}: graph format {version[:40]!r}; this release reads {FORMAT_VERSION}")
         try:
-            height, width = props[_PREFIX + "image_size"].split("x")
-            role = props[_PREFIX + "role"]
+            height, width = props[PREFIX + "image_size"].split("x")
+            role = props[PREFIX + "role"]
             if role not in ("encoder", "decoder"):
-                raise ValueError(f"role is {role!r}")
-            classes = props[_PREFIX + "num_classes"]
-            return cls(
+                raise ValueError(f"role is {role[:40]!r}")
+            classes = props[PREFIX + "num_classes"]
+            facts = cls(
                 role="encoder" if role == "encoder" else "decoder",
-                n_bits=int(props[_PREFIX + "n_bits"]),
+                n_bits=int(props[PREFIX + "n_bits"]),
                 image_size=(int(height), int(width)),
-                channels=int(props[_PREFIX + "channels"]),
-                levels=int(props[_PREFIX + "levels"]),
-                steps=int(props[_PREFIX + "steps"]),
-                coupling=props[_PREFIX + "coupling"],
-                precision=props[_PREFIX + "precision"],
+                channels=int(props[PREFIX + "channels"]),
+                levels=int(props[PREFIX + "levels"]),
+                steps=int(props[PREFIX + "steps"]),
+                coupling=props[PREFIX + "coupling"],
+                precision=props[PREFIX + "precision"],
                 num_classes=int(classes) if classes else None,
-                model_id=props[_PREFIX + "model_id"],
+                model_id=props[PREFIX + "model_id"],
             )
         except (KeyError, ValueError) as error:
             raise BundleError(f"{source}: its glow_deploy metadata is damaged ({error})") from error
+        sizes = (*facts.image_size, facts.channels, 1 if facts.num_classes is None else facts.num_classes)
+        if not (1 <= facts.n_bits <= 8 and 1 <= facts.levels <= 16 and facts.steps >= 0 and min(sizes) >= 1):
+            raise BundleError(f"{source}: its glow_deploy metadata is damaged (a size or depth is out of range)")
+        return facts

@@ -109,6 +109,17 @@ def machine(monkeypatch, stand_ins, tiny):
 NAMES = ["encoder.rtx.trt", "encoder.trt"]
 
 
+@pytest.mark.parametrize("role", ["../x/y", "", "/", ".", "\x00", "encoder/../decoder"])
+def test_a_role_that_is_none_is_refused(folder, machine, role):
+    path = folder / "encoder.trt"
+    open_engine(path).close()
+    content = json.loads(sidecar_path(path).read_text())
+    content["metadata"]["glow_deploy.role"] = role
+    sidecar_path(path).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match="role is"):
+        open_engine(path)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_with_its_sidecar_runs(folder, machine, tiny, name):
     x = tiny.images(7)

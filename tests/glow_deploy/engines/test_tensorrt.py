@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glow_deploy.engines.facts import read_facts
 from glow_deploy.engines.tensorrt import TensorRTEngine
 from glow_deploy.errors import BundleError, EngineError
+from glow_deploy.graphs.metadata import GraphMetadata
 
 SHAPES = {"x": ((1, 4, 4), "float32")}
 OUTPUTS = {"z1": ((4, 2, 2), "float32"), "log_prob": ((), "float32")}
@@ -26,7 +26,7 @@ def make(tiny, stand_ins):
         cuda = cuda or stand_ins.StandInCuda()
         options = {"inputs": SHAPES, "outputs": OUTPUTS, "compute": compute, **options}
         trt = stand_ins.StandInTensorRT(cuda, **options)
-        facts = read_facts(metadata or {**tiny.METADATA, "glow_deploy.role": "encoder"}, source="test")
+        facts = GraphMetadata.from_props(metadata or {**tiny.METADATA, "glow_deploy.role": "encoder"}, source="test")
         build.trt, build.cuda = trt, cuda
         return TensorRTEngine(
             b"plan",
