@@ -41,7 +41,7 @@ def hub_images(name: str, *, split: Split, fit: Fit) -> ImageSet:
     except ImportError as error:
         raise MissingDependencyError("hf: needs the package datasets: pip install 'glow-deploy[train]'") from error
     try:
-        # Code inside a data set's repository is never run: `datasets` no longer can.
+        # Code inside a data set's repository is never run: `datasets` cannot from release 4 on, which is required.
         with _quiet():
             found = datasets.load_dataset(name)
     except Exception as error:  # network, authentication, layout: many unrelated types

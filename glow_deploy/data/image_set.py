@@ -24,7 +24,8 @@ class ImageSet:
         description: where the images come from, in words.
         shape: (C, H, W) of every image.
         count: number of images.
-        read: gives the 8-bit values of the images asked for, uint8 [n,C,H,W]; large sets are never in memory whole.
+        read: gives the 8-bit values of the images asked for, uint8 [n,C,H,W]. Pictures in folders and of the hub are
+            decoded then; .npz and IDX files are in memory whole, as they are stored.
         labels: class of every image, int64 [count], or None.
         attributes: bool [count, K], or None.
         attribute_names: the K names.

@@ -38,7 +38,8 @@ def load_images(
         size: (H, W) that the model takes, or None for the images' own.
         channels: 1 or 3, or None for the images' own.
         resize: crop and resample images of another size.
-        limit: only so many images, from the start.
+        limit: only so many images, evenly spread over the set: sets sorted by class would give one class from the start
+            alone. The same images every time.
 
     Raises:
         DataError: nothing there, damaged, or images that do not fit.
@@ -49,7 +50,9 @@ def load_images(
     if limit is not None and limit < 1:
         raise UsageError(f"the limit on images is {limit}; it must be at least 1")
     images = _open(str(spec), split, Fit(size=size, channels=channels, resize=resize))
-    return images if limit is None or limit >= len(images) else images.select(range(limit))
+    if limit is None or limit >= len(images):
+        return images
+    return images.select([row * len(images) // limit for row in range(limit)])
 
 
 def _open(spec: str, split: Split, fit: Fit) -> ImageSet:

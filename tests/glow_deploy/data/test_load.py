@@ -220,9 +220,13 @@ def test_colour_is_not_made_grey_in_silence(tmp_path):
         images.batch([0])
 
 
-def test_limit_takes_the_first(tmp_path):
-    path = _npz(tmp_path / "a.npz", images=VALUES)
-    assert len(load_images(path, split="test", limit=7)) == 7
+def test_limit_takes_images_from_all_over_the_set(tmp_path):
+    path = _npz(tmp_path / "a.npz", images=VALUES, labels=np.arange(20) // 5)  # sorted by class
+    few = load_images(path, split="test", limit=7)
+    assert few.labels.tolist() == [0, 0, 1, 1, 2, 2, 3]
+    assert np.array_equal(few.batch(range(7)), VALUES[[0, 2, 5, 8, 11, 14, 17]].transpose(0, 3, 1, 2))
+    assert load_images(path, split="test", limit=1).labels.tolist() == [0]
+    assert np.array_equal(load_images(path, split="test", limit=20).batch([19])[0], VALUES[19].transpose(2, 0, 1))
     assert len(load_images(path, split="test", limit=70)) == 20
     with pytest.raises(UsageError, match="at least 1"):
         load_images(path, split="test", limit=0)
