@@ -122,6 +122,7 @@ def train(
     """
     from glow_core import training
     from glow_deploy.errors import UsageError
+    from glow_deploy.folders import check_writable
 
     wait_briefly()
     main_process = os.environ.get("RANK", "0") == "0"  # under torchrun only one process speaks
@@ -139,6 +140,7 @@ def train(
         fit = resize or notes.get("resize") == "yes"
         if spec is None:
             raise UsageError(f"{resume} does not say which images it was trained on; give --data")
+        check_writable(folder)
         images = _load(spec, (config.image_size, config.channels), fit)
     else:
         if data is None or out is None:
@@ -163,6 +165,7 @@ def train(
             sample_every=sample_every or None,
             tensorboard=tensorboard,
         )
+        check_writable(folder)
         images = _load(spec, (_size(image_size), channels), fit)
         config = _config(
             images[0],

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -113,7 +116,7 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
 
     stream: str | os.PathLike[str] | IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_log():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(stream, formats=_FORMATS) as image:
@@ -137,6 +140,17 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     except Exception as error:  # Pillow's readers raise almost anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{name} is damaged or cut short: {reason}") from error
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """Keep what Pillow logs about a damaged file off stderr, where nobody set up logging; the error says it all."""
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _flatten(image: Image.Image) -> Image.Image:

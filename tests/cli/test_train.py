@@ -76,3 +76,15 @@ def test_what_cannot_be_trained_is_refused(invoke, images, place, options, words
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert [path.name for path in place.iterdir()] == ["images.npz"]
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_images_are_read(invoke, images, place, monkeypatch):
+    read = []
+    monkeypatch.setattr("glow_cli.train._load", lambda *arguments: read.append(arguments) or 1 / 0)
+    (place / "file").write_text("no folder")
+    result = invoke("train", "--data", images, "--out", "file/run", "--max-steps", 1, *SMALL)
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert not read
+    assert invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL).exit_code == 70
+    assert read

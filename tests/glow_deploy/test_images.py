@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -237,3 +239,30 @@ def test_grid_makes_small_pictures_visible():
         grid(np.zeros((4, 16, 16), np.uint8))
     with pytest.raises(UsageError, match="columns"):
         grid(np.zeros((4, 1, 4, 4), np.uint8), columns=0)
+
+
+def test_what_pillow_logs_about_a_damaged_file_stays_off_stderr():
+    """In a process of its own: pytest sets up logging, and then nothing would be printed anyway."""
+    code = """
+import io, struct, sys
+from PIL import Image
+from glow_deploy.errors import DataError
+from glow_deploy.images import read_picture
+
+stream = io.BytesIO()
+Image.new("RGB", (8, 8)).save(stream, "TIFF")
+right = struct.pack("<HHIHH", 277, 3, 1, 3, 0)  # the tag for samples per pixel
+assert stream.getvalue().count(right) == 1
+data = stream.getvalue().replace(right, struct.pack("<HHIHH", 277, 3, 1, 9999, 0))
+try:
+    read_picture(data, name="x.tif") if sys.argv[1] == "ours" else Image.open(io.BytesIO(data))
+except (DataError, OSError):
+    print("refused")
+"""
+    done = {
+        who: subprocess.run([sys.executable, "-c", code, who], capture_output=True, text=True, check=True, timeout=60)
+        for who in ("ours", "pillow")
+    }
+    assert {who: run.stdout for who, run in done.items()} == {"ours": "refused\n", "pillow": "refused\n"}
+    assert done["ours"].stderr == ""
+    assert "samples per pixel" in done["pillow"].stderr
