@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glow_deploy.engines.device import count_gpus
@@ -90,6 +94,54 @@ def backend(request, problems) -> str:
 
 
 @pytest.fixture
+def compile_for(gpu):
+    """`compile_for(bundle, backend)` compiles a bundle's graphs as that backend needs them."""
+    from glow_deploy.compile import CompileSettings, compile_bundle
+
+    def build(bundle: Path, backend: str) -> None:
+        if backend == "tensorrt":
+            compile_bundle(bundle, settings=CompileSettings(flavor="tensorrt", opt_batch=4, max_batch=8))
+        elif backend == "tensorrt-rtx":
+            compile_bundle(bundle, settings=CompileSettings(gpus=(gpu.target,), opt_batch=4, max_batch=8))
+
+    return build
+
+
+@pytest.fixture
+def spoilt(bundle, backend, tmp_path, compile_for):
+    """`spoilt(change)` copies the bundle with changed weights, signed again and compiled for the backend under test.
+
+    `change(name, weight, role)` returns the new weight, or None to leave it.
+    """
+
+    def make(change):
+        import onnx
+
+        target = tmp_path / "spoilt"
+        target.mkdir()
+        for name in ("manifest.json", "encoder.onnx", "decoder.onnx", "golden.npz"):
+            shutil.copy(bundle / name, target)
+        manifest = json.loads((target / "manifest.json").read_text())
+        changed = 0
+        for role in ("encoder", "decoder"):
+            path = target / f"{role}.onnx"
+            model = onnx.load(path)
+            for tensor in model.graph.initializer:
+                array = change(tensor.name, onnx.numpy_helper.to_array(tensor).copy(), role)
+                if array is not None:
+                    tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
+                    changed += 1
+            path.write_bytes(model.SerializeToString())
+            manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert changed, "no weight was changed"
+        (target / "manifest.json").write_text(json.dumps(manifest))
+        compile_for(target, backend)
+        return target
+
+    return make
+
+
+@pytest.fixture
 def engine_file(bundle, backend):
     """`engine_file(role)` is the file of the backend under test."""
     suffix = {"onnxruntime-cuda": ".onnx", "tensorrt": ".trt", "tensorrt-rtx": ".rtx.trt"}[backend]
@@ -117,5 +169,16 @@ def worse():
                 if not figures[cell][key] <= ALLOWED_GROWTH * value:
                     found.append(f"{cell}: {key} {value:.3g} -> {figures[cell][key]:.3g}")
         return found
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def grown(worse):
+    """`grown(figures, path, model_id)` is `worse` than the baseline in a file; None if it has none of this model."""
+
+    def compare(figures: dict, path: Path, model_id: str) -> list[str] | None:
+        stored = json.loads(path.read_text()) if path.exists() else {}
+        return worse(figures, stored["figures"]) if stored.get("model_id") == model_id else None
 
     return compare

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 KEPT = {"golden: a -> b": {"rms": 1e-6, "p999": 1e-5}}
 
 
@@ -17,3 +19,13 @@ def test_growth_beyond_it_fails_by_name(worse):
 
 def test_a_cell_that_is_no_longer_measured_fails(worse):
     assert worse({}, KEPT) == ["golden: a -> b: no longer measured"]
+
+
+def test_without_a_baseline_of_this_gpu_and_model_there_is_nothing_to_compare_with(grown, tmp_path):
+    path = tmp_path / "some-gpu.json"
+    assert grown({}, path, "model") is None
+    path.write_text(json.dumps({"model_id": "another model", "figures": KEPT}))
+    assert grown({}, path, "model") is None
+    path.write_text(json.dumps({"model_id": "model", "figures": KEPT}))
+    assert grown(KEPT, path, "model") == []
+    assert len(grown({}, path, "model")) == 1

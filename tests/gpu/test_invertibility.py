@@ -42,43 +42,6 @@ def unseen(bundle, tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-def spoilt(bundle, backend, tmp_path, gpu):
-    """Copy the bundle with changed weights, signed again and compiled for the backend under test."""
-
-    def make(change):
-        import onnx
-
-        target = tmp_path / "spoilt"
-        target.mkdir()
-        for name in ("manifest.json", "encoder.onnx", "decoder.onnx", "golden.npz"):
-            shutil.copy(bundle / name, target)
-        manifest = json.loads((target / "manifest.json").read_text())
-        for role in ("encoder", "decoder"):
-            path = target / f"{role}.onnx"
-            model = onnx.load(path)
-            for tensor in model.graph.initializer:
-                array = change(tensor.name, onnx.numpy_helper.to_array(tensor).copy(), role)
-                if array is not None:
-                    tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
-            path.write_bytes(model.SerializeToString())
-            manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        (target / "manifest.json").write_text(json.dumps(manifest))
-        compile_for(target, backend, gpu)
-        return target
-
-    return make
-
-
-def compile_for(bundle, backend, gpu):
-    from glow_deploy.compile import CompileSettings, compile_bundle
-
-    if backend == "tensorrt":
-        compile_bundle(bundle, settings=CompileSettings(flavor="tensorrt", opt_batch=4, max_batch=8))
-    elif backend == "tensorrt-rtx":
-        compile_bundle(bundle, settings=CompileSettings(gpus=(gpu.target,), opt_batch=4, max_batch=8))
-
-
 def rounded_to_10_bits(name, weight, role):
     if weight.dtype != np.float32:
         return None
@@ -117,7 +80,7 @@ def test_a_fault_is_placed_in_its_level(spoilt, backend, level):
     assert report.failures[0].level == level, [str(failure) for failure in report.failures]
 
 
-def test_an_encoder_with_the_decoder_of_another_model_fails(bundle, backend, tmp_path, gpu, perturbed_glow):
+def test_an_encoder_with_the_decoder_of_another_model_fails(bundle, backend, tmp_path, compile_for, perturbed_glow):
     from glow_core import GlowConfig, save_checkpoint
     from glow_deploy.bundle import Bundle
     from glow_deploy.export import export
@@ -131,7 +94,7 @@ def test_an_encoder_with_the_decoder_of_another_model_fails(bundle, backend, tmp
     for name in ("encoder.onnx", "golden.npz"):
         manifest["files"][name] = hashlib.sha256((other / name).read_bytes()).hexdigest()
     (other / "manifest.json").write_text(json.dumps(manifest))
-    compile_for(other, backend, gpu)
+    compile_for(other, backend)
     assert not judge(other, backend).sound
 
 
