@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BundleError, UsageError
-from .files import atomic_path, refuse_overwrite, sha256_bytes, sha256_file
+from .files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes, sha256_file
 from .golden import Golden, read_golden
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Bundle",
     "Manifest",
     "check_bundle_target",
+    "read_manifest_bytes",
     "write_bundle",
 ]
 
@@ -35,6 +36,7 @@ DECODER = "decoder.onnx"
 GOLDEN = "golden.npz"
 PLANS = ("encoder.trt", "decoder.trt", "encoder.rtx.trt", "decoder.rtx.trt")
 
+_DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN)  # what a bundle need not have
 _MANIFEST_LIMIT = 16 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -87,9 +89,10 @@ class Manifest:
     @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(C, H, W) of z1 ... zL."""
-        outputs = self.tensors["encoder"]["outputs"]
-        shapes = (outputs[f"z{level}"]["shape"] for level in range(1, int(self.model["levels"]) + 1))
-        return tuple((int(shape[0]), int(shape[1]), int(shape[2])) for shape in shapes)
+        channels, height, width = self.image_shape
+        levels = int(self.model["levels"])
+        split = tuple((channels << level, height >> level, width >> level) for level in range(1, levels))
+        return (*split, (channels << (levels + 1), height >> levels, width >> levels))
 
     def to_bytes(self) -> bytes:
         """JSON with sorted keys; the same manifest gives the same bytes."""
@@ -108,34 +111,41 @@ class Manifest:
             raise BundleError(f"{source}: not readable JSON; export the model again") from error
         if not isinstance(values, dict) or "format_version" not in values:
             raise BundleError(f"{source}: not a manifest of this tool")
-        if values["format_version"] != FORMAT_VERSION:
+        version = values["format_version"]
+        if type(version) is not int or version != FORMAT_VERSION:
             raise BundleError(
-                f"{source}: bundle format {values['format_version']!r}; this release reads {FORMAT_VERSION}; "
+                f"{source}: bundle format {str(version)[:40]}; this release reads {FORMAT_VERSION}; "
                 "export the model again or use the release that wrote it"
             )
         try:
             manifest = cls(**values)
             manifest._check()
-        except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        except (TypeError, KeyError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise BundleError(
-                f"{source}: an entry is missing or malformed ({error}); export the model again"
+                f"{source}: an entry is missing or malformed ({str(error)[:200]}); export the model again"
             ) from error
         return manifest
 
     def _check(self) -> None:
-        if not 1 <= self.n_bits <= 8 or min(self.image_shape) < 1:
-            raise ValueError("model.n_bits or model.image_size")
-        levels = int(self.model["levels"])
-        if not 1 <= levels <= 16 or len(self.latent_shapes) != levels:
+        model = self.model
+        height, width = model["image_size"]
+        limits = {"channels": 3, "levels": 16, "steps": 1024, "width": 65536, "n_bits": 8}
+        for name, value, most in (
+            ("image_size", height, 65536),
+            ("image_size", width, 65536),
+            *((name, model[name], most) for name, most in limits.items()),
+            ("num_classes", 1 if model["num_classes"] is None else model["num_classes"], 1_000_000),
+        ):
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"model.{name}")
+        if height % 2 ** model["levels"] or width % 2 ** model["levels"]:
             raise ValueError("model.levels")
-        _ = self.num_classes
+        for name in ("model_id", "weights", "precision"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(name)
         if not isinstance(self.numerics, dict) or not isinstance(self.versions, dict):
             raise ValueError("numerics or versions")
-        for role in ("encoder", "decoder"):
-            for side in ("inputs", "outputs"):
-                for name, spec in self.tensors[role][side].items():
-                    if not isinstance(spec["dtype"], str) or not all(isinstance(d, int) for d in spec["shape"]):
-                        raise ValueError(f"tensors.{role}.{side}.{name}")
+        self._check_tensors()
         if not {ENCODER, DECODER} <= set(self.files):
             raise ValueError(f"files must list {ENCODER} and {DECODER}")
         if (GOLDEN in self.files) != (self.golden_source is not None):
@@ -143,6 +153,21 @@ class Manifest:
         for name, digest in self.files.items():
             if name not in (ENCODER, DECODER, GOLDEN) or not _SHA256.fullmatch(digest):
                 raise ValueError(f"files.{name}")
+
+    def _check_tensors(self) -> None:
+        latents = {f"z{level}": ("float32", shape) for level, shape in enumerate(self.latent_shapes, start=1)}
+        picture = {"x": ("float32", self.image_shape)}
+        label = {} if self.num_classes is None else {"y": ("int64", ())}
+        wanted: dict[tuple[str, str], dict[str, tuple[str, tuple[int, ...]]]] = {
+            ("encoder", "inputs"): {**picture, **label},
+            ("encoder", "outputs"): {**latents, "log_prob": ("float32", ())},
+            ("decoder", "inputs"): {**latents, **label},
+            ("decoder", "outputs"): {**picture},
+        }
+        for (role, side), specs in wanted.items():
+            found = self.tensors[role][side]
+            if {name: (spec["dtype"], tuple(spec["shape"])) for name, spec in found.items()} != specs:
+                raise ValueError(f"tensors.{role}.{side} are not those of the model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +194,9 @@ class Bundle:
             what = "is a file, not a bundle folder" if path.exists() else "no such bundle folder"
             raise BundleError(f"{path}: {what}; `glow-deploy export CKPT` makes one")
         manifest = path / MANIFEST
-        try:
-            if manifest.stat().st_size > _MANIFEST_LIMIT:
-                raise BundleError(f"{manifest}: far too large to be a manifest")
-            data = manifest.read_bytes()
-        except FileNotFoundError as error:
-            raise BundleError(
-                f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short"
-            ) from error
-        except OSError as error:
-            raise BundleError(f"{manifest}: cannot be read ({error.strerror})") from error
+        data = read_manifest_bytes(manifest)
+        if data is None:
+            raise BundleError(f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short")
         return cls(path=path, manifest=Manifest.from_bytes(data, source=str(manifest)))
 
     def file(self, name: str) -> Path:
@@ -214,11 +232,28 @@ class Bundle:
         )
 
 
+def read_manifest_bytes(path: Path) -> bytes | None:
+    """Return the bytes of a `manifest.json`, None if there is none.
+
+    Raises:
+        BundleError: it cannot be read, or is far too large.
+    """
+    try:
+        if path.stat().st_size > _MANIFEST_LIMIT:
+            raise BundleError(f"{path}: far too large to be a manifest")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def check_bundle_target(path: Path, *, force: bool) -> None:
     """Refuse a target folder before any work is done.
 
     Raises:
-        UsageError: it exists and holds something, unless `force` is on and it holds a bundle.
+        UsageError: it exists and holds something, unless `force` is on and it holds a bundle; or a folder lies where a
+            file of the bundle belongs.
     """
     refuse_overwrite(path, force=force)
     if path.exists() and not path.is_dir():
@@ -227,12 +262,16 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} holds other files and no bundle; give a new or empty folder with --out")
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or give another --out")
+    for name in (MANIFEST, ENCODER, DECODER, *_DISPENSABLE):
+        refuse_folder(path / name)
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Bundle:
     """Write a bundle: every file under a temporary name first, then all renamed, the manifest last.
 
-    Plans compiled from an earlier export in the same folder are removed, for they no longer belong to it.
+    Until the first rename a failure leaves what was there whole. One between two renames leaves files that the earlier
+    manifest does not describe: `Bundle.file` notices by their sha256. Plans and golden vectors of an earlier export in
+    the same folder are removed at the very end, for they no longer belong to it.
 
     Args:
         path: the folder, created if need be; its parent must exist.
@@ -241,7 +280,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, 
         force: replace the bundle that is there.
 
     Raises:
-        UsageError: the folder cannot be used or written; what was there is still whole.
+        UsageError: the folder cannot be used or written.
     """
     check_bundle_target(path, force=force)
     created = not path.exists()
@@ -257,16 +296,22 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, 
             stack.enter_context(atomic_path(path / MANIFEST)).write_bytes(complete.to_bytes())
             for name, data in files.items():
                 stack.enter_context(atomic_path(path / name)).write_bytes(data)
-            _remove_stale(path, keep=set(files))
     except BaseException:
         if created:
             with suppress(OSError):
                 path.rmdir()  # only if empty
         raise
+    _remove_stale(path, keep=set(files))
     return Bundle(path=path, manifest=complete)
 
 
 def _remove_stale(path: Path, *, keep: set[str]) -> None:
-    for name in (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN):
+    for name in _DISPENSABLE:
         if name not in keep:
-            (path / name).unlink(missing_ok=True)
+            try:
+                (path / name).unlink(missing_ok=True)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise UsageError(
+                    f"the bundle is written, but {path / name} of the earlier one cannot be removed: {reason}"
+                ) from error

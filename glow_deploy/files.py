@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import UsageError
 
-__all__ = ["atomic_path", "atomic_write", "refuse_overwrite", "sha256_bytes", "sha256_file"]
+__all__ = ["atomic_path", "atomic_write", "refuse_folder", "refuse_overwrite", "sha256_bytes", "sha256_file"]
 
 
 @contextmanager
@@ -22,19 +22,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
     disk before the rename, and the folder after it, so that a crash leaves the previous file or the new one.
 
     Raises:
-        UsageError: the folder is missing or cannot be written, or the disk is full.
+        UsageError: the folder is missing or cannot be written, or the disk is full. Errors of other files that the
+            caller meets meanwhile pass through.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as handle:
+        # For writing, because Windows flushes no other handle.
+        with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        # A full disk names no file.
+        if error.filename is not None and str(error.filename) != str(temporary):
+            raise
         reason = error.strerror or str(error)
-        raise UsageError(f"cannot write {path}: {reason}; choose another place with --out") from error
+        raise UsageError(f"cannot write {path}: {reason}; choose another place") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -70,6 +75,16 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
     if force or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     raise UsageError(f"{path} exists already; give --force to replace it, or another --out")
+
+
+def refuse_folder(path: Path) -> None:
+    """Stop before work is spent on a file that a folder of the same name is in the way of.
+
+    Raises:
+        UsageError: `path` is a folder.
+    """
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder where a file is to be written; remove it or choose another place")
 
 
 def _sync_folder(folder: Path) -> None:

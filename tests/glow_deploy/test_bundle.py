@@ -1,11 +1,14 @@
+import errno
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from glow_core import GlowConfig, save_checkpoint
-from glow_deploy.bundle import Bundle
-from glow_deploy.errors import BundleError
+from glow_deploy.bundle import Bundle, check_bundle_target, write_bundle
+from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.export import ExportSettings, export
 
 
@@ -55,12 +58,32 @@ def test_every_listed_file_is_checked(bundle, name, damage):
         (lambda m: m.update(golden_source=None), "golden_source"),
         (lambda m: m.update(numerics=3), "numerics"),
         (lambda m: m.update(tensors=[]), "missing or malformed"),
+        (lambda m: m.update(format_version=True), "format"),
+        (lambda m: m.update(format_version=1.0), "format"),
+        *(
+            (lambda m, name=name, value=value: m["model"].update({name: value}), f"model.{name}")
+            for name in ("n_bits", "levels", "num_classes", "channels", "steps", "width")
+            for value in (float("inf"), -1, 0, 5.7, True, "3", 10**30)
+        ),
+        (lambda m: m["model"].update(image_size=[-6, 4]), "model.image_size"),
+        (lambda m: m["model"].update(image_size=[4, 4.0]), "model.image_size"),
+        (lambda m: m["model"].update(image_size=[4, 6], levels=2), "model.levels"),
+        (lambda m: m["model"].update(num_classes=4), "tensors.encoder.inputs"),
+        (lambda m: m["model"].update(image_size=[8, 4]), "tensors.encoder.inputs"),
+        (lambda m: m["tensors"]["decoder"].update(outputs={}), "tensors.decoder.outputs"),
+        (lambda m: m["tensors"]["encoder"]["outputs"]["z1"].update(shape=[-12, 2, 2]), "tensors.encoder.outputs"),
+        (lambda m: m["tensors"]["decoder"]["inputs"]["z1"].update(dtype="float64"), "tensors.decoder.inputs"),
+        (lambda m: m["tensors"]["encoder"]["outputs"].update(z2={"dtype": "float32", "shape": []}), "encoder.outputs"),
+        (lambda m: m.update(precision=7), "precision"),
+        (lambda m: m.update(weights=None), "weights"),
+        (lambda m: m.update(model_id=[]), "model_id"),
     ],
 )
 def test_a_damaged_manifest_is_one_clear_error(bundle, change, words):
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    # Python writes infinity as a word that is no JSON; other writers as a number beyond float64.
+    (bundle / "manifest.json").write_text(json.dumps(manifest).replace("Infinity", "1e999"))
     with pytest.raises(BundleError, match=words) as raised:
         Bundle.open(bundle)
     assert "manifest.json" in str(raised.value)
@@ -72,6 +95,38 @@ def test_other_bytes_are_no_manifest(bundle, data):
     (bundle / "manifest.json").write_bytes(data)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle.open(bundle)
+
+
+def _names_and_bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_failed_replacement_loses_nothing(bundle, monkeypatch):
+    (bundle / "encoder.trt").write_bytes(b"plan")
+    before = _names_and_bytes(bundle)
+    manifest = replace(Bundle.open(bundle).manifest, golden_source=None)
+    files = {"encoder.onnx": b"other", "decoder.onnx": b"other"}
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(UsageError, match="cannot write"):
+            write_bundle(bundle, manifest, files, force=True)
+    assert _names_and_bytes(bundle) == before
+    write_bundle(bundle, manifest, files, force=True)
+    assert set(_names_and_bytes(bundle)) == {"manifest.json", "encoder.onnx", "decoder.onnx"}
+
+
+@pytest.mark.parametrize("name", ["decoder.onnx", "golden.npz", "encoder.trt", "decoder.rtx.trt.json"])
+def test_a_folder_in_the_way_is_named_beforehand(bundle, name):
+    (bundle / name).unlink(missing_ok=True)
+    (bundle / name).mkdir()
+    with pytest.raises(UsageError, match=f"{name} is a folder"):
+        check_bundle_target(bundle, force=True)
+    (bundle / name).rmdir()
+    check_bundle_target(bundle, force=True)
 
 
 def test_what_is_no_bundle_is_told_apart(bundle, tmp_path):
