@@ -96,9 +96,7 @@ def _set_profile(builder: Any, config: Any, network: Any, graph: GraphFile, sett
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         name = network.get_input(index).name
-        smallest, preferred, largest = (
-            (batch, *shapes[name]) for batch in (settings.min_batch, settings.opt_batch, settings.max_batch)
-        )
+        smallest, preferred, largest = ((batch, *shapes[name]) for batch in settings.profile)
         profile.set_shape(name, smallest, preferred, largest)
     if config.add_optimization_profile(profile) < 0:
         raise CompileError(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glow_deploy.bundle import DECODER, ENCODER, Bundle
 from glow_deploy.engines.cuda import Cuda
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.onnx_file import GraphFile, read_graph
@@ -18,7 +19,8 @@ from glow_deploy.engines.plan import read_header
 from glow_deploy.engines.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.trt_module import LABELS, import_tensorrt
 from glow_deploy.errors import BundleError, CompileError, UsageError
-from glow_deploy.files import atomic_path, refuse_overwrite, sha256_bytes
+from glow_deploy.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.folders import check_writable
 
 from .build import build_plan
 from .monitor import Progress
@@ -59,9 +61,10 @@ def run_compile(
     settings = settings or CompileSettings()
     graphs = _graphs(Path(bundle_path))
     plans = [graph.with_suffix(_SUFFIXES[settings.flavor]) for graph in graphs]
-    for plan in plans:
-        refuse_overwrite(plan, force=force)
-        refuse_overwrite(sidecar_path(plan), force=force)
+    for path in (*plans, *map(sidecar_path, plans)):
+        refuse_overwrite(path, force=force)
+        refuse_folder(path)
+    check_writable(graphs[0].parent)
     trt = import_tensorrt(settings.flavor)
     gpus = settings.targets
     cache: TimingCache | None = None
@@ -78,8 +81,8 @@ def run_compile(
             target.write_bytes(data)
             sidecar.write_text(result.sidecar.to_json(), encoding="utf-8")
             compiled.append(result)
-    if cache is not None:
-        cache.save()
+        if cache is not None:
+            cache.save(stack)
     return tuple(compiled)
 
 
@@ -141,7 +144,7 @@ def _describe(
         tf32=settings.tf32,
         version_compatible=settings.version_compatible,
         hardware_compatible=settings.hardware_compatible,
-        profile=(settings.min_batch, settings.opt_batch, settings.max_batch),
+        profile=settings.profile,
         gpus=gpus,
         metadata=graph.metadata,
         inputs=graph.inputs,
@@ -151,13 +154,10 @@ def _describe(
 
 def _graphs(path: Path) -> list[Path]:
     if path.is_dir():
-        graphs = [path / "encoder.onnx", path / "decoder.onnx"]
-        for graph in (path / "manifest.json", *graphs):
-            if not graph.is_file():
-                raise BundleError(
-                    f"{path} is not a bundle: it has no {graph.name}; write one with `glow-deploy export`"
-                )
-        return graphs
+        bundle = Bundle.open(path)
+        return [bundle.file(ENCODER), bundle.file(DECODER)]
+    if not path.exists():
+        raise BundleError(f"{path} does not exist; name a bundle folder or an .onnx file")
     if path.suffix != ".onnx":
         raise BundleError(f"{path} is neither a bundle folder nor an .onnx file")
     return [path]

@@ -24,8 +24,8 @@ class CompileSettings:
         flavor: `rtx` (TensorRT for RTX; compiles without a GPU, for the GPUs named) or `tensorrt` (standard; compiles
             on and for the GPU in this machine).
         min_batch: the smallest batch the plan takes at once, >= 1. The engine pads smaller ones.
-        opt_batch: the batch it is tuned for.
-        max_batch: the largest batch it takes at once. The engine splits larger ones.
+        opt_batch: the batch it is tuned for; None means 8, or the nearest to it between `min_batch` and `max_batch`.
+        max_batch: the largest batch it takes at once, <= 65536. The engine splits larger ones.
         gpus: `rtx` only: compute capabilities such as `sm86`; empty means every one from Ampere on (`RTX_GPUS` without
             `sm75`).
         tf32: allow TF32 in convolutions. It costs about three decimal digits, which a flow does not forgive.
@@ -43,7 +43,7 @@ class CompileSettings:
 
     flavor: Flavor = "rtx"
     min_batch: int = 1
-    opt_batch: int = 8
+    opt_batch: int | None = None
     max_batch: int = 32
     gpus: tuple[str, ...] = ()
     tf32: bool = False
@@ -56,10 +56,10 @@ class CompileSettings:
     def __post_init__(self) -> None:
         if self.flavor not in ("rtx", "tensorrt"):
             raise UsageError(f"unknown flavor {self.flavor!r}; use rtx or tensorrt")
-        if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch <= 65536:
+        smallest, preferred, largest = self.profile
+        if not 1 <= smallest <= preferred <= largest <= 65536:
             raise UsageError(
-                "batch sizes must satisfy 1 <= min <= opt <= max <= 65536; got "
-                f"{self.min_batch}, {self.opt_batch}, {self.max_batch}"
+                f"batch sizes must satisfy 1 <= min <= opt <= max <= 65536; got {smallest}, {preferred}, {largest}"
             )
         if self.opt_level is not None and not 0 <= self.opt_level <= 5:
             raise UsageError(f"the optimization level must be 0 to 5, got {self.opt_level}")
@@ -67,6 +67,12 @@ class CompileSettings:
             self._check_rtx()
         elif self.gpus:
             raise UsageError("standard TensorRT compiles for the GPU in this machine; --gpu belongs to --flavor rtx")
+
+    @property
+    def profile(self) -> tuple[int, int, int]:
+        """Smallest, preferred and largest batch."""
+        preferred = min(max(8, self.min_batch), self.max_batch) if self.opt_batch is None else self.opt_batch
+        return self.min_batch, preferred, self.max_batch
 
     @property
     def targets(self) -> tuple[str, ...]:

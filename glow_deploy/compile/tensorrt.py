@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from glow_deploy.errors import CompileError
-from glow_deploy.files import atomic_write
+from glow_deploy.files import atomic_path
+from glow_deploy.folders import check_writable
 
 from .settings import CompileSettings
 
@@ -32,12 +34,22 @@ class TimingCache:
 
     Args:
         path: the file, which need not exist; None keeps the timings in memory.
+
+    Raises:
+        CompileError: its folder does not exist, or the file cannot be read.
+        UsageError: its folder cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._data = b""
-        if path is not None and path.exists():
+        if path is None:
+            return
+        # Found out now rather than after minutes of building.
+        if not path.parent.is_dir():
+            raise CompileError(f"timing cache {path}: there is no folder {path.parent}; create it or name another file")
+        check_writable(path.parent)
+        if path.exists():
             try:
                 self._data = path.read_bytes()
             except OSError as error:
@@ -61,7 +73,10 @@ class TimingCache:
         if cache is not None:
             self._data = bytes(cache.serialize())
 
-    def save(self) -> None:
-        """Write the timings to the file, if one was named and there are any."""
+    def save(self, stack: ExitStack) -> None:
+        """Write the timings beside the file, if one was named and there are any, and rename them as `stack` is left.
+
+        What was entered before is renamed after it: where the timings cannot be written, no plan is replaced.
+        """
         if self._path is not None and self._data:
-            atomic_write(self._path, self._data)
+            stack.enter_context(atomic_path(self._path)).write_bytes(self._data)

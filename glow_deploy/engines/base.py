@@ -31,7 +31,7 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
     """
     names = [spec.name for spec in inputs]
     missing = [name for name in names if name not in feeds]
-    unknown = [name for name in feeds if name not in names]
+    unknown = [str(name) for name in feeds if name not in names]
     if missing or unknown:
         wrong = "; ".join(
             f"{word}: {', '.join(group)}" for word, group in (("missing", missing), ("unknown", unknown)) if group
@@ -40,7 +40,10 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
     arrays: dict[str, np.ndarray] = {}
     batch = -1
     for spec in inputs:
-        array = np.asarray(feeds[spec.name])
+        try:
+            array = np.asarray(feeds[spec.name])
+        except (TypeError, ValueError, OverflowError) as error:  # lists of unequal lengths
+            raise EngineError(f"Input {spec.name} is no array: {' '.join(str(error).split())[:200]}") from None
         if array.dtype != np.dtype(spec.dtype):
             raise EngineError(f"Input {spec.name} must be {spec.dtype}, got {array.dtype}: convert it first.")
         if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:

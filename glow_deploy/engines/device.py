@@ -36,9 +36,9 @@ def parse_device(text: str) -> Device:
     kind, colon, index = text.strip().lower().partition(":")
     if kind in ("auto", "cpu", "cuda") and not colon:
         return Device(kind)
-    if kind == "cuda" and index.isascii() and index.isdigit() and int(index[:4]) < 1000:
+    if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
         return Device(kind, int(index))
-    raise UsageError(f"Unknown device {text!r}: use auto, cpu, cuda or cuda:N.")
+    raise UsageError(f"Unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N.")
 
 
 def count_gpus() -> int:

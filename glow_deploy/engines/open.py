@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from glow_deploy.bundle import ENCODER, MANIFEST, Manifest, read_manifest_bytes
 from glow_deploy.errors import BundleError, EngineError
+from glow_deploy.files import sha256_bytes
+from glow_deploy.graphs.lint import SIZE_LIMIT
 
 from .device import parse_device
+from .plan import MAGICS
 from .protocol import Engine
 
-__all__ = ["open_engine"]
-
-_PLAN_MAGICS = (b"ftrt", b"vtrt")
-_MAX_ONNX = 2**31 - 1  # protobuf's own limit
-_MAX_MANIFEST = 16 * 2**20
+__all__ = ["check_manifest", "manifest_digest", "open_engine"]
 
 
 def open_engine(
@@ -52,7 +51,7 @@ def open_engine(
     path = Path(path)
     wanted = parse_device(device)
     data = _read(path)
-    if data[:4] in _PLAN_MAGICS:
+    if data[:4] in MAGICS:
         from .open_plan import open_plan
 
         return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs)
@@ -74,44 +73,37 @@ def check_manifest(path: Path, data: bytes) -> None:
         BundleError: they differ, or the manifest cannot be read.
     """
     wanted = manifest_digest(path)
-    if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+    if wanted is not None and sha256_bytes(data) != wanted:
         raise BundleError(
-            f"{path} is not the file its manifest.json describes (sha256 differs): it was changed or damaged. "
+            f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged. "
             "Export the bundle again."
         )
 
 
 def manifest_digest(path: Path) -> str | None:
-    """The sha256 that `manifest.json` beside `path` gives for it; None without a manifest or an entry.
+    """The sha256 that the manifest beside `path` gives for it; None without an entry, or without a manifest of ours.
+
+    Other tools name files of theirs `manifest.json` too; one with neither a format version nor files is taken as such.
 
     Raises:
-        BundleError: there is a manifest that cannot be read.
+        BundleError: there is a manifest that is damaged or of another format version.
     """
-    manifest = path.parent / "manifest.json"
-    try:
-        if manifest.stat().st_size > _MAX_MANIFEST:
-            raise BundleError(f"{manifest} is too large to be a manifest.")
-        text = manifest.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    source = path.parent / MANIFEST
+    data = read_manifest_bytes(source)
+    if data is None:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{manifest} cannot be read: {error}") from None
     try:
-        content: Any = json.loads(text)
+        content: Any = json.loads(data)
     except (ValueError, RecursionError):
-        raise BundleError(f"{manifest} is not JSON: it is damaged. Export the bundle again.") from None
-    files = content.get("files") if isinstance(content, dict) else None
-    if not isinstance(files, dict):
-        raise BundleError(f"{manifest} lists no files: it is not a glow-deploy manifest.")
-    digest = files.get(path.name)
-    if digest is not None and not isinstance(digest, str):
-        raise BundleError(f"{manifest} gives no sha256 for {path.name}: it is damaged.")
-    return digest
+        raise BundleError(f"{source} is not JSON: it is damaged. Export the bundle again.") from None
+    if not isinstance(content, dict) or not {"format_version", "files"} <= set(content):
+        return None
+    return Manifest.from_bytes(data, source=str(source)).files.get(path.name)
 
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
-        raise EngineError(f"{path} is a folder: name an engine file in it, such as {path / 'encoder.onnx'}.")
+        raise EngineError(f"{path} is a folder: name an engine file in it, such as {path / ENCODER}.")
     try:
         size = path.stat().st_size
         if size == 0:
@@ -119,7 +111,7 @@ def _read(path: Path) -> bytes:
         # A plan may pass 2 GiB; an ONNX file may not, and is refused before it is read.
         with path.open("rb") as file:
             start = file.read(4)
-            if size > _MAX_ONNX and start not in _PLAN_MAGICS:
+            if size > SIZE_LIMIT and start not in MAGICS:
                 raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be.")
             return start + file.read()
     except FileNotFoundError:

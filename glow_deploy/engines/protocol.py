@@ -55,7 +55,7 @@ class EngineDetails:
 class Engine(Protocol):
     """An encoder or a decoder, ready to run. A context manager: device memory goes back on exit.
 
-    `n_bits` and `levels` are those of the model, so that a lone engine file is enough to read and write pictures.
+    `n_bits` is that of the model, so that a lone engine file is enough to read and write pictures.
     """
 
     @property

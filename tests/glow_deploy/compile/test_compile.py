@@ -125,6 +125,14 @@ def test_existing_plans_are_kept_unless_forced(bundle):
     assert (bundle / "decoder.rtx.trt").read_bytes()[:4] == b"vtrt"
 
 
+@pytest.mark.parametrize("name", ["encoder.rtx.trt", "decoder.rtx.trt.json"])
+def test_a_folder_in_the_way_is_named_before_compiling(bundle, monkeypatch, name):
+    monkeypatch.setattr(plans, "build_plan", lambda *a, **k: pytest.fail("compiled"))
+    (bundle / name).mkdir()
+    with pytest.raises(UsageError, match=f"{name} is a folder"):
+        compile_bundle(bundle, settings=SMALL, force=True)
+
+
 @pytest.mark.parametrize("failure", [CompileError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)
 def test_a_failure_in_the_second_graph_leaves_the_old_plans_and_nothing_else(bundle, monkeypatch, failure):
     compile_bundle(bundle, settings=SMALL)
@@ -172,13 +180,23 @@ def test_a_graph_its_manifest_does_not_know_is_refused(bundle):
     assert _names(bundle) == before
 
 
+def test_a_bundle_of_another_release_is_refused(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "format_version": 2}))
+    with pytest.raises(BundleError, match="format 2"):
+        compile_bundle(bundle, settings=SMALL)
+
+
 def test_what_is_no_bundle_is_said(tmp_path, bundle):
     with pytest.raises(BundleError, match=r"no manifest\.json"):
         compile_bundle(tmp_path, settings=SMALL)
-    with pytest.raises(BundleError, match="neither a bundle"):
+    with pytest.raises(BundleError, match="nothing does not exist"):
         compile_bundle(tmp_path / "nothing", settings=SMALL)
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(BundleError, match="neither a bundle"):
+        compile_bundle(tmp_path / "file", settings=SMALL)
     (bundle / "decoder.onnx").unlink()
-    with pytest.raises(BundleError, match=r"no decoder\.onnx"):
+    with pytest.raises(BundleError, match=r"decoder\.onnx: cannot be read"):
         compile_bundle(bundle, settings=SMALL)
 
 

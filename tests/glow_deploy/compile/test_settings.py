@@ -19,7 +19,9 @@ def test_rtx_compiles_for_every_gpu_from_ampere_on_unless_told():
     [
         ({"flavor": "rtx2"}, "unknown flavor"),
         ({"min_batch": 0}, "batch sizes"),
-        ({"min_batch": 9}, "batch sizes"),
+        ({"min_batch": 33}, "batch sizes"),
+        ({"min_batch": 9, "opt_batch": 8}, "batch sizes"),
+        ({"max_batch": 65537}, "batch sizes"),
         ({"opt_batch": 33}, "batch sizes"),
         ({"max_batch": 10**6, "opt_batch": 10}, "batch sizes"),
         ({"gpus": ("sm90",)}, "Hopper"),
@@ -36,6 +38,19 @@ def test_rtx_compiles_for_every_gpu_from_ampere_on_unless_told():
 def test_what_cannot_work_is_refused_beforehand(options, message):
     with pytest.raises(UsageError, match=message):
         CompileSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "profile"),
+    [
+        ({}, (1, 8, 32)),
+        ({"max_batch": 4}, (1, 4, 4)),
+        ({"min_batch": 16}, (16, 16, 32)),
+        ({"min_batch": 2, "opt_batch": 3, "max_batch": 5}, (2, 3, 5)),
+    ],
+)
+def test_the_preferred_batch_follows_the_others(options, profile):
+    assert CompileSettings(**options).profile == profile
 
 
 def test_the_targets_are_those_of_the_installed_tensorrt_rtx():

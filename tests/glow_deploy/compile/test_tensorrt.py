@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -80,7 +81,9 @@ def test_timings_pass_from_build_to_build_and_into_the_file(tmp_path):
         assert config.cache.data == expected
         cache.collect(config)
     assert not path.exists()
-    cache.save()
+    with ExitStack() as stack:
+        cache.save(stack)
+        assert not path.exists()
     assert path.read_bytes() == b"++"
     config = Config()
     TimingCache(path).attach(config)
@@ -93,12 +96,20 @@ def test_a_foreign_timing_cache_is_refused(tmp_path):
 
 
 def test_without_a_path_timings_stay_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "atomic_write", lambda *a: pytest.fail("wrote a file"))
+    monkeypatch.setattr(options, "atomic_path", lambda *a: pytest.fail("wrote a file"))
     cache = TimingCache(None)
     config = Config()
     cache.attach(config)
     cache.collect(config)
-    cache.save()
+    with ExitStack() as stack:
+        cache.save(stack)
+
+
+def test_a_timing_cache_that_cannot_be_kept_is_named_beforehand(tmp_path):
+    with pytest.raises(CompileError, match="no folder"):
+        TimingCache(tmp_path / "nowhere" / "timings")
+    with pytest.raises(CompileError, match="cannot be read"):
+        TimingCache(tmp_path)
 
 
 def test_the_names_of_the_timing_cache_exist():
@@ -126,8 +137,9 @@ def test_a_missing_package_or_gpu_is_one_line(bundle, monkeypatch):
     assert not list(bundle.glob("*.trt*"))
 
 
-def test_the_standard_path_builds_from_parser_to_sidecar(bundle, monkeypatch, tmp_path):
-    """All of it but the kernels: tensorrt_rtx builds where `tensorrt` would, and its header is relabelled."""
+@pytest.fixture
+def standard(monkeypatch):
+    """All of standard TensorRT but the kernels: tensorrt_rtx builds in its place, and its header is relabelled."""
 
     class Gpu:
         target = "sm89"
@@ -139,7 +151,28 @@ def test_the_standard_path_builds_from_parser_to_sidecar(bundle, monkeypatch, tm
     monkeypatch.setattr(plans, "Cuda", lambda index: Gpu)
     monkeypatch.setattr(plans, "read_header", lambda data, source: Header)
     monkeypatch.setattr(TimingCache, "attach", lambda self, config: None)  # deprecated in tensorrt_rtx, needs a GPU
-    monkeypatch.setattr(TimingCache, "collect", lambda self, config: None)
+    monkeypatch.setattr(TimingCache, "collect", lambda self, config: setattr(self, "_data", b"timings"))
+
+
+def test_timings_that_cannot_be_written_leave_the_earlier_plans(bundle, standard, monkeypatch, tmp_path):
+    timings = tmp_path / "timings"
+    settings = CompileSettings(flavor="tensorrt", timing_cache=timings)
+    compile_bundle(bundle, settings=settings)
+    assert timings.read_bytes() == b"timings"
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    timings.unlink()
+
+    def collect(self, config):
+        self._data = b"other timings"
+        timings.mkdir(exist_ok=True)  # while it was compiling, a folder came in the way
+
+    monkeypatch.setattr(TimingCache, "collect", collect)
+    with pytest.raises(UsageError, match=r"cannot write .*timings"):
+        compile_bundle(bundle, settings=CompileSettings(flavor="tensorrt", timing_cache=timings, tf32=True), force=True)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
+def test_the_standard_path_builds_from_parser_to_sidecar(bundle, standard):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoder, decoder = compile_bundle(

@@ -60,6 +60,8 @@ def test_what_runs_is_described(encoder):
     [
         ({}, "missing: x"),
         ({"x": np.zeros((1, 1, 4, 4), "f4"), "q": np.zeros(1)}, "unknown: q"),
+        ({"x": np.zeros((1, 1, 4, 4), "f4"), 3: np.zeros(1)}, "unknown: 3"),
+        ({"x": [[1.0, 2.0], [3.0]]}, "x is no array"),
         ({"x": np.zeros((1, 1, 4, 4))}, "must be float32, got float64"),
         ({"x": np.zeros((1, 1, 4, 5), "f4")}, r"shape \[N, 1, 4, 4\]"),
         ({"x": np.zeros((1, 4, 4), "f4")}, r"shape \[N, 1, 4, 4\]"),
@@ -105,7 +107,7 @@ def test_auto_falls_back_to_the_cpu_and_says_so(tiny, no_gpu):
         assert engine.details.provider == "CPUExecutionProvider"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "cuda:-1", ""])
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "cuda:-1", "", "cuda:" + "0" * 5000])
 def test_unknown_devices_are_refused(tiny, device):
     with pytest.raises(UsageError, match="Unknown device"):
         open_onnx(tiny.encoder().SerializeToString(), device=device)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 
@@ -10,10 +9,13 @@ from glow_deploy.engines import open_engine
 from glow_deploy.errors import BundleError, EngineError, GlowDeployError
 
 
-def _write_manifest(folder, **changes):
-    names = ("encoder.onnx", "decoder.onnx")
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    (folder / "manifest.json").write_text(json.dumps({"files": files | changes}))
+def _write_manifest(tiny, folder, **digests):
+    """The manifest of both graphs, with other digests if given."""
+    files = {name: (folder / name).read_bytes() for name in ("encoder.onnx", "decoder.onnx")}
+    manifest = tiny.manifest(files)
+    manifest["files"] |= digests
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
 
 
 def test_a_lone_graph_needs_no_manifest_and_no_particular_name(bundle):
@@ -23,17 +25,17 @@ def test_a_lone_graph_needs_no_manifest_and_no_particular_name(bundle):
         assert engine.role == "decoder"
 
 
-def test_the_manifest_must_agree(bundle):
-    _write_manifest(bundle)
+def test_the_manifest_must_agree(bundle, tiny):
+    _write_manifest(tiny, bundle)
     open_engine(bundle / "encoder.onnx", device="cpu").close()
-    _write_manifest(bundle, **{"encoder.onnx": "0" * 64})
+    _write_manifest(tiny, bundle, **{"encoder.onnx": "0" * 64})
     with pytest.raises(BundleError, match="sha256 differs"):
         open_engine(bundle / "encoder.onnx", device="cpu")
     open_engine(bundle / "decoder.onnx", device="cpu").close()
 
 
-def test_one_changed_bit_is_noticed(bundle):
-    _write_manifest(bundle)
+def test_one_changed_bit_is_noticed(bundle, tiny):
+    _write_manifest(tiny, bundle)
     path = bundle / "encoder.onnx"
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
@@ -42,13 +44,34 @@ def test_one_changed_bit_is_noticed(bundle):
         open_engine(path, device="cpu")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"files": 3}', '{"files": {"encoder.onnx": 5}}', "\x00", "[" * 100_000]
-)
+@pytest.mark.parametrize("text", ["", "{", '{"format_version": 1, "files": 3}', "\x00", "[" * 100_000])
 def test_a_damaged_manifest_is_an_error_not_ignored(bundle, text):
     (bundle / "manifest.json").write_text(text)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         open_engine(bundle / "encoder.onnx", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format_version=99), "format 99"),
+        (lambda m: m["files"].pop("encoder.onnx"), "encoder.onnx"),
+        (lambda m: m["files"].update({"encoder.onnx": 5}), "malformed"),
+        (lambda m: m["model"].update(n_bits=9), "n_bits"),
+    ],
+)
+def test_a_manifest_that_no_bundle_has_is_refused(bundle, tiny, change, message):
+    manifest = _write_manifest(tiny, bundle)
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=message):
+        open_engine(bundle / "encoder.onnx", device="cpu")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"name": "my web page", "icons": []}', '{"files": {"index.html": "x"}}'])
+def test_the_manifest_of_another_tool_is_no_concern_of_ours(bundle, text):
+    (bundle / "manifest.json").write_text(text)
+    open_engine(bundle / "encoder.onnx", device="cpu").close()
 
 
 def test_what_is_no_engine_is_told_apart(bundle):

@@ -50,7 +50,8 @@ def folder(bundle, tiny):
     onnx_data = (bundle / "encoder.onnx").read_bytes()
     graph = read_graph(onnx_data, source="encoder.onnx")
     digest = hashlib.sha256(onnx_data).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps({"files": {"encoder.onnx": digest}}))
+    files = {name: (bundle / name).read_bytes() for name in ("encoder.onnx", "decoder.onnx")}
+    (bundle / "manifest.json").write_text(json.dumps(tiny.manifest(files)))
     for flavor, name in (("rtx", "encoder.rtx.trt"), ("tensorrt", "encoder.trt")):
         plan = _plan(flavor, version=(1, 7, 1, 116) if flavor == "rtx" else (11, 4, 0, 106))
         sidecar = Sidecar(

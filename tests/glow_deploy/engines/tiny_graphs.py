@@ -5,9 +5,13 @@ Its float64 answer is computed here in NumPy, independently of any runtime.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from glow_deploy.engines.onnx_file import read_graph
 
 CHANNELS, SIZE, N_BITS = 1, 4, 5
 Z_SHAPE = (4, 2, 2)
@@ -71,6 +75,35 @@ def expected(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     z = np.einsum("oi,nihw->nohw", WEIGHT.astype(np.float64), s) + BIAS.astype(np.float64)[:, None, None]
     logdet = 4 * np.linalg.slogdet(WEIGHT.astype(np.float64))[1]
     return z, logdet - 0.5 * (z**2).sum(axis=(1, 2, 3)) - 8 * np.log(2 * np.pi)
+
+
+def manifest(files: dict[str, bytes]) -> dict:
+    """The manifest of a bundle of these two graphs, without golden vectors."""
+    encoder, decoder = (read_graph(files[name], source=name) for name in ("encoder.onnx", "decoder.onnx"))
+    facts = encoder.facts
+
+    def tensors(specs):
+        return {spec.name: {"dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs}
+
+    model = {
+        name: getattr(facts, name) for name in ("channels", "levels", "steps", "n_bits", "num_classes", "coupling")
+    }
+    model |= {"image_size": list(facts.image_size), "width": 8, "permutation": "lu", "bounded_scale": True}
+    return {
+        "format_version": 1,
+        "model": model,
+        "model_id": facts.model_id,
+        "weights": "raw",
+        "precision": facts.precision,
+        "tensors": {
+            role: {"inputs": tensors(graph.inputs), "outputs": tensors(graph.outputs)}
+            for role, graph in (("encoder", encoder), ("decoder", decoder))
+        },
+        "golden_source": None,
+        "numerics": {},
+        "versions": {},
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
 
 
 def images(n: int, seed: int = 0) -> np.ndarray:
