@@ -29,6 +29,7 @@ class ImageSet:
         labels: class of every image, int64 [count], or None.
         attributes: bool [count, K], or None.
         attribute_names: the K names.
+        undivided: these were asked for as test images, but the set names no splits, so all of it is here.
     """
 
     description: str
@@ -38,6 +39,7 @@ class ImageSet:
     labels: npt.NDArray[np.int64] | None = None
     attributes: npt.NDArray[np.bool_] | None = None
     attribute_names: tuple[str, ...] = ()
+    undivided: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -73,4 +75,5 @@ class ImageSet:
             labels=None if self.labels is None else self.labels[chosen],
             attributes=None if self.attributes is None else self.attributes[chosen],
             attribute_names=self.attribute_names,
+            undivided=self.undivided,
         )

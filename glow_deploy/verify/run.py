@@ -142,7 +142,7 @@ def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
         labels = np.asarray(images.labels)[:count].astype(np.int64)
     return Images(
         name="data",
-        description=f"of {data}",
+        description=f"of {data}" + (" (no splits: training images may be among them)" if images.undivided else ""),
         count=count,
         read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
         y=labels,

@@ -25,6 +25,8 @@ def test_npz_without_splits_is_divided_once_and_for_all(tmp_path):
     path = _npz(tmp_path / "a.npz", images=VALUES, labels=np.arange(20, dtype=np.int32))
     sets = _splits(path)
     assert [len(images) for images in sets.values()] == [18, 2, 20]
+    assert [images.undivided for images in sets.values()] == [False, False, True]
+    assert load_images(path, split="test", limit=3).undivided
     train, validation = sets["train"].labels, sets["validation"].labels
     assert sorted([*train, *validation]) == list(range(20))
     assert np.array_equal(sets["train"].batch(range(18)), VALUES[train].transpose(0, 3, 1, 2))
@@ -42,6 +44,7 @@ def test_npz_with_splits_and_attributes(tmp_path):
     )
     sets = _splits(path)
     assert [len(images) for images in sets.values()] == [10, 4, 6]
+    assert not any(images.undivided for images in sets.values())
     assert np.array_equal(sets["test"].batch([5])[0], VALUES[19].transpose(2, 0, 1))
     assert sets["test"].attribute_names == ("hat", "beard")
     assert np.array_equal(sets["test"].attributes[0], [False, True])

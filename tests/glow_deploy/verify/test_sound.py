@@ -66,6 +66,8 @@ def test_unseen_images_pass_without_the_checkpoint(exported, npz, quick, kind):
     assert report.sound, [str(failure) for failure in report.failures]
     golden, data = report.image_sets
     assert (golden.name, data.name, data.n) == ("golden", "data", 301)
+    assert "no splits" in data.source
+    assert "no splits" not in golden.source
     assert golden.paired
     assert not data.paired
     assert {cell.images for cell in report.cells} == {"golden", "data"}
