@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle import MANIFEST
 from .engines.plan import MAGICS
 from .errors import BundleError, DataError
 from .files import sha256_bytes, sha256_file
+from .manifest import MANIFEST
 
 __all__ = ["Inspection", "inspect_file", "recognise"]
 

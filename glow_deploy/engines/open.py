@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.bundle import ENCODER, MANIFEST, Manifest, read_manifest_bytes
 from glow_deploy.errors import BundleError, EngineError
 from glow_deploy.files import sha256_bytes
 from glow_deploy.graphs.lint import SIZE_LIMIT
+from glow_deploy.manifest import ENCODER, MANIFEST, Manifest, read_manifest_bytes
 
 from .device import parse_device
 from .plan import MAGICS
