@@ -88,7 +88,10 @@ def compile_(
         ),
     ] = "rtx",
     min_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Smallest batch of the plan.")] = 1,
-    opt_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Batch it is tuned for.")] = 8,
+    opt_batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Batch it is tuned for; without it 8, or the nearest in range."),
+    ] = None,
     max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Largest batch; larger requests are split.")] = 32,
     gpu: Annotated[
         str | None,

@@ -72,7 +72,7 @@ def test_verify_finds_a_planted_fault(invoke, own_model, place):
 
 def test_compile_for_rtx_and_inspect_the_plan(invoke, own_model, place):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    result = invoke("compile", own_model.decoder, "--gpu", "sm86,sm89", "--max-batch", 8, "--json", "plans.json")
+    result = invoke("compile", own_model.decoder, "--gpu", "sm86,sm89", "--max-batch", 4, "--json", "plans.json")
     assert result.exit_code == 0, result.output
     plan = own_model.bundle / "decoder.rtx.trt"
     found = json.loads(invoke("inspect", plan, "--json", "-").stdout)
