@@ -121,11 +121,21 @@ class Manifest:
         ):
             if type(value) is not int or not 1 <= value <= most:
                 raise ValueError(f"model.{name}")
+        if model["channels"] == 2:
+            raise ValueError("model.channels")
         if height % 2 ** model["levels"] or width % 2 ** model["levels"]:
             raise ValueError("model.levels")
-        for name in ("model_id", "weights", "precision"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(name)
+        for name, kind in (("coupling", str), ("permutation", str), ("bounded_scale", bool)):
+            if not isinstance(model[name], kind):
+                raise ValueError(f"model.{name}")
+        if not _SHA256.fullmatch(self.model_id):
+            raise ValueError("model_id")
+        if self.weights not in ("ema", "raw"):
+            raise ValueError("weights")
+        if not isinstance(self.precision, str):
+            raise ValueError("precision")
+        if self.golden_source not in (None, "data", "checkpoint", "samples"):
+            raise ValueError("golden_source")
         if not isinstance(self.numerics, dict) or not isinstance(self.versions, dict):
             raise ValueError("numerics or versions")
         self._check_tensors()

@@ -76,7 +76,11 @@ def test_every_listed_file_is_checked(bundle, name, damage):
         (lambda m: m["tensors"]["encoder"]["outputs"].update(z2={"dtype": "float32", "shape": []}), "encoder.outputs"),
         (lambda m: m.update(precision=7), "precision"),
         (lambda m: m.update(weights=None), "weights"),
-        (lambda m: m.update(model_id=[]), "model_id"),
+        (lambda m: m.update(model_id="x"), "model_id"),
+        (lambda m: m.update(golden_source="elsewhere"), "golden_source"),
+        (lambda m: m["model"].update(channels=2), "model.channels"),
+        (lambda m: m["model"].update(bounded_scale=1), "model.bounded_scale"),
+        (lambda m: m["model"].update(coupling=None), "model.coupling"),
     ],
 )
 def test_a_damaged_manifest_is_one_clear_error(bundle, change, words):
