@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..bundle import DECODER, ENCODER
 from ..errors import UnsoundModelError
 from .coded import Coded
 from .settings import ExportSettings
@@ -16,7 +15,7 @@ from .settings import ExportSettings
 if TYPE_CHECKING:
     from glow_core import Checkpoint
 
-    from .images import GoldenImages
+    from .build import Graphs
     from .reference import Reference
     from .selfcheck import SelfCheck
 
@@ -58,7 +57,7 @@ class Findings:
 def examine(
     stored: Checkpoint,
     reference: Reference,
-    graphs: Mapping[str, bytes],
+    graphs: Callable[[], Graphs],
     settings: ExportSettings,
     report: Report,
 ) -> Findings:
@@ -67,7 +66,7 @@ def examine(
     Args:
         stored: for the images it carries.
         reference: the trained model.
-        graphs: file name -> content.
+        graphs: gives the graphs once they are built.
         settings: where images come from; under `force` a model that cannot even be sampled is no error.
         report: told the stages.
 
@@ -83,14 +82,20 @@ def examine(
         if not settings.force:
             raise
         return Findings(problems=[str(error)])
-    golden = reference.code(
-        "fp64", images.x, images.y, progress=lambda done: report("float64 reference", done, len(images.x))
-    )
+    # In one go with the golden images, which is faster than by itself.
+    x = np.concatenate((images.x, _perturb(images.x[:_PERTURBED], reference.config.n_bits)))
+    y = None if images.y is None else np.concatenate((images.y, images.y[:_PERTURBED]))
+    double = reference.code("fp64", x, y, progress=lambda done: report("float64 reference", done, len(x)))
     report("float32 yardstick")
-    single = reference.code("fp32", images.x, images.y)
+    float32 = reference.code("fp32", x, y)
+    count = len(images.x)
+    golden, single = double.rows(range(count)), float32.rows(range(count))
     problems = _judge_model(golden, single, reference.config.n_bits)
     report("checking the graphs in ONNX Runtime")
-    check = _self_check(graphs, reference, golden, single, images, settings) if not problems else None
+    check = None
+    if not problems:
+        rows = [*(index % count for index in range(_CHECKED)), *range(count, len(x))]
+        check = _self_check(graphs(), double.rows(rows), float32.rows(rows), settings)
     if check is not None:
         problems += [
             f"{gate.measure}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
@@ -116,33 +121,16 @@ def _judge_model(golden: Coded, single: Coded, n_bits: int) -> list[str]:
     return problems
 
 
-def _self_check(
-    graphs: Mapping[str, bytes],
-    reference: Reference,
-    golden: Coded,
-    single: Coded,
-    images: GoldenImages,
-    settings: ExportSettings,
-) -> SelfCheck:
-    from ..engines.onnxruntime import open_onnx
+def _self_check(graphs: Graphs, reference: Coded, single: Coded, settings: ExportSettings) -> SelfCheck:
     from .selfcheck import check_graphs, code_images
 
-    rows = [index % len(golden.x) for index in range(_CHECKED)]
-    disturbed = _perturb(images.x[:_PERTURBED], reference.config.n_bits)
-    y = None if images.y is None else images.y[:_PERTURBED]
-    expected = golden.rows(rows).followed_by(reference.code("fp64", disturbed, y))
-    base = single.rows(rows).followed_by(reference.code("fp32", disturbed, y))
-    with (
-        open_onnx(graphs[ENCODER], device="cpu", source=ENCODER) as encoder,
-        open_onnx(graphs[DECODER], device="cpu", source=DECODER) as decoder,
-    ):
-        obtained, batches = code_images(encoder, decoder, expected)
+    obtained, batches = code_images(graphs.encoder, graphs.decoder, reference)
     return check_graphs(
         graphs=obtained,
         batches=batches,
-        reference=expected,
-        single=base,
-        n_bits=reference.config.n_bits,
+        reference=reference,
+        single=single,
+        n_bits=graphs.encoder.n_bits,
         precision=settings.precision,
     )
 

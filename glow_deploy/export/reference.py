@@ -26,12 +26,13 @@ class Reference:
 
     def __init__(self, glow: Glow) -> None:
         self.config = glow.config
-        self._models = {"fp32": glow, "fp64": _in_double(glow)}
+        self._single = glow
+        self._double: Glow | None = None  # made when first needed: twice the size of the model
 
     @property
     def single(self) -> Glow:
         """The model in float32."""
-        return self._models["fp32"]
+        return self._single
 
     def sample_images(self, count: int, *, temperature: float, seed: int, y: np.ndarray | None) -> np.ndarray:
         """Draw images from the model and set them to bin centres, float32 [count,C,H,W]; non-finite draws stay NaN."""
@@ -56,7 +57,7 @@ class Reference:
         progress: Callable[[int], None] | None = None,
     ) -> Coded:
         """Encode images [N,C,H,W] and decode their latents; `progress` is told the images done."""
-        model = self._models[precision]
+        model = self._single if precision == "fp32" else self._in_double()
         dtype = next(model.parameters()).dtype
         latents: list[list[np.ndarray]] = []
         log_probs, decoded = [], []
@@ -80,7 +81,7 @@ class Reference:
 
     def encode_again(self, coded: Coded) -> tuple[np.ndarray, ...]:
         """Encode the decodes of `coded` in float32: the latents after z -> x -> z."""
-        model = self._models["fp32"]
+        model = self._single
         latents = []
         with torch.inference_mode():
             for first in range(0, len(coded.x), _BATCH):
@@ -89,6 +90,11 @@ class Reference:
                 z, _ = model.encode(torch.from_numpy(coded.x_hat[rows]).float(), labels)
                 latents.append([part.numpy() for part in z])
         return tuple(np.concatenate(parts) for parts in zip(*latents, strict=True))
+
+    def _in_double(self) -> Glow:
+        if self._double is None:
+            self._double = _in_double(self._single)
+        return self._double
 
 
 def _in_double(glow: Glow) -> Glow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,10 +14,11 @@ import numpy as np
 from glow_core.errors import GlowCoreError
 
 from .._version import __version__
-from ..bundle import DECODER, ENCODER, GOLDEN, Bundle, Manifest, check_bundle_target, write_bundle
+from ..bundle import GOLDEN, Bundle, Manifest, check_bundle_target, write_bundle
 from ..errors import CheckpointError, MissingDependencyError, UnsoundModelError
 from ..folders import check_writable
 from ..golden import Golden, golden_bytes
+from .build import build_graphs
 from .examine import examine, is_finite, yardstick
 from .settings import ExportSettings
 
@@ -57,23 +59,26 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
     reference = Reference(stored.glow(weights=settings.weights))
     report("folding")
     folded = fold(reference.single)
-    report("building the graphs")
-    model_id, graphs = _build(folded, settings)
-
-    found = examine(stored, reference, graphs, settings, report)
+    # The graphs are built and loaded on one thread while torch computes the reference on all of them.
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        building = worker.submit(build_graphs, folded, settings)
+        found = examine(stored, reference, building.result, settings, report)
+        graphs = building.result()
+    graphs.encoder.close()
+    graphs.decoder.close()
     if found.problems and not settings.force:
         raise UnsoundModelError(
             f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
             "train it further with the bounded scale, or give --force to export it all the same"
         )
     report("writing the bundle")
-    files = dict(graphs)
+    files = dict(graphs.files)
     kept = found.golden if settings.golden is not None and found.golden and is_finite(found.golden) else None
     if kept is not None:
         files[GOLDEN] = golden_bytes(Golden(x=kept.x, z=kept.z, log_prob=kept.log_prob, x_hat=kept.x_hat, y=kept.y))
     manifest = Manifest(
         model=reference.config.to_dict(),
-        model_id=model_id,
+        model_id=graphs.model_id,
         weights="ema" if settings.weights == "ema" and stored.ema is not None else "raw",
         precision=settings.precision,
         tensors=_tensors(folded),
@@ -115,25 +120,6 @@ def _read(path: Path) -> Checkpoint:
     except ImportError as error:
         raise MissingDependencyError("export needs torch: pip install 'glow-deploy[train]'") from error
     return read_checkpoint(path)
-
-
-def _build(folded: FoldedGlow, settings: ExportSettings) -> tuple[str, dict[str, bytes]]:
-    from ..graphs.decoder import build_decoder
-    from ..graphs.encoder import build_encoder
-    from ..graphs.metadata import GraphMetadata
-    from ..graphs.serialize import serialize
-
-    model_id = folded.model_id()
-    files = {}
-    for name, role, build in ((ENCODER, "encoder", build_encoder), (DECODER, "decoder", build_decoder)):
-        facts = GraphMetadata.of(
-            folded,
-            role="encoder" if role == "encoder" else "decoder",
-            precision=settings.precision,
-            model_id=model_id,
-        )
-        files[name] = serialize(build(folded, metadata=facts))
-    return model_id, files
 
 
 def _json_figures(check: SelfCheck) -> dict[str, Any]:
