@@ -32,7 +32,7 @@ test-slow: install  ## Run the tests of over ten seconds each
 	$(PYTEST) $(PARALLEL) -m "slow and not gpu"
 
 test-gpu: install  ## Run the invertibility regression suite on an NVIDIA GPU
-	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python -m pytest -m gpu tests/gpu tests/test_readme.py
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .
