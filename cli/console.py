@@ -76,6 +76,7 @@ class Output:
     console: Console = field(init=False)
 
     def __post_init__(self) -> None:
+        _check_json_target(self.json)
         object.__setattr__(self, "console", _console(quiet=self.quiet or self.json == "-"))
 
     def say(self, text: str) -> None:
@@ -129,6 +130,20 @@ def _console(*, quiet: bool) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _FILE_WIDTH  # a file or a pipe has no width of its own; 80 would break the wider tables
     return console
+
+
+def _check_json_target(target: str | None) -> None:
+    """Refuse a place that cannot be written before the work whose result would be lost.
+
+    A folder that is not there yet may be the one that the command is about to make.
+    """
+    if target is None or target == "-":
+        return
+    from glow_deploy.errors import UsageError
+
+    path = Path(target)
+    if path.is_dir() or not (path.parent.is_dir() or path.parent.parent.is_dir()):
+        raise UsageError(f"--json {target}: {'that is a folder' if path.is_dir() else 'no such folder'}; name a file")
 
 
 def plain(value: object) -> Any:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from glow_core import GlowConfig
     from glow_core.training import Progress, TrainResult
 
+_TERMINATED = 143  # as the shell reports a process that SIGTERM ended
 _MODEL, _OPTIMIZATION, _LENGTH, _FILES = "Model", "Optimization", "How long", "What is written"
 
 
 def train(
+    context: typer.Context,
     data: Data = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Folder of the run: ckpt.pt, logs, samples.")
@@ -129,10 +131,12 @@ def train(
     output = Output(quiet=quiet or not main_process, json=json if main_process else None)
     ends = {"max_steps": max_steps, "max_epochs": max_epochs, "max_seconds": max_seconds}
     if resume is not None:
-        _refuse_on_resume(out=out)
+        given = _given(context)
+        _refuse_on_resume(given)
         state = training.read_run(resume)
         new_ends = {name: value for name, value in ends.items() if value is not None}
-        values = state.settings.to_dict() | (dict.fromkeys(ends) | new_ends if new_ends else {}) | {"device": device}
+        values = state.settings.to_dict() | (dict.fromkeys(ends) | new_ends if new_ends else {})
+        values |= {name: value for name, value in {"device": device, "threads": threads}.items() if name in given}
         settings = training.TrainSettings.from_dict(values)
         folder, config = resume, state.config
         notes = dict(state.notes)
@@ -198,6 +202,8 @@ def train(
             raise
     output.write_json(result)
     _tell(result, output)
+    if result.stopped == "terminated":
+        raise typer.Exit(_TERMINATED)  # so that what a script does next is not done to an unfinished run
 
 
 class Reporter:
@@ -251,14 +257,36 @@ def _tell(result: TrainResult, output: Output) -> None:
     output.say(f"{why[result.stopped]}: {result.step:,} steps, {result.epoch:.1f} epochs, {result.seconds:.0f} s")
     if result.validation_bits_per_dim is not None:
         output.say(f"validation: {result.validation_bits_per_dim:.4f} bits/dim (averaged weights)")
-    output.say(f"wrote {result.checkpoint}; next: glow-deploy export {result.checkpoint}")
+    if result.stopped == "terminated":
+        output.say(f"saved {result.checkpoint}; go on with: glow-deploy train --resume {result.checkpoint.parent}")
+    else:
+        output.say(f"wrote {result.checkpoint}; next: glow-deploy export {result.checkpoint}")
 
 
-def _refuse_on_resume(*, out: Path | None) -> None:
+_WITH_RESUME = {
+    "resume", "max_steps", "max_epochs", "max_seconds", "data", "resize", "device", "threads", "json", "quiet",
+}  # fmt: skip
+
+
+def _given(context: typer.Context) -> set[str]:
+    """The options that were written on the command line."""
+    # The source is compared by name: Typer does not export its type.
+    return {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "DEFAULT") not in ("DEFAULT", "DEFAULT_MAP")
+    }
+
+
+def _refuse_on_resume(given: set[str]) -> None:
     from glow_deploy.errors import UsageError
 
-    if out is not None:
+    if "out" in given:
         raise UsageError("--resume RUN goes on in RUN; leave --out away")
+    fixed = sorted(given - _WITH_RESUME)
+    if fixed:
+        names = ", ".join("--" + name.replace("_", "-") for name in fixed)
+        raise UsageError(f"a resumed run keeps its own settings: leave {names} away, or start a new run with --out")
 
 
 def _load(spec: str, shape: tuple[tuple[int, int] | None, int | None], resize: bool) -> tuple[Any, Any]:

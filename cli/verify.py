@@ -55,8 +55,8 @@ def verify(
     )
     with output.progress() as bars:
         report = measure(bundle, settings=settings, progress=bars.stage)
-    output.write_json(report.to_dict())
     output.show(report_tables(report))
+    output.write_json(report.to_dict())
     if not report.sound:
         first = f"first: {report.failures[0]}" if report.failures else "nothing was examined"
         raise UnsoundModelError(f"{bundle} is unsound: {len(report.failures)} gates missed; {first}")

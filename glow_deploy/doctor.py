@@ -37,8 +37,6 @@ _PACKAGES: Mapping[str, str] = {
     "tensorrt-rtx-cu13": "TensorRT for RTX plans",
     "tensorrt-rtx-cu12": "TensorRT for RTX plans, CUDA 12",
     "cuda-bindings": "GPU memory for TensorRT",
-    "matplotlib": "plots in reports",
-    "jinja2": "HTML reports",
 }
 _CUDART = re.compile(r"libcudart\.so\.(\d+)")
 # Targets of TensorRT for RTX plans; data-centre Hopper and Blackwell are not among them.
@@ -278,7 +276,3 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

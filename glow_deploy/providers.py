@@ -97,9 +97,14 @@ def _product() -> bytes:
 @contextlib.contextmanager
 def _captured_stderr(words: list[str]) -> Iterator[None]:
     """Collect what native code writes to file descriptor 2: ONNX Runtime names the missing library only there."""
-    with tempfile.TemporaryFile() as store:
-        sys.stderr.flush()
+    try:
         kept = os.dup(2)
+    except OSError:  # closed: nothing can be written there, and nothing captured
+        yield
+        return
+    with tempfile.TemporaryFile() as store:
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os.dup2(store.fileno(), 2)
         try:
             yield

@@ -88,3 +88,21 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_images_are_read(i
     assert not read
     assert invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL).exit_code == 70
     assert read
+
+
+@pytest.mark.parametrize("option", [("--learning-rate", "9"), ("--width", "999"), ("--out", "elsewhere"), ("--force",)])
+def test_options_that_a_resumed_run_would_ignore_are_refused(images, place, invoke, option):
+    assert invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL).exit_code == 0
+    result = invoke("train", "--resume", "run", "--max-steps", 2, *option)
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
+
+
+def test_a_resumed_run_keeps_its_device_and_threads(images, place, invoke):
+    from glow_core.training import read_run
+
+    options = ("--device", "cpu", "--threads", 1)
+    assert invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *options, *SMALL).exit_code == 0
+    assert invoke("train", "--resume", "run", "--max-steps", 2).exit_code == 0
+    settings = read_run(place / "run").settings
+    assert (settings.device, settings.threads) == ("cpu", 1)

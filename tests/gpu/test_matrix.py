@@ -44,12 +44,15 @@ def test_nothing_got_worse_than_the_baseline_of_this_gpu(report, gpu, request, g
     path = BASELINES / f"{name}.json"
     model = report.bundle["model_id"]
     figures = _figures(report)
+    assert report.sound
     if request.config.getoption("--record-baselines", default=False):
         BASELINES.mkdir(exist_ok=True)
         content = {"gpu": gpu.name, "model_id": model, "environment": dict(report.environment), "figures": figures}
         path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
         return
-    assert report.sound
+    if path.exists():
+        recorded = json.loads(path.read_text())["model_id"]
+        assert recorded == model, f"{path.name} was recorded with another model: record it again on this machine"
     found = grown(figures, path, model)
     if found is None:
         warnings.warn(
