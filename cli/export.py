@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from .console import Output
+from .memory import keep_freed_memory
 from .openmp import wait_briefly
 from .options import Data, Force, Json, Quiet, Resize
 
@@ -37,6 +38,7 @@ def export(
     from the model's own samples.
     """
     wait_briefly()
+    keep_freed_memory()
     from glow_deploy.export import ExportSettings
     from glow_deploy.export import export as write
 
