@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from .errors import BundleError, UsageError
-from .files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes, sha256_file
+from .files import refuse_folder, sha256_bytes, sha256_file, sync_folder
 from .golden import Golden, read_golden
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
 
@@ -20,12 +24,15 @@ __all__ = [
     "MANIFEST",
     "PLANS",
     "Bundle",
+    "BundleWriter",
     "Manifest",
     "check_bundle_target",
     "write_bundle",
 ]
 
 PLANS = ("encoder.trt", "decoder.trt", "encoder.rtx.trt", "decoder.rtx.trt")
+
+_UNFINISHED = ".unfinished"  # marks the folder of an export that was cut short, if one is left
 
 _DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN)  # what a bundle need not have
 
@@ -99,10 +106,12 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
         UsageError: it exists and holds something, unless `force` is on and it holds a bundle; or a folder lies where a
             file of the bundle belongs.
     """
-    refuse_overwrite(path, force=force)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; a bundle is a folder, give another --out")
-    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+    held = path.is_dir() and any(entry.suffix != _UNFINISHED for entry in path.iterdir())
+    if held and not force:
+        raise UsageError(f"{path} exists already; give --force to replace it, or another --out")
+    if held and not (path / MANIFEST).is_file():
         raise UsageError(f"{path} holds other files and no bundle; give a new or empty folder with --out")
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or give another --out")
@@ -110,43 +119,96 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
         refuse_folder(path / name)
 
 
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Bundle:
-    """Write a bundle: every file under a temporary name first, then all renamed, the manifest last.
+class BundleWriter:
+    """Writes a bundle in a `with` block: files are made in a hidden folder, and `finish` puts them in place.
 
-    Until the first rename a failure leaves what was there whole. One between two renames leaves files that the earlier
-    manifest does not describe: `Bundle.file` notices by their sha256. Plans and golden vectors of an earlier export in
-    the same folder are removed at the very end, for they no longer belong to it.
+    A new bundle appears whole, by one rename. Over an earlier one the files are renamed one by one, the manifest last:
+    a crash between two renames leaves files that the earlier manifest does not describe, which `Bundle.file` notices by
+    their sha256. Plans and golden vectors of the earlier export are removed at the very end, for they no longer belong
+    to it. Leaving the block without `finish`, by an error or not, removes what was made.
 
     Args:
         path: the folder, created if need be; its parent must exist.
-        manifest: without `files`, which is filled in here.
-        files: name -> content, of the names in this module.
         force: replace the bundle that is there.
 
     Raises:
         UsageError: the folder cannot be used or written.
     """
-    check_bundle_target(path, force=force)
-    created = not path.exists()
-    digests = {name: sha256_bytes(data) for name, data in sorted(files.items())}
-    complete = Manifest(**{**asdict(manifest), "files": digests})
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot create {path}: {error.strerror}; choose another place with --out") from error
-    try:
-        # Renames happen as the stack unwinds, last entered first: so the manifest is entered first.
-        with ExitStack() as stack:
-            stack.enter_context(atomic_path(path / MANIFEST)).write_bytes(complete.to_bytes())
-            for name, data in files.items():
-                stack.enter_context(atomic_path(path / name)).write_bytes(data)
-    except BaseException:
-        if created:
-            with suppress(OSError):
-                path.rmdir()  # only if empty
-        raise
-    _remove_stale(path, keep=set(files))
-    return Bundle(path=path, manifest=complete)
+
+    def __init__(self, path: Path, *, force: bool) -> None:
+        check_bundle_target(path, force=force)
+        self._path = path
+        self._force = force
+        self._digests: dict[str, str] = {}
+        # Beside what it becomes: a rename is atomic only within one file system.
+        place = path if path.is_dir() else path.parent
+        self._folder = place / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
+
+    def __enter__(self) -> Self:
+        with self.errors():
+            self._folder.mkdir()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def place(self, name: str) -> Path:
+        """Return where to write a file of the bundle; tell `add` its sha256 afterwards."""
+        return self._folder / name
+
+    def add(self, name: str, sha256: str) -> None:
+        """Take a file that was written to `place(name)` and flushed to disk into the bundle."""
+        self._digests[name] = sha256
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the bundle."""
+        with self.errors(), self.place(name).open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        self.add(name, sha256_bytes(data))
+
+    def finish(self, manifest: Manifest) -> Bundle:
+        """Write the manifest and put everything in place.
+
+        Args:
+            manifest: without `files`, which is filled in here.
+
+        Raises:
+            UsageError: a file cannot be written, or the target was taken meanwhile.
+        """
+        complete = Manifest(**{**asdict(manifest), "files": dict(sorted(self._digests.items()))})
+        names = list(self._digests)
+        self.write(MANIFEST, complete.to_bytes())
+        check_bundle_target(self._path, force=self._force)
+        with self.errors():
+            if self._path.is_dir():
+                for name in (*names, MANIFEST):
+                    self.place(name).replace(self._path / name)
+                sync_folder(self._path)
+            else:
+                sync_folder(self._folder)
+                self._folder.replace(self._path)
+                sync_folder(self._path.parent)
+        _remove_stale(self._path, keep=set(names))
+        return Bundle(path=self._path, manifest=complete)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what the system says about a file that cannot be written into one clear line."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UsageError(f"cannot write {self._path}: {reason}; choose another place with --out") from error
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Bundle:
+    """Write a bundle whose files are at hand; see `BundleWriter`."""
+    with BundleWriter(path, force=force) as writer:
+        for name, data in files.items():
+            writer.write(name, data)
+        return writer.finish(manifest)
 
 
 def _remove_stale(path: Path, *, keep: set[str]) -> None:

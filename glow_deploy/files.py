@@ -11,7 +11,15 @@ from pathlib import Path
 
 from .errors import UsageError
 
-__all__ = ["atomic_path", "atomic_write", "refuse_folder", "refuse_overwrite", "sha256_bytes", "sha256_file"]
+__all__ = [
+    "atomic_path",
+    "atomic_write",
+    "refuse_folder",
+    "refuse_overwrite",
+    "sha256_bytes",
+    "sha256_file",
+    "sync_folder",
+]
 
 
 @contextmanager
@@ -33,7 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         # A full disk names no file.
         if error.filename is not None and str(error.filename) != str(temporary):
@@ -87,7 +95,8 @@ def refuse_folder(path: Path) -> None:
         raise UsageError(f"{path} is a folder where a file is to be written; remove it or choose another place")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a crash."""
     # Windows cannot open folders; there the rename alone has to do.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glow_deploy.errors import BundleError
 from glow_deploy.graphs.lint import parse_model
@@ -12,7 +12,10 @@ from glow_deploy.graphs.metadata import PREFIX, GraphMetadata
 from .facts import check_signature
 from .protocol import TensorSpec
 
-__all__ = ["GraphFile", "read_graph"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["GraphFile", "describe_graph", "read_graph"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,19 @@ def read_graph(data: bytes, *, source: str) -> GraphFile:
     Raises:
         BundleError: not ONNX, damaged, unsafe (external data, functions, foreign operators) or not ours.
     """
-    model = parse_model(data, source=source)
+    return describe_graph(parse_model(data, source=source), source=source)
+
+
+def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:
+    """Read what a graph says about itself; its weights are not looked at.
+
+    Args:
+        model: linted before, or built by us.
+        source: its name, for messages.
+
+    Raises:
+        BundleError: not one of our graphs.
+    """
     metadata = {entry.key: entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)}
     facts = GraphMetadata.from_props(metadata, source=source)
     inputs = tuple(_spec(value, source) for value in model.graph.input)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,28 @@ class OnnxRuntimeEngine(EngineBase):
     """A graph in an ONNX Runtime session.
 
     Args:
-        data: the bytes of the ONNX file. A session built from bytes has no folder to follow external data into.
+        model: the bytes of the ONNX file, or its path. A session built from bytes has no folder to follow external data
+            into: a path is only for a file that was just written here.
+        graph: what the file says about itself.
         device: `cpu` or `cuda`.
         source: the file's name, for messages.
         threads: CPU threads for one operator; None leaves the choice to ONNX Runtime.
 
     Raises:
-        BundleError: the graph is damaged, unsafe or not ours.
         MissingDependencyError: CUDA was asked for and cannot be used here.
         EngineError: ONNX Runtime refuses the graph.
     """
 
-    def __init__(self, data: bytes, *, device: Device, source: str, threads: int | None = None) -> None:
-        graph = read_graph(data, source=source)
-        self._session: Any = _session(data, device, source, threads)
+    def __init__(
+        self,
+        model: bytes | Path,
+        *,
+        graph: GraphFile,
+        device: Device,
+        source: str,
+        threads: int | None = None,
+    ) -> None:
+        self._session: Any = _session(model, device, source, threads)
         super().__init__(
             role=graph.facts.role,
             n_bits=graph.facts.n_bits,
@@ -83,12 +92,13 @@ def open_onnx(
         UsageError: no such device name.
     """
     wanted = device if isinstance(device, Device) else parse_device(device)
+    graph = read_graph(data, source=source)
     if wanted.kind != "auto":
-        return OnnxRuntimeEngine(data, device=wanted, source=source, threads=threads)
+        return OnnxRuntimeEngine(data, graph=graph, device=wanted, source=source, threads=threads)
     if cuda_problem(Device("cuda")) is None:
         with contextlib.suppress(MissingDependencyError, EngineError):
-            return OnnxRuntimeEngine(data, device=Device("cuda"), source=source, threads=threads)
-    return OnnxRuntimeEngine(data, device=Device("cpu"), source=source, threads=threads)
+            return OnnxRuntimeEngine(data, graph=graph, device=Device("cuda"), source=source, threads=threads)
+    return OnnxRuntimeEngine(data, graph=graph, device=Device("cpu"), source=source, threads=threads)
 
 
 def cuda_problem(device: Device) -> str | None:
@@ -104,7 +114,7 @@ def cuda_problem(device: Device) -> str | None:
     return None
 
 
-def _session(data: bytes, device: Device, source: str, threads: int | None) -> Any:
+def _session(model: bytes | Path, device: Device, source: str, threads: int | None) -> Any:
     ort = _import()
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
@@ -125,7 +135,7 @@ def _session(data: bytes, device: Device, source: str, threads: int | None) -> A
         providers = ["CPUExecutionProvider"]
     try:
         with _quiet():
-            session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+            session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class narrower than this
         raise EngineError(f"ONNX Runtime cannot open {source} on {device}: {_one_line(error)}") from None
     used = session.get_providers()[0]

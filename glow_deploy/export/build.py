@@ -1,62 +1,63 @@
-"""Building both graphs of a model and loading them into ONNX Runtime."""
+"""Building both graphs of a model and writing them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..engines.device import Device
 from ..engines.protocol import Engine, Role
 from ..manifest import DECODER, ENCODER
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
+    from ..bundle import BundleWriter
+    from ..engines.onnx_file import GraphFile
     from ..folding import FoldedGlow
 
-__all__ = ["Graphs", "build_graphs"]
+__all__ = ["WrittenGraph", "build_graphs"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Graphs:
-    """The two graphs of one model.
+@dataclass(frozen=True, kw_only=True)
+class WrittenGraph:
+    """A graph on disk.
 
     Attributes:
-        model_id: as in the metadata of both.
-        files: file name -> content.
-        encoder: in ONNX Runtime on the CPU.
-        decoder: likewise.
+        path: of the file, not yet in its final place.
+        facts: what it says about itself.
     """
 
-    model_id: str
-    files: Mapping[str, bytes]
-    encoder: Engine
-    decoder: Engine
+    path: Path
+    facts: GraphFile
+
+    def open(self) -> Engine:
+        """Load the very file that was written into ONNX Runtime on the CPU."""
+        from ..engines.onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(self.path, graph=self.facts, device=Device("cpu"), source=self.path.name)
 
 
-def build_graphs(folded: FoldedGlow, settings: ExportSettings) -> Graphs:
-    """Build, serialise and load; none of it needs torch, so it can go on beside the float64 model.
+def build_graphs(folded: FoldedGlow, settings: ExportSettings, writer: BundleWriter) -> Mapping[Role, WrittenGraph]:
+    """Build and write; none of it needs torch, so it can go on beside the float64 model.
 
     Raises:
-        UsageError: a graph would not fit in one ONNX file.
+        UsageError: a graph would not fit in one ONNX file, or cannot be written.
     """
-    from ..engines.onnxruntime import open_onnx
+    from ..engines.onnx_file import describe_graph
     from ..graphs.decoder import build_decoder
     from ..graphs.encoder import build_encoder
     from ..graphs.metadata import GraphMetadata
-    from ..graphs.serialize import serialize
+    from ..graphs.serialize import write_graph
 
     model_id = folded.model_id()
-
-    def facts(role: Role) -> GraphMetadata:
-        return GraphMetadata.of(folded, role=role, precision=settings.precision, model_id=model_id)
-
-    files = {
-        ENCODER: serialize(build_encoder(folded, metadata=facts("encoder"))),
-        DECODER: serialize(build_decoder(folded, metadata=facts("decoder"))),
-    }
-    return Graphs(
-        model_id=model_id,
-        files=files,
-        encoder=open_onnx(files[ENCODER], device="cpu", source=ENCODER),
-        decoder=open_onnx(files[DECODER], device="cpu", source=DECODER),
-    )
+    written: dict[Role, WrittenGraph] = {}
+    roles: tuple[Role, ...] = ("encoder", "decoder")
+    for role, name, build in zip(roles, (ENCODER, DECODER), (build_encoder, build_decoder), strict=True):
+        facts = GraphMetadata.of(folded, role=role, precision=settings.precision, model_id=model_id)
+        graph = build(folded, metadata=facts)
+        with writer.errors():
+            writer.add(name, write_graph(graph, writer.place(name)))
+        written[role] = WrittenGraph(path=writer.place(name), facts=describe_graph(graph.skeleton, source=name))
+    return written

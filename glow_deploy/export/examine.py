@@ -8,24 +8,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..errors import UnsoundModelError
 from .coded import Coded
+from .selfcheck import SelfCheck, check_graphs
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
-    from glow_core import Checkpoint
-
-    from .build import Graphs
+    from .images import GoldenImages
     from .reference import Reference
-    from .selfcheck import SelfCheck
 
-__all__ = ["Findings", "Report", "examine", "is_finite", "yardstick"]
+__all__ = ["Findings", "Report", "RunGraphs", "examine", "is_finite"]
 
 # Together six images, which make batches of 1, 2 and 3. Golden images are repeated where there are too few: their
 # float64 results are there already, while those of a perturbed one take long for a large model.
 _CHECKED = 5
 _PERTURBED = 1
 _SEED = 0
+
+
+class RunGraphs(Protocol):
+    """Starts to run the graphs on images."""
+
+    def __call__(self, x: np.ndarray, y: np.ndarray | None) -> Callable[[], tuple[Coded, tuple[int, ...]]]:
+        """Return what waits for the results and the batch sizes run."""
 
 
 class Report(Protocol):
@@ -41,66 +45,67 @@ class Findings:
 
     Attributes:
         golden: the float64 model on the golden images.
-        single: the float32 model on them.
+        yardstick: the float32 model's errors on them, as the manifest holds them.
         source: of the golden images.
         check: the graphs in ONNX Runtime.
         problems: why the model should not be exported, in words.
     """
 
     golden: Coded | None = None
-    single: Coded | None = None
+    yardstick: dict[str, Any] | None = None
     source: str | None = None
     check: SelfCheck | None = None
     problems: list[str]
 
 
 def examine(
-    stored: Checkpoint,
+    images: GoldenImages,
     reference: Reference,
-    graphs: Callable[[], Graphs],
+    run_graphs: RunGraphs,
     settings: ExportSettings,
     report: Report,
 ) -> Findings:
-    """Run the model in float64 and float32 and its graphs in ONNX Runtime, and judge them.
+    """Run the model in float64 and float32, and judge it and what its graphs make of the same images.
 
     Args:
-        stored: for the images it carries.
+        images: the golden images.
         reference: the trained model.
-        graphs: gives the graphs once they are built.
-        settings: where images come from; under `force` a model that cannot even be sampled is no error.
+        run_graphs: starts to run the graphs on images; what it returns waits for the results.
+        settings: for the precision of the graphs.
         report: told the stages.
 
     Raises:
-        DataError: the images do not fit the model.
-        UnsoundModelError: there are no images but the model's own samples, and those are not finite.
+        EngineError: ONNX Runtime cannot run a graph.
     """
-    from .images import choose_images
-
-    try:
-        images = choose_images(stored, reference, settings)
-    except UnsoundModelError as error:
-        if not settings.force:
-            raise
-        return Findings(problems=[str(error)])
+    n_bits = reference.config.n_bits
     # In one go with the golden images, which is faster than by itself.
-    x = np.concatenate((images.x, _perturb(images.x[:_PERTURBED], reference.config.n_bits)))
+    x = np.concatenate((images.x, _perturb(images.x[:_PERTURBED], n_bits)))
     y = None if images.y is None else np.concatenate((images.y, images.y[:_PERTURBED]))
+    count = len(images.x)
+    rows = [*(index % count for index in range(_CHECKED)), *range(count, len(x))]
+    finish = run_graphs(x[rows], None if y is None else y[rows])
     double = reference.code("fp64", x, y, progress=lambda done: report("float64 reference", done, len(x)))
     report("float32 yardstick")
     float32 = reference.code("fp32", x, y)
-    count = len(images.x)
     golden, single = double.rows(range(count)), float32.rows(range(count))
-    problems = _judge_model(golden, single, reference.config.n_bits)
-    report("checking the graphs in ONNX Runtime")
+    figures = _yardstick(reference, golden, single)
+    problems = _judge_model(golden, single, n_bits)
     check = None
     if not problems:
-        rows = [*(index % count for index in range(_CHECKED)), *range(count, len(x))]
-        check = _self_check(graphs(), double.rows(rows), float32.rows(rows), settings)
-    if check is not None:
+        report("checking the graphs in ONNX Runtime")
+        graphs, batches = finish()
+        check = check_graphs(
+            graphs=graphs,
+            batches=batches,
+            reference=double.rows(rows),
+            single=float32.rows(rows),
+            n_bits=n_bits,
+            precision=settings.precision,
+        )
         problems += [
             f"{gate.measure}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
         ]
-    return Findings(golden=golden, single=single, source=images.source, check=check, problems=problems)
+    return Findings(golden=golden, yardstick=figures, source=images.source, check=check, problems=problems)
 
 
 def _judge_model(golden: Coded, single: Coded, n_bits: int) -> list[str]:
@@ -121,20 +126,6 @@ def _judge_model(golden: Coded, single: Coded, n_bits: int) -> list[str]:
     return problems
 
 
-def _self_check(graphs: Graphs, reference: Coded, single: Coded, settings: ExportSettings) -> SelfCheck:
-    from .selfcheck import check_graphs, code_images
-
-    obtained, batches = code_images(graphs.encoder, graphs.decoder, reference)
-    return check_graphs(
-        graphs=obtained,
-        batches=batches,
-        reference=reference,
-        single=single,
-        n_bits=graphs.encoder.n_bits,
-        precision=settings.precision,
-    )
-
-
 def _perturb(x: np.ndarray, n_bits: int) -> np.ndarray:
     """Move every value within its bin, and one pixel in a hundred to anywhere: images nobody chose."""
     generator = np.random.default_rng(_SEED)
@@ -146,9 +137,9 @@ def _perturb(x: np.ndarray, n_bits: int) -> np.ndarray:
     return inside
 
 
-def yardstick(reference: Reference, golden: Coded | None, single: Coded | None) -> dict[str, Any] | None:
+def _yardstick(reference: Reference, golden: Coded, single: Coded) -> dict[str, Any] | None:
     """Measure the float32 model against the float64 one on the golden images; None if either is not finite."""
-    if golden is None or single is None or not (is_finite(golden) and is_finite(single)):
+    if not (is_finite(golden) and is_finite(single)):
         return None
     from ..images import bits_per_dim
     from ..verify.measures import summarize

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,18 +14,21 @@ import numpy as np
 from glow_core.errors import GlowCoreError
 
 from .._version import __version__
-from ..bundle import GOLDEN, Bundle, Manifest, check_bundle_target, write_bundle
+from ..bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
 from ..errors import CheckpointError, MissingDependencyError, UnsoundModelError
 from ..folders import check_writable
 from ..golden import Golden, golden_bytes
-from .build import build_graphs
-from .examine import examine, is_finite, yardstick
+from .build import WrittenGraph, build_graphs
+from .examine import Findings, RunGraphs, examine, is_finite
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from glow_core import Checkpoint
 
+    from ..engines.protocol import Role
     from ..folding import FoldedGlow
+    from .coded import Coded
+    from .reference import Reference
     from .selfcheck import SelfCheck
 
 __all__ = ["Progress", "run_export"]
@@ -57,41 +60,83 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
     from .reference import Reference
 
     reference = Reference(stored.glow(weights=settings.weights))
-    report("folding")
-    folded = fold(reference.single)
-    # The graphs are built and loaded on one thread while torch computes the reference on all of them.
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        building = worker.submit(build_graphs, folded, settings)
-        found = examine(stored, reference, building.result, settings, report)
-        graphs = building.result()
-    graphs.encoder.close()
-    graphs.decoder.close()
-    if found.problems and not settings.force:
-        raise UnsoundModelError(
-            f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
-            "train it further with the bounded scale, or give --force to export it all the same"
+    # The graphs are built, written and run on one thread while torch computes the reference on all of them.
+    with BundleWriter(target, force=settings.force) as writer, _one_thread() as worker:
+        report("folding")
+        folding = worker.submit(fold, reference.single)
+        building = worker.submit(lambda: build_graphs(folding.result(), settings, writer))
+
+        def run_graphs(x: np.ndarray, y: np.ndarray | None) -> Callable[[], tuple[Coded, tuple[int, ...]]]:
+            return worker.submit(lambda: _run_graphs(building.result(), x, y)).result
+
+        found = _examine(stored, reference, folding, run_graphs, settings, report)
+        if found.problems and not settings.force:
+            raise UnsoundModelError(
+                f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
+                "train it further with the bounded scale, or give --force to export it all the same"
+            )
+        report("writing the bundle")
+        folded, graphs = folding.result(), building.result()
+        golden = found.golden if settings.golden is not None and found.golden and is_finite(found.golden) else None
+        if golden is not None:
+            vectors = Golden(x=golden.x, z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat, y=golden.y)
+            writer.write(GOLDEN, golden_bytes(vectors))
+        manifest = Manifest(
+            model=reference.config.to_dict(),
+            model_id=graphs["encoder"].facts.facts.model_id,
+            weights="ema" if settings.weights == "ema" and stored.ema is not None else "raw",
+            precision=settings.precision,
+            tensors=_tensors(folded),
+            golden_source=None if golden is None else found.source,
+            numerics={
+                "yardstick": found.yardstick,
+                "self_check": None if found.check is None else _json_figures(found.check),
+                "problems": found.problems,
+                "notes": [] if reference.single.is_initialized else [_UNTRAINED],
+            },
+            versions=_versions(),
         )
-    report("writing the bundle")
-    files = dict(graphs.files)
-    kept = found.golden if settings.golden is not None and found.golden and is_finite(found.golden) else None
-    if kept is not None:
-        files[GOLDEN] = golden_bytes(Golden(x=kept.x, z=kept.z, log_prob=kept.log_prob, x_hat=kept.x_hat, y=kept.y))
-    manifest = Manifest(
-        model=reference.config.to_dict(),
-        model_id=graphs.model_id,
-        weights="ema" if settings.weights == "ema" and stored.ema is not None else "raw",
-        precision=settings.precision,
-        tensors=_tensors(folded),
-        golden_source=None if kept is None else found.source,
-        numerics={
-            "yardstick": yardstick(reference, found.golden, found.single),
-            "self_check": None if found.check is None else _json_figures(found.check),
-            "problems": found.problems,
-            "notes": [] if reference.single.is_initialized else [_UNTRAINED],
-        },
-        versions=_versions(),
-    )
-    return write_bundle(target, manifest, files, force=settings.force)
+        return writer.finish(manifest)
+
+
+def _examine(
+    stored: Checkpoint,
+    reference: Reference,
+    folding: Future[FoldedGlow],
+    run_graphs: RunGraphs,
+    settings: ExportSettings,
+    report: _Stages,
+) -> Findings:
+    """Choose the images and examine; under `force` a model that cannot even be sampled is no error."""
+    from .images import choose_images
+
+    try:
+        images = choose_images(stored, reference, settings)
+    except UnsoundModelError as error:
+        folding.result()  # a model that cannot be folded is the more telling error
+        if not settings.force:
+            raise
+        return Findings(problems=[str(error)])
+    folding.result()
+    return examine(images, reference, run_graphs, settings, report)
+
+
+def _run_graphs(
+    graphs: Mapping[Role, WrittenGraph], x: np.ndarray, y: np.ndarray | None
+) -> tuple[Coded, tuple[int, ...]]:
+    from .selfcheck import code_images
+
+    return code_images(graphs["encoder"].open, graphs["decoder"].open, x, y)
+
+
+@contextmanager
+def _one_thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread that what comes out of the block, an error or not, leaves with nothing more to do."""
+    worker = ThreadPoolExecutor(max_workers=1)
+    try:
+        yield worker
+    finally:
+        worker.shutdown(cancel_futures=True)
 
 
 class _Stages:

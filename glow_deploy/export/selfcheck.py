@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,28 +40,42 @@ class SelfCheck:
         return tuple(gate for gate in self.gates if not gate.passed)
 
 
-def code_images(encoder: Engine, decoder: Engine, images: Coded) -> tuple[Coded, tuple[int, ...]]:
+def code_images(
+    encoder: Callable[[], Engine], decoder: Callable[[], Engine], x: np.ndarray, y: np.ndarray | None
+) -> tuple[Coded, tuple[int, ...]]:
     """Encode and decode images with two engines in batches of 1, 2 and 3, over and over.
+
+    Args:
+        encoder: opens it; closed again before the decoder is opened, for each takes much memory.
+        decoder: likewise.
+        x: images [N,C,H,W] float32.
+        y: class labels [N] int64, or None for an unconditional model.
 
     Returns:
         What they gave, and the batch sizes really run: six images are needed for each size to be among them.
     """
-    parts: list[Coded] = []
-    first = 0
-    while first < len(images.x):
-        size = _BATCHES[len(parts) % len(_BATCHES)]
-        part = images.rows(range(first, min(first + size, len(images.x))))
-        labels = {} if part.y is None else {"y": part.y}
-        encoded = encoder.run({"x": part.x, **labels})
-        log_prob = encoded.pop("log_prob")
-        x_hat = decoder.run({**encoded, **labels})["x"]
-        z = tuple(encoded[f"z{level}"] for level in range(1, len(images.z) + 1))
-        parts.append(Coded(x=part.x, z=z, log_prob=log_prob, x_hat=x_hat, y=part.y))
-        first += size
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.followed_by(part)
-    return whole, tuple(len(part.x) for part in parts)
+    rows: list[slice] = []
+    while not rows or rows[-1].stop < len(x):
+        first = rows[-1].stop if rows else 0
+        rows.append(slice(first, min(first + _BATCHES[len(rows) % len(_BATCHES)], len(x))))
+    feeds: list[dict[str, np.ndarray]] = [{} if y is None else {"y": y[part]} for part in rows]
+    with _opened(encoder) as engine:
+        encoded = [engine.run({"x": x[part], **labels}) for part, labels in zip(rows, feeds, strict=True)]
+    log_prob = np.concatenate([part.pop("log_prob") for part in encoded])
+    with _opened(decoder) as engine:
+        decoded = [engine.run({**part, **labels})["x"] for part, labels in zip(encoded, feeds, strict=True)]
+    z = tuple(np.concatenate([part[f"z{level}"] for part in encoded]) for level in range(1, len(encoded[0]) + 1))
+    coded = Coded(x=x, z=z, log_prob=log_prob, x_hat=np.concatenate(decoded), y=y)
+    return coded, tuple(part.stop - part.start for part in rows)
+
+
+@contextmanager
+def _opened(engine: Callable[[], Engine]) -> Iterator[Engine]:
+    opened = engine()
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def check_graphs(

@@ -159,7 +159,7 @@ class FoldedGlow:
         digest = hashlib.sha256(json.dumps(facts).encode())
         for name, array in self.named_arrays():
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+            digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
         return digest.hexdigest()
 
 

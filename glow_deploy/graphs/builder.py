@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ..folding import FoldedConv
+from .graph import Graph
 
 __all__ = ["IR_VERSION", "OPSET", "GraphBuilder"]
 
@@ -30,12 +31,11 @@ class GraphBuilder:
     """
 
     def __init__(self, name: str) -> None:
-        # Filled in place: handing lists to onnx.helper would copy a full-size model's weights several times.
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="glow-deploy")
         self._model.opset_import.append(helper.make_opsetid("", OPSET))
         self._graph = self._model.graph
         self._graph.name = name
-        self._constants: set[str] = set()
+        self._constants: dict[str, np.ndarray] = {}
 
     def input(self, name: str, shape: Sequence[int], *, dtype: int = TensorProto.FLOAT) -> str:
         """Declare a graph input [batch, *shape]."""
@@ -49,14 +49,9 @@ class GraphBuilder:
     def constant(self, name: str, values: np.ndarray) -> str:
         """Store an initializer: integers as int64, all else as float32. Storing a name twice keeps the first."""
         if name not in self._constants:
-            self._constants.add(name)
             integer = np.issubdtype(np.asarray(values).dtype, np.integer)
             # ascontiguousarray would turn a scalar into a vector
-            array = np.asarray(values, dtype="<i8" if integer else "<f4", order="C")
-            tensor = self._graph.initializer.add(
-                name=name, data_type=TensorProto.INT64 if integer else TensorProto.FLOAT, dims=array.shape
-            )
-            tensor.raw_data = array.tobytes()
+            self._constants[name] = np.asarray(values, dtype="<i8" if integer else "<f4", order="C")
         return name
 
     def node(self, op: str, inputs: Sequence[str], *, name: str, output: str | None = None, **attributes: Any) -> str:
@@ -81,8 +76,8 @@ class GraphBuilder:
             "Conv", [tensor, weight, bias], name=name, kernel_shape=[kernel, kernel], pads=[pad, pad, pad, pad]
         )
 
-    def build(self, metadata: dict[str, str]) -> onnx.ModelProto:
-        """Return the model, with `metadata` as its metadata_props in sorted order."""
+    def build(self, metadata: dict[str, str]) -> Graph:
+        """Return the graph, with `metadata` as its metadata_props in sorted order."""
         for key in sorted(metadata):
             self._model.metadata_props.add(key=key, value=metadata[key])
-        return self._model
+        return Graph(skeleton=self._model, weights=self._constants)

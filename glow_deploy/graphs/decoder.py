@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
 from ..folding import FoldedConv, FoldedGlow, FoldedPrior, FoldedStep
 from ..folding.arrays import step_path
 from .builder import GraphBuilder
+from .graph import Graph
 from .metadata import GraphMetadata
 from .parts import conditioner, negate_second_half
 
 __all__ = ["build_decoder"]
 
 
-def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> onnx.ModelProto:
+def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> Graph:
     """Build the float32 decoder.
 
     Inputs: `z1` ... `zL`, standard normal at temperature 1, and `y` [batch] int64 for class-conditional models.
@@ -31,7 +31,7 @@ class _Decoder:
         self._model = folded
         self._graph = GraphBuilder("glow_decoder")
 
-    def build(self, metadata: GraphMetadata) -> onnx.ModelProto:
+    def build(self, metadata: GraphMetadata) -> Graph:
         graph, model = self._graph, self._model
         latents = [graph.input(f"z{index}", shape) for index, shape in enumerate(model.latent_shapes, start=1)]
         labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
 from ..folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from ..folding.arrays import step_path
 from .builder import GraphBuilder
+from .graph import Graph
 from .metadata import GraphMetadata
 from .parts import conditioner, negate_second_half
 
@@ -21,7 +21,7 @@ __all__ = ["build_encoder"]
 _SPATIAL = np.array([1, 2, 3], dtype=np.int64)
 
 
-def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> onnx.ModelProto:
+def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> Graph:
     """Build the float32 encoder.
 
     Inputs: `x` [batch,C,H,W] in [0,1), and `y` [batch] int64 for class-conditional models. Outputs: `z1` ... `zL`,
@@ -37,7 +37,7 @@ class _Encoder:
         self._log_prob_terms: list[str] = []  # each [batch]
         self._constant = folded.log_det - 0.5 * folded.dims * math.log(2 * math.pi)
 
-    def build(self, metadata: GraphMetadata) -> onnx.ModelProto:
+    def build(self, metadata: GraphMetadata) -> Graph:
         graph, model = self._graph, self._model
         h = graph.input("x", model.image_shape)
         labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)

@@ -1,4 +1,4 @@
-"""Writing a graph as protobuf bytes with one copy of its weights.
+"""Writing a graph as protobuf bytes without a copy of its weights.
 
 `SerializeToString` copies a full-size model's 180 MB several times over while its buffer grows, and `ByteSize` does the
 same work again. The wire format is simple enough to put the large parts in by hand: a message is its fields one after
@@ -7,46 +7,78 @@ the other, each a tag, a length and its bytes (protobuf.dev, "Encoding").
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import onnx
 
 from ..errors import UsageError
+from .graph import Graph
 from .lint import SIZE_LIMIT
 
-__all__ = ["serialize"]
+__all__ = ["serialize", "write_graph"]
 
 
-def serialize(model: onnx.ModelProto) -> bytes:
-    """Return the bytes of a model whose initializers all hold `raw_data`; the same model gives the same bytes.
+def serialize(graph: Graph) -> bytes:
+    """Return the bytes of an ONNX file; the same graph gives the same bytes.
 
     Raises:
         UsageError: it would not fit in one ONNX file.
     """
-    graph = onnx.GraphProto(name=model.graph.name)
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    parts = [graph.SerializeToString(deterministic=True)]
-    for tensor in model.graph.initializer:
-        head = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        raw = tensor.raw_data
-        body = [head.SerializeToString(deterministic=True), *_field(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, raw)]
-        parts += _open(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, sum(map(len, body)))
+    return b"".join(_pieces(graph))
+
+
+def write_graph(graph: Graph, path: Path) -> str:
+    """Write an ONNX file, flushed to disk, and return its sha256.
+
+    Raises:
+        UsageError: it would not fit in one ONNX file.
+        OSError: it cannot be written.
+    """
+    pieces = _pieces(graph)
+    digest = hashlib.sha256()
+    with path.open("wb") as handle:
+        for piece in pieces:
+            digest.update(piece)
+            handle.write(piece)
+        handle.flush()
+        os.fsync(handle.fileno())
+    return digest.hexdigest()
+
+
+def _pieces(graph: Graph) -> list[bytes | memoryview]:
+    skeleton = graph.skeleton
+    parts: list[bytes | memoryview] = [skeleton.graph.SerializeToString(deterministic=True)]
+    for name, array in graph.weights.items():
+        body = list(_tensor(name, array))
+        parts += _open(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, _size(body))
         parts += body
-    outer = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
-    outer.opset_import.extend(model.opset_import)
-    outer.metadata_props.extend(model.metadata_props)
-    size = sum(map(len, parts))
+    outer = onnx.ModelProto(ir_version=skeleton.ir_version, producer_name=skeleton.producer_name)
+    outer.opset_import.extend(skeleton.opset_import)
+    outer.metadata_props.extend(skeleton.metadata_props)
+    size = _size(parts)
     if size > SIZE_LIMIT - outer.ByteSize() - 16:
         raise UsageError(f"the graph would take {size} bytes; one ONNX file holds less than 2 GiB")
     envelope = outer.SerializeToString(deterministic=True)
-    return b"".join([envelope, *_open(onnx.ModelProto.GRAPH_FIELD_NUMBER, size), *parts])
+    return [envelope, *_open(onnx.ModelProto.GRAPH_FIELD_NUMBER, size), *parts]
 
 
-def _field(number: int, data: bytes) -> list[bytes]:
-    return [*_open(number, len(data)), data]
+def _tensor(name: str, array: np.ndarray) -> Iterator[bytes | memoryview]:
+    head = onnx.TensorProto(name=name, data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype), dims=array.shape)
+    yield head.SerializeToString(deterministic=True)
+    yield from _open(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
+    # As bytes, whatever the element type: bfloat16 is none that a memoryview knows.
+    yield array.reshape(-1).view(np.uint8).data
 
 
-def _open(number: int, length: int) -> list[bytes]:
+def _size(parts: list[bytes | memoryview]) -> int:
+    return sum(len(part) for part in parts)
+
+
+def _open(number: int, length: int) -> list[bytes | memoryview]:
     """Tag (wire type 2, length-delimited) and length of a field."""
     return [_varint(number << 3 | 2), _varint(length)]
 

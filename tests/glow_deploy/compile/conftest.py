@@ -48,7 +48,9 @@ def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     options = {"coupling": "additive", "num_classes": 4} if "class" in request.param else {}
     folded = fold(perturbed_glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options)))
     graphs = {
-        role: build(folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="1" * 64))
+        role: build(
+            folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="1" * 64)
+        ).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     }
     return write_bundle(

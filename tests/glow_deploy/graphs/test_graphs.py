@@ -38,7 +38,9 @@ def _graphs(glow):
     folded = fold(glow)
     model_id = folded.model_id()
     return {
-        role: build(folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id))
+        role: build(
+            folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id)
+        ).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     }
 
