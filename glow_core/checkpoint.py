@@ -123,8 +123,13 @@ def load_checkpoint(path: str | Path, *, weights: Weights = "ema") -> Glow:
     return read_checkpoint(path).glow(weights=weights)
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
     """Read and check everything a checkpoint holds.
+
+    Args:
+        path: written by `save_checkpoint`.
+        mmap: leave the tensors in the file and read them as they are used, which saves a copy of a large model. The
+            file must then stay as it is; replacing it by a rename is safe.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or its tensors are not those of the model it
@@ -135,7 +140,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such checkpoint file")
     if _looks_like_safetensors(path):
         return _read_safetensors(path)
-    content = _load_pt(path)
+    content = _load_pt(path, mmap=mmap)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it)")
     version = content.get("format_version")
@@ -197,9 +202,9 @@ def _looks_like_safetensors(path: Path) -> bool:
         return handle.read(9)[8:] == b"{"
 
 
-def _load_pt(path: Path) -> Any:
+def _load_pt(path: Path, *, mmap: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, because loading it would run code from the file or it is not a checkpoint; "

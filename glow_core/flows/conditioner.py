@@ -18,6 +18,11 @@ def _in_float64_on_cpu(x: Tensor) -> bool:
     return x.dtype == torch.float64 and x.device.type == "cpu"
 
 
+def _widened(weight: Tensor, x: Tensor) -> Tensor:
+    """The weight in the input's dtype: a float64 reference may hold the convolutions' float32 weights as they are."""
+    return weight.to(x.dtype)
+
+
 def _product(weight: Tensor, x: Tensor) -> Tensor:
     """[out,in] times every pixel of [N,in,H,W], as one matrix product over the whole batch."""
     batch, channels, height, width = x.shape
@@ -63,7 +68,7 @@ class ZeroConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W], zero padded."""
-        y = _conv3x3(x, self.weight, self.bias)
+        y = _conv3x3(x, _widened(self.weight, x), self.bias)
         return y * torch.exp(3 * self.log_scale)[None, :, None, None]
 
 
@@ -92,7 +97,8 @@ class Conditioner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W]."""
-        hidden = F.relu(self.norm1(self.conv1(x)))
-        hidden = F.relu(self.norm2(_conv1x1(hidden, self.conv2.weight)))
+        hidden = F.conv2d(x, _widened(self.conv1.weight, x), padding=1)
+        hidden = F.relu(self.norm1(hidden))
+        hidden = F.relu(self.norm2(_conv1x1(hidden, _widened(self.conv2.weight, hidden))))
         result: Tensor = self.conv3(hidden)
         return result

@@ -164,7 +164,7 @@ def _read(path: Path) -> Checkpoint:
         from glow_core import read_checkpoint
     except ImportError as error:
         raise MissingDependencyError("export needs torch: pip install 'glow-deploy[train]'") from error
-    return read_checkpoint(path)
+    return read_checkpoint(path, mmap=True)
 
 
 def _json_figures(check: SelfCheck) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from glow_core import GlowConfig, load_checkpoint, read_checkpoint, save_checkpoint
+from glow_core import Glow, GlowConfig, load_checkpoint, read_checkpoint, save_checkpoint
 from glow_core.errors import CheckpointError
 
 LU = "levels.0.steps.0.permutation"
@@ -28,6 +28,15 @@ def test_saved_and_loaded_models_agree_to_the_bit(glow, tmp_path, name):
     assert loaded.is_initialized
     x = torch.rand(2, 3, 8, 8)
     assert torch.equal(loaded.log_prob(x), glow.log_prob(x))
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_tensors_left_in_the_file_are_the_same_and_outlive_its_replacement(glow, tmp_path, name):
+    save_checkpoint(glow, tmp_path / name)
+    copied, mapped = read_checkpoint(tmp_path / name), read_checkpoint(tmp_path / name, mmap=True)
+    save_checkpoint(Glow(glow.config), tmp_path / name)
+    assert list(copied.model) == list(mapped.model)
+    assert all(torch.equal(copied.model[key], mapped.model[key]) for key in copied.model)
 
 
 def test_reloading_never_initialises_again(glow, tmp_path):
@@ -148,32 +157,35 @@ def test_a_safetensors_header_with_a_damaged_config_is_refused(glow, tmp_path, t
         read_checkpoint(tmp_path / "bad.safetensors")
 
 
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("keep", [0, 1, 8, 9, 100, 5000])
 @pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
-def test_truncated_files_are_refused(glow, tmp_path, name, keep):
+def test_truncated_files_are_refused(glow, tmp_path, name, keep, mmap):
     save_checkpoint(glow, tmp_path / name)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
     with pytest.raises(CheckpointError, match=name):
-        read_checkpoint(tmp_path / name)
+        read_checkpoint(tmp_path / name, mmap=mmap)
 
 
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_random_bytes_are_refused(tmp_path, seed):
+def test_random_bytes_are_refused(tmp_path, seed, mmap):
     (tmp_path / "noise.pt").write_bytes(np.random.default_rng(seed).bytes(3000))
     with pytest.raises(CheckpointError, match="noise"):
-        read_checkpoint(tmp_path / "noise.pt")
+        read_checkpoint(tmp_path / "noise.pt", mmap=mmap)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_a_pickle_that_would_run_code_does_not(tmp_path, monkeypatch, as_zip):
+def test_a_pickle_that_would_run_code_does_not(tmp_path, monkeypatch, as_zip, mmap):
     monkeypatch.chdir(tmp_path)
     if as_zip:
         torch.save({"format": _Runs()}, "evil.pt")
     else:
         (tmp_path / "evil.pt").write_bytes(pickle.dumps(_Runs()))
     with pytest.raises(CheckpointError, match=r"evil\.pt"):
-        read_checkpoint("evil.pt")
+        read_checkpoint("evil.pt", mmap=mmap)
     assert not (tmp_path / "pwned").exists()
     pickle.loads(pickle.dumps(_Runs()))  # the trap is real
     assert (tmp_path / "pwned").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glow_core import GlowConfig, save_checkpoint
-from glow_deploy.bundle import Bundle, check_bundle_target, write_bundle
+from glow_deploy.bundle import Bundle, BundleWriter, check_bundle_target, write_bundle
 from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.export import ExportSettings, export
 
@@ -121,6 +121,51 @@ def test_a_failed_replacement_loses_nothing(bundle, monkeypatch):
     assert _names_and_bytes(bundle) == before
     write_bundle(bundle, manifest, files, force=True)
     assert set(_names_and_bytes(bundle)) == {"manifest.json", "encoder.onnx", "decoder.onnx"}
+
+
+def test_a_new_bundle_appears_whole(bundle, tmp_path):
+    manifest = replace(Bundle.open(bundle).manifest, golden_source=None)
+    target = tmp_path / "new"
+    with BundleWriter(target, force=False) as writer:
+        writer.write("encoder.onnx", b"1")
+        writer.write("decoder.onnx", b"2")
+        assert not target.exists()
+        writer.finish(manifest)
+    assert set(_names_and_bytes(target)) == {"manifest.json", "encoder.onnx", "decoder.onnx"}
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_what_was_not_finished_is_removed(tmp_path, made):
+    target = tmp_path / "new"
+    if made:
+        target.mkdir()
+    with BundleWriter(target, force=False) as writer:
+        writer.write("encoder.onnx", b"1")
+        assert len(list(tmp_path.rglob("encoder.onnx"))) == 1
+    assert [path.name for path in tmp_path.rglob("*")] == (["new"] if made else [])
+
+
+def test_what_a_killed_export_left_is_in_nobodys_way(bundle, tmp_path):
+    manifest = replace(Bundle.open(bundle).manifest, golden_source=None)
+    target = tmp_path / "new"
+    target.mkdir()
+    writer = BundleWriter(target, force=False)
+    writer.__enter__().write("encoder.onnx", b"1")  # and never left
+    assert list(target.iterdir())
+    write_bundle(target, manifest, {"encoder.onnx": b"1", "decoder.onnx": b"2"}, force=False)
+    assert Bundle.open(target).file("encoder.onnx").read_bytes() == b"1"
+
+
+def test_a_target_taken_meanwhile_is_kept(bundle, tmp_path):
+    manifest = replace(Bundle.open(bundle).manifest, golden_source=None)
+    target = tmp_path / "new"
+    with BundleWriter(target, force=False) as writer:
+        target.mkdir()
+        (target / "manifest.json").write_bytes(b"another's")
+        with pytest.raises(UsageError, match="exists already"):
+            writer.finish(manifest)
+    assert _names_and_bytes(target) == {"manifest.json": b"another's"}
 
 
 @pytest.mark.parametrize("name", ["decoder.onnx", "golden.npz", "encoder.trt", "decoder.rtx.trt.json"])
