@@ -9,7 +9,8 @@ from dataclasses import replace
 from .backends import REFERENCE, YARDSTICK
 from .gates import GateResult
 from .measures import ErrorSummary
-from .report import BatchReport, CellReport, Failure, ImageSetReport, ReferenceReport
+from .report import Failure, ImageSetReport
+from .rows import BatchReport, CellReport, ReferenceReport
 
 __all__ = ["explain"]
 

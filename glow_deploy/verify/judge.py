@@ -15,7 +15,8 @@ from .gates import (
     latent_limits,
 )
 from .matrix import CellFigures, ReferenceFigures
-from .report import BatchReport, CellReport, ImageSetReport, ReferenceReport
+from .report import ImageSetReport
+from .rows import BatchReport, CellReport, ReferenceReport
 from .yardstick import Figures, Yardstick
 
 __all__ = ["exactness_expected", "judge_batches", "judge_cell", "judge_reference"]

@@ -10,7 +10,7 @@ from ..latents.noise import noise
 from ..latents.specs import conditional, finite_rows, latent_specs
 from .backends import Backend
 from .measures import ErrorAccumulator
-from .report import RandomReport
+from .rows import RandomReport
 
 __all__ = ["measure_random"]
 

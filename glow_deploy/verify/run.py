@@ -23,16 +23,8 @@ from .images import Images, Reference, check_bin_centres
 from .judge import exactness_expected, judge_batches, judge_cell, judge_reference
 from .matrix import measure_matrix
 from .random_latents import measure_random
-from .report import (
-    BatchReport,
-    CellReport,
-    Failure,
-    ImageSetReport,
-    RandomReport,
-    ReferenceReport,
-    Verdicts,
-    VerifyReport,
-)
+from .report import Failure, ImageSetReport, Verdicts, VerifyReport
+from .rows import BatchReport, CellReport, RandomReport, ReferenceReport
 from .settings import VerifySettings
 from .yardstick import Yardstick
 

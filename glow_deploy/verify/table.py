@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from .gates import GateResult
 from .measures import ErrorSummary, Exactness
-from .report import CellReport, ImageSetReport, ReferenceReport, VerifyReport
+from .report import ImageSetReport, VerifyReport
+from .rows import CellReport, ReferenceReport
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
