@@ -9,33 +9,55 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from ..errors import UsageError
 from ..folding import FoldedConv
+from ..precision.plan import LARGEST, Number, PrecisionPlan
 from .graph import Graph
 
-__all__ = ["IR_VERSION", "OPSET", "GraphBuilder"]
+__all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
 
 # The highest pair that TensorRT 11, TensorRT for RTX 1.x and onnxruntime 1.27 all read.
 OPSET = 20
 IR_VERSION = 10
 
+# ONNX has a bfloat16 Conv only from here on. The IR version is the same, but older runtimes know no such operator set,
+# and none of the other graphs needs it: it is used where bfloat16 is.
+BFLOAT16_OPSET = 22
+
 BATCH = "batch"
+
+_ELEMENT: dict[Number, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+
+_LONG: dict[Number, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 class GraphBuilder:
-    """Collects nodes and float32 initializers; a tensor is known by its name, a plain string.
+    """Collects nodes and initializers; a tensor is known by its name, a plain string.
 
     A node named `level1/step01/invconv` has the output `level1/step01/invconv:0` unless told otherwise.
 
     Args:
         name: of the graph.
+        plan: its trunk's number is that of every constant unless told otherwise; None is float32 throughout.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, plan: PrecisionPlan | None = None) -> None:
+        self._plan = plan
         self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="glow-deploy")
-        self._model.opset_import.append(helper.make_opsetid("", OPSET))
+        bfloat16 = plan is not None and "bf16" in plan.numbers
+        self._model.opset_import.append(helper.make_opsetid("", BFLOAT16_OPSET if bfloat16 else OPSET))
         self._graph = self._model.graph
         self._graph.name = name
         self._constants: dict[str, np.ndarray] = {}
+
+    @property
+    def trunk(self) -> Number:
+        """The number of the trunk's tensors."""
+        return "fp32" if self._plan is None else self._plan.trunk
+
+    def conditioner(self, path: str) -> Number:
+        """Return the number of a step's conditioner."""
+        return "fp32" if self._plan is None else self._plan.conditioners[path]
 
     def input(self, name: str, shape: Sequence[int], *, dtype: int = TensorProto.FLOAT) -> str:
         """Declare a graph input [batch, *shape]."""
@@ -46,13 +68,28 @@ class GraphBuilder:
         """Declare a float32 graph output [batch, *shape]; some node must produce that name."""
         self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape]))
 
-    def constant(self, name: str, values: np.ndarray) -> str:
-        """Store an initializer: integers as int64, all else as float32. Storing a name twice keeps the first."""
+    def constant(self, name: str, values: np.ndarray, *, number: Number | None = None) -> str:
+        """Store an initializer: integers as int64, all else in `number`. Storing a name twice keeps the first.
+
+        Args:
+            name: of the initializer.
+            values: its values.
+            number: the trunk's unless given.
+
+        Raises:
+            UsageError: a value is beyond the largest of `number`.
+        """
         if name not in self._constants:
             integer = np.issubdtype(np.asarray(values).dtype, np.integer)
             # ascontiguousarray would turn a scalar into a vector
-            self._constants[name] = np.asarray(values, dtype="<i8" if integer else "<f4", order="C")
+            self._constants[name] = (
+                np.asarray(values, dtype="<i8", order="C") if integer else _rounded(name, values, number or self.trunk)
+            )
         return name
+
+    def cast(self, tensor: str, number: Number, *, name: str, output: str | None = None) -> str:
+        """Add a Cast to a number and return its output's name."""
+        return self.node("Cast", [tensor], name=name, output=output, to=_ELEMENT[number])
 
     def node(self, op: str, inputs: Sequence[str], *, name: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return that output's name."""
@@ -66,11 +103,21 @@ class GraphBuilder:
         self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, num_outputs=2))
         return results[0], results[1]
 
-    def conv(self, tensor: str, conv: FoldedConv, *, name: str) -> str:
-        """Add a convolution that keeps the size; its initializers are `<name>/weight` and `<name>/bias`."""
+    def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: Number | None = None) -> str:
+        """Add a convolution that keeps the size; its initializers are `<name>/weight` and `<name>/bias`.
+
+        Args:
+            tensor: its input, of the same number.
+            conv: its weights.
+            name: of the node.
+            number: the trunk's unless given.
+
+        Raises:
+            UsageError: a weight is beyond the largest of `number`.
+        """
         kernel = conv.weight.shape[2]
-        weight = self.constant(f"{name}/weight", conv.weight)
-        bias = self.constant(f"{name}/bias", conv.bias)
+        weight = self.constant(f"{name}/weight", conv.weight, number=number)
+        bias = self.constant(f"{name}/bias", conv.bias, number=number)
         pad = kernel // 2
         return self.node(
             "Conv", [tensor, weight, bias], name=name, kernel_shape=[kernel, kernel], pads=[pad, pad, pad, pad]
@@ -81,3 +128,21 @@ class GraphBuilder:
         for key in sorted(metadata):
             self._model.metadata_props.add(key=key, value=metadata[key])
         return Graph(skeleton=self._model, weights=self._constants)
+
+
+def _rounded(name: str, values: np.ndarray, number: Number) -> np.ndarray:
+    """Round to nearest even, straight from what the values are held in."""
+    if number == "fp32":
+        return np.asarray(values, dtype="<f4", order="C")
+    import ml_dtypes
+
+    dtype = np.dtype("<f2") if number == "fp16" else np.dtype(ml_dtypes.bfloat16)
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(values).astype(dtype, order="C")
+    if not np.isfinite(narrow).all():
+        raise UsageError(
+            f"weight {name} reaches {float(np.abs(values).max()):.3g}, beyond {LARGEST[number]:.6g}, "
+            f"the largest value of {_LONG[number]}: keep that step in float32 with precision auto, "
+            "or export with precision bf16-mixed or fp32"
+        )
+    return narrow

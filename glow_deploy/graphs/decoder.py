@@ -9,31 +9,44 @@ from onnx import TensorProto
 
 from ..folding import FoldedConv, FoldedGlow, FoldedPrior, FoldedStep
 from ..folding.arrays import step_path
+from ..precision.plan import PrecisionPlan
 from .builder import GraphBuilder
 from .graph import Graph
 from .metadata import GraphMetadata
-from .parts import conditioner, negate_second_half
+from .parts import check_plan, conditioner, negate_second_half
 
 __all__ = ["build_decoder"]
 
 
-def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> Graph:
-    """Build the float32 decoder.
+def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: PrecisionPlan | None = None) -> Graph:
+    """Build the decoder.
 
-    Inputs: `z1` ... `zL`, standard normal at temperature 1, and `y` [batch] int64 for class-conditional models.
-    Output: `x` [batch,C,H,W], not clamped.
+    Inputs: `z1` ... `zL` float32, standard normal at temperature 1, and `y` [batch] int64 for class-conditional models.
+    Output: `x` [batch,C,H,W] float32, not clamped.
+
+    Args:
+        folded: the model.
+        metadata: stored in the graph; its precision is the plan's name.
+        plan: what runs in 16 bit; None is float32 throughout.
+
+    Raises:
+        UsageError: the plan is for another model, or a weight is beyond the largest value of its number.
     """
-    return _Decoder(folded).build(metadata)
+    check_plan(folded, metadata, plan)
+    return _Decoder(folded, plan).build(metadata)
 
 
 class _Decoder:
-    def __init__(self, folded: FoldedGlow) -> None:
+    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None) -> None:
         self._model = folded
-        self._graph = GraphBuilder("glow_decoder")
+        self._graph = GraphBuilder("glow_decoder", plan=plan)
 
     def build(self, metadata: GraphMetadata) -> Graph:
         graph, model = self._graph, self._model
+        narrow = graph.trunk != "fp32"
         latents = [graph.input(f"z{index}", shape) for index, shape in enumerate(model.latent_shapes, start=1)]
+        if narrow:
+            latents = [graph.cast(z, graph.trunk, name=f"{z}/cast_in") for z in latents]
         labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)
         h = self._prior(latents[-1], model.prior, labels)
         for index, level in reversed(list(enumerate(model.levels, start=1))):
@@ -41,9 +54,11 @@ class _Decoder:
                 h = self._split(h, latents[index - 1], level.split, index)
             for number, step in reversed(list(enumerate(level.steps, start=1))):
                 h = self._step(h, step, step_path(index, number))
-            output = "x" if index == 1 else None
+            output = "x" if index == 1 and not narrow else None
             # Mode CRD is pixel_shuffle: channel 4c+2i+j goes to offset (i,j) of channel c.
             h = graph.node("DepthToSpace", [h], name=f"level{index}/unsqueeze", output=output, blocksize=2, mode="CRD")
+        if narrow:
+            graph.cast(h, "fp32", name="x/cast_out", output="x")
         graph.output("x", model.image_shape)
         return graph.build(metadata.to_props())
 

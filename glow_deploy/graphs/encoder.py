@@ -11,35 +11,48 @@ from onnx import TensorProto
 
 from ..folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from ..folding.arrays import step_path
+from ..precision.plan import PrecisionPlan
 from .builder import GraphBuilder
 from .graph import Graph
 from .metadata import GraphMetadata
-from .parts import conditioner, negate_second_half
+from .parts import check_plan, conditioner, negate_second_half
 
 __all__ = ["build_encoder"]
 
 _SPATIAL = np.array([1, 2, 3], dtype=np.int64)
 
 
-def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata) -> Graph:
-    """Build the float32 encoder.
+def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: PrecisionPlan | None = None) -> Graph:
+    """Build the encoder.
 
-    Inputs: `x` [batch,C,H,W] in [0,1), and `y` [batch] int64 for class-conditional models. Outputs: `z1` ... `zL`,
-    standard normal under the model, and `log_prob` [batch] in nats.
+    Inputs: `x` [batch,C,H,W] float32 in [0,1), and `y` [batch] int64 for class-conditional models. Outputs: `z1` ...
+    `zL`, standard normal under the model, and `log_prob` [batch] in nats, float32.
+
+    Args:
+        folded: the model.
+        metadata: stored in the graph; its precision is the plan's name.
+        plan: what runs in 16 bit; None is float32 throughout. Log-determinants and densities are summed in float32 in
+            every plan.
+
+    Raises:
+        UsageError: the plan is for another model, or a weight is beyond the largest value of its number.
     """
-    return _Encoder(folded).build(metadata)
+    check_plan(folded, metadata, plan)
+    return _Encoder(folded, plan).build(metadata)
 
 
 class _Encoder:
-    def __init__(self, folded: FoldedGlow) -> None:
+    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None) -> None:
         self._model = folded
-        self._graph = GraphBuilder("glow_encoder")
+        self._graph = GraphBuilder("glow_encoder", plan=plan)
         self._log_prob_terms: list[str] = []  # each [batch]
         self._constant = folded.log_det - 0.5 * folded.dims * math.log(2 * math.pi)
 
     def build(self, metadata: GraphMetadata) -> Graph:
         graph, model = self._graph, self._model
         h = graph.input("x", model.image_shape)
+        if graph.trunk != "fp32":
+            h = graph.cast(h, graph.trunk, name="x/cast_in")
         labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)
         last = len(model.levels)
         for index, level in enumerate(model.levels, start=1):
@@ -95,9 +108,12 @@ class _Encoder:
             half = graph.constant("constants/half", np.full((1, 1, 1, 1), 0.5))
             scale = graph.node("Mul", [scale, half], name=f"{path}/coupling/half")
             scale = graph.node("Add", [scale, half], name=f"{path}/coupling/bound")
-            return scale, graph.node("Log", [scale], name=f"{path}/log_det/log")
+            # Of the scale as it is applied, rounded or not: that is the determinant of what is computed.
+            exact = self._in_float32(scale, name=f"{path}/log_det/cast")
+            return scale, graph.node("Log", [exact], name=f"{path}/log_det/log")
         # log sigmoid(v) = -softplus(-v), which neither overflows nor loses digits where the sigmoid is near 0 or 1
-        negative = graph.node("Neg", [v], name=f"{path}/log_det/neg")
+        exact = self._in_float32(v, name=f"{path}/log_det/cast")
+        negative = graph.node("Neg", [exact], name=f"{path}/log_det/neg")
         softplus = graph.node("Softplus", [negative], name=f"{path}/log_det/softplus")
         return scale, graph.node("Neg", [softplus], name=f"{path}/log_det/log_sigmoid")
 
@@ -109,8 +125,9 @@ class _Encoder:
         mean, negative_log_scale = graph.halves(params, name=f"level{index}/split/params")
         centred = graph.node("Sub", [emitted, mean], name=f"level{index}/split/centre")
         factor = graph.node("Exp", [negative_log_scale], name=f"level{index}/split/exp")
-        z = graph.node("Mul", [centred, factor], name=f"level{index}/split/normalise", output=f"z{index}")
-        self._log_prob_terms.append(self._sum(negative_log_scale, name=f"level{index}/split/log_det"))
+        z = self._emit("Mul", [centred, factor], name=f"level{index}/split/normalise", output=f"z{index}")
+        exact = self._in_float32(negative_log_scale, name=f"level{index}/split/log_det/cast")
+        self._log_prob_terms.append(self._sum(exact, name=f"level{index}/split/log_det"))
         self._log_prob_terms.append(self._minus_half_square(z, name=f"level{index}/split/log_prob"))
         return kept
 
@@ -125,18 +142,30 @@ class _Encoder:
         else:
             mean = graph.node("Gather", [mean, labels], name="prior/mean/gather", axis=0)
             factor = graph.node("Gather", [factor, labels], name="prior/inverse_scale/gather", axis=0)
-            table = graph.constant("prior/log_det", log_det)
+            table = graph.constant("prior/log_det", log_det, number="fp32")
             self._log_prob_terms.append(graph.node("Gather", [table, labels], name="prior/log_det/gather", axis=0))
         centred = graph.node("Sub", [h, mean], name="prior/centre")
-        z = graph.node("Mul", [centred, factor], name="prior/normalise", output=output)
+        z = self._emit("Mul", [centred, factor], name="prior/normalise", output=output)
         self._log_prob_terms.append(self._minus_half_square(z, name="prior/log_prob"))
 
     def _log_prob(self) -> None:
         graph = self._graph
-        total = graph.constant("log_prob/constant", np.array([self._constant]))
+        total = graph.constant("log_prob/constant", np.array([self._constant]), number="fp32")
         for number, term in enumerate(self._log_prob_terms, start=1):
             output = "log_prob" if number == len(self._log_prob_terms) else None
             total = graph.node("Add", [total, term], name=f"log_prob/add{number}", output=output)
+
+    def _emit(self, op: str, inputs: Sequence[str], *, name: str, output: str) -> str:
+        """Add the node that gives a float32 output of the graph."""
+        if self._graph.trunk == "fp32":
+            return self._graph.node(op, inputs, name=name, output=output)
+        return self._graph.cast(
+            self._graph.node(op, inputs, name=name), "fp32", name=f"{output}/cast_out", output=output
+        )
+
+    def _in_float32(self, tensor: str, *, name: str) -> str:
+        """Widen a tensor of the trunk before it is summed: float16 has 11 bits, and ends at 65504."""
+        return tensor if self._graph.trunk == "fp32" else self._graph.cast(tensor, "fp32", name=name)
 
     def _sum(self, tensor: str, *, name: str) -> str:
         axes = self._graph.constant("constants/axes", _SPATIAL)
@@ -146,7 +175,7 @@ class _Encoder:
         graph = self._graph
         square = graph.node("Mul", [z, z], name=f"{name}/square")
         total = self._sum(square, name=f"{name}/sum")
-        factor = graph.constant("constants/minus_half", np.array([-0.5]))
+        factor = graph.constant("constants/minus_half", np.array([-0.5]), number="fp32")
         return graph.node("Mul", [total, factor], name=name)
 
 

@@ -143,13 +143,25 @@ def lint_model(model: onnx.ModelProto, *, source: str) -> None:
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPS:
             raise BundleError(f"{source}: node {node.name!r} is a {node.op_type}, which is not part of a Glow")
-        if any(attribute.name == "to" and attribute.i == TensorProto.DOUBLE for attribute in node.attribute):
-            raise BundleError(f"{source}: node {node.name!r} casts to float64; TensorRT would demote it in silence")
+        for attribute in node.attribute:
+            if attribute.name == "to":
+                _check_cast(node.name, attribute.i, source=source)
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
             raise BundleError(f"{source}: tensor {value.name!r} is float64; TensorRT would demote it in silence")
     for tensor in graph.initializer:
         _check_initializer(tensor, source=source)
+
+
+def _check_cast(name: str, to: int, *, source: str) -> None:
+    from onnx import TensorProto
+
+    if to == TensorProto.DOUBLE:
+        raise BundleError(f"{source}: node {name!r} casts to float64; TensorRT would demote it in silence")
+    if to not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        raise BundleError(
+            f"{source}: node {name!r} casts to {type_name(to)}; float32, float16 and bfloat16 are accepted"
+        )
 
 
 def _check_initializer(tensor: onnx.TensorProto, *, source: str) -> None:

@@ -38,7 +38,12 @@ def _cast_to_double(model):
     model.graph.node.append(helper.make_node("Cast", ["z"], ["wide"], name="cast", to=TensorProto.DOUBLE))
 
 
+def _cast_to_integer(model):
+    model.graph.node.append(helper.make_node("Cast", ["z"], ["whole"], name="cast", to=TensorProto.INT8))
+
+
 CHANGES = {
+    "cast to integer": (_cast_to_integer, "casts to INT8"),
     "cast to double": (_cast_to_double, "casts to float64"),
     "external": (_external, "another file"),
     "shape": (_huge, "shape asks"),
