@@ -85,7 +85,7 @@ def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: i
         )
         level = latents[0].level if latents else None
         found.append(_failure(bits[0], where=f"encode {where}", level=level, cause=cause, images=report.images))
-    pictures = [gate for gate in missed if gate.level is None and gate.verdict == "round_trip"]
+    pictures = [gate for gate in missed if gate.verdict == "samples"]
     if pictures:
         # A sound encoder of the same backend shows at which level the decoder's picture leaves the latents.
         back = [gate.level for gate in own.gates if not gate.passed and gate.level is not None] if own else []
@@ -146,9 +146,7 @@ def _encoder_level(report: ReferenceReport | None) -> int | None:
 
 
 def _decoder_off(report: ReferenceReport | None) -> bool:
-    return report is not None and any(
-        not gate.passed for gate in report.gates if gate.level is None and gate.verdict == "round_trip"
-    )
+    return report is not None and any(not gate.passed for gate in report.gates if gate.verdict == "samples")
 
 
 def _latent_cause(summary: ErrorSummary, *, level: int, side: str) -> str:

@@ -16,21 +16,28 @@ from typing import Literal
 
 from ..errors import UsageError
 from .measures import ErrorSummary, Exactness, half_bin
+from .statistics import mean_bound
 from .yardstick import Figures
 
 __all__ = [
     "Factors",
     "GateResult",
     "Limits",
+    "Rules",
+    "VerdictName",
     "bits_limits",
     "factors_for",
+    "gate_equivalence",
     "gate_error",
     "gate_exactness",
     "gate_finite",
     "growth",
     "image_limits",
     "latent_limits",
+    "rules_for",
 ]
+
+VerdictName = Literal["round_trip", "likelihood", "samples"]
 
 _ULP = 2.0**-23  # spacing of float32 at 1
 _FEW_VALUES = 1000  # fewer than this have no 99.9th percentile below their maximum
@@ -50,6 +57,8 @@ class Factors:
         exact_margin: images must come back exactly where this multiple of the yardstick's maximum stays within half a
             bin. On other images than the golden ones it grows like the unpaired factor.
         ceiling_bits_per_dim: rms error in bits/dim beyond which no likelihood of images like the data is sound.
+        band_bits_per_dim: the mean difference in bits/dim from the reference must be shown to lie within +- this.
+        decode_only: round trip and likelihood are reported, not gated.
     """
 
     paired: float
@@ -60,6 +69,8 @@ class Factors:
     floor_ulps_log_prob: float
     exact_margin: float
     ceiling_bits_per_dim: float
+    band_bits_per_dim: float
+    decode_only: bool = False
 
 
 # Chosen from measurements on the CPU: four Glows (2 levels of 6 steps, width 32; affine with and without the bounded
@@ -84,6 +95,7 @@ _FACTORS = {
         floor_ulps_log_prob=8.0,
         exact_margin=10.0,
         ceiling_bits_per_dim=1e-3,
+        band_bits_per_dim=1e-5,
     ),
 }
 
@@ -97,6 +109,34 @@ def factors_for(precision: str) -> Factors:
     if precision not in _FACTORS:
         raise UsageError(f"no gates are known for precision {precision!r}; this version judges {', '.join(_FACTORS)}")
     return _FACTORS[precision]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a bundle is held to.
+
+    Attributes:
+        fp32: factors over the float32 yardstick, for float32 arithmetic.
+        own: factors over the errors that graphs of a narrower precision made at export; None for float32 graphs.
+    """
+
+    fp32: Factors
+    own: Factors | None = None
+
+    @property
+    def decode_only(self) -> bool:
+        """Round trip and likelihood are reported, not gated."""
+        return self.own is not None and self.own.decode_only
+
+
+def rules_for(precision: str) -> Rules:
+    """The rules for a bundle of this precision.
+
+    Raises:
+        UsageError: a precision without measured factors.
+    """
+    factors = factors_for(precision)
+    return Rules(fp32=factors_for("fp32"), own=None if precision == "fp32" else factors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +194,7 @@ class GateResult:
 
     Attributes:
         measure: `x_hat`, `z2 -> x -> z2`, `z1`, `bits/dim`, `exact images` ...
-        statistic: `rms`, `p99.9`, `non-finite`, `rate`.
+        statistic: `rms`, `p99.9`, `non-finite`, `mean`, `rate`.
         level: number of the level that the measure belongs to, None where it belongs to all.
         value: what was measured.
         limit: what it must not exceed; for a rate, what it must not fall below.
@@ -171,9 +211,12 @@ class GateResult:
     derivation: str
 
     @property
-    def verdict(self) -> Literal["round_trip", "likelihood"]:
+    def verdict(self) -> VerdictName:
         """Which of the verdicts the gate belongs to."""
-        return "likelihood" if self.measure.startswith("bits/dim") else "round_trip"
+        if self.measure.startswith("bits/dim"):
+            return "likelihood"
+        # A decoder by itself: the same latents, the same picture.
+        return "samples" if self.measure.startswith(("x from ", "x of ")) else "round_trip"
 
 
 def gate_finite(summary: ErrorSummary, *, measure: str, level: int | None = None) -> GateResult:
@@ -220,6 +263,21 @@ def gate_error(
             )
         )
     return tuple(results)
+
+
+def gate_equivalence(summary: ErrorSummary, *, factors: Factors, measure: str) -> GateResult:
+    """The mean paired difference in bits/dim must be shown to lie within a band: no significance is no equality."""
+    band = factors.band_bits_per_dim * _at_least_1(summary.scale / 8.0)
+    value = mean_bound(mean=summary.mean, rms=summary.rms, n=summary.n) if summary.finite else math.nan
+    return GateResult(
+        measure=measure,
+        statistic="mean",
+        level=None,
+        value=value,
+        limit=band,
+        passed=bool(value <= band),
+        derivation=f"|mean| and its 95 % bound over {summary.n} images within the band of {band:.0e}",
+    )
 
 
 def _limit(base: float, limits: Limits, spread: float) -> tuple[float, str]:

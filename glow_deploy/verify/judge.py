@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from .backends import REFERENCE, YARDSTICK
 from .consistency import ConsistencyFigures
 from .gates import (
     Factors,
     GateResult,
+    Rules,
     bits_limits,
+    gate_equivalence,
     gate_error,
     gate_exactness,
     gate_finite,
@@ -15,43 +20,83 @@ from .gates import (
     latent_limits,
 )
 from .matrix import CellFigures, ReferenceFigures
+from .measures import half_bin
 from .report import ImageSetReport
 from .rows import BatchReport, CellReport, ReferenceReport
 from .yardstick import Figures, Yardstick
 
-__all__ = ["exactness_expected", "judge_batches", "judge_cell", "judge_reference"]
+__all__ = ["Measure", "exactness_expected", "judge_batches", "judge_cell", "judge_reference", "measure_for"]
 
 
-def exactness_expected(images: ImageSetReport, *, factors: Factors, n_bits: int) -> float | None:
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What errors made by some backends on one set of images are held to.
+
+    Attributes:
+        yardstick: errors that are taken for sound.
+        factor: allowed multiple of them.
+        factors: where it and the other figures come from.
+        crossed: float32 PyTorch takes part beside graphs of a narrower precision, so their errors do not cancel.
+    """
+
+    yardstick: Yardstick
+    factor: float
+    factors: Factors
+    crossed: bool
+
+
+def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure:
+    """Choose the yardstick: the float32 one, or for graphs of a narrower precision what they gave at export."""
+    trained = [name in (REFERENCE, YARDSTICK) for name in backends]
+    own, factors = images.own, rules.own
+    if own is None or factors is None or all(trained):
+        factor = _factor(images.yardstick, rules.fp32, paired=images.paired)
+        return Measure(yardstick=images.yardstick, factor=factor, factors=rules.fp32, crossed=False)
+    factor = _factor(own, factors, paired=images.own_paired)
+    return Measure(yardstick=own, factor=factor, factors=factors, crossed=any(trained))
+
+
+def exactness_expected(images: ImageSetReport, measure: Measure, *, n_bits: int) -> float | None:
     """The margin that the exactness of these images is gated with; None where it is only reported."""
-    margin = factors.exact_margin * (1.0 if images.paired else growth(factors, images.yardstick.n))
-    return margin if margin * images.yardstick.x_hat.max <= 2.0 ** -(n_bits + 1) else None
+    if measure.crossed:
+        return None
+    yardstick, factors = measure.yardstick, measure.factors
+    paired = images.paired if yardstick is images.yardstick else images.own_paired
+    margin = factors.exact_margin * (1.0 if paired else growth(factors, yardstick.n))
+    return margin if margin * yardstick.x_hat.max <= half_bin(n_bits) else None
 
 
 def judge_cell(
-    figures: CellFigures, *, images: ImageSetReport, encode: str, decode: str, factors: Factors, n_bits: int
+    figures: CellFigures, *, images: ImageSetReport, encode: str, decode: str, rules: Rules, n_bits: int
 ) -> CellReport:
     """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
-    yardstick = images.yardstick
-    factor = _factor(images, factors)
+    measure = measure_for(images, encode, decode, rules=rules)
+    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
+    base = yardstick.decoded if measure.crossed else yardstick.x_hat
     gates: list[GateResult] = []
-    limits = image_limits(yardstick.x_hat, factor=factor, factors=factors, n_bits=n_bits)
+    limits = image_limits(base, factor=factor, factors=factors, n_bits=n_bits)
     gates += gate_error(figures.x, limits, measure="x -> z -> x")
-    for level, (summary, base) in enumerate(zip(figures.z, yardstick.zxz, strict=True), 1):
-        latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", level=level)
-    margin = exactness_expected(images, factors=factors, n_bits=n_bits)
+    for level, (summary, part) in enumerate(zip(figures.z, yardstick.zxz, strict=True), 1):
+        name = f"z{level} -> x -> z{level}"
+        if measure.crossed:
+            gates.append(gate_finite(summary, measure=name, level=level))
+        else:
+            latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
+            gates += gate_error(summary, latents, measure=name, level=level)
+    margin = exactness_expected(images, measure, n_bits=n_bits)
     if margin is not None:
         exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
         gates += [exact] if exact is not None else []
-    gates.append(gate_finite(figures.bits_between, measure="bits/dim between backends"))
-    if not images.reference and encode != decode:
+    between = "bits/dim between backends"
+    if images.reference or encode == decode:
+        gates.append(gate_finite(figures.bits_between, measure=between))
+    else:
         # Both sides carry an error of their own.
         bits = bits_limits(
             yardstick.bits_per_dim, factor=2.0 * factor, factors=factors, scale=figures.bits_between.scale
         )
-        gates = gates[:-1]
-        gates += gate_error(figures.bits_between, bits, measure="bits/dim between backends", rms_only=True)
+        gates += gate_error(figures.bits_between, bits, measure=between, rms_only=True)
+    reported = factors.decode_only
     return CellReport(
         images=images.name,
         encode=encode,
@@ -61,24 +106,28 @@ def judge_cell(
         z_error=figures.z,
         bits_per_dim_between=figures.bits_between,
         bits_per_dim_round_trip=figures.bits_round_trip,
-        gates=tuple(gates),
+        gates=() if reported else tuple(gates),
+        reported=reported,
     )
 
 
 def judge_reference(
-    figures: ReferenceFigures, *, images: ImageSetReport, backend: str, factors: Factors, n_bits: int
+    figures: ReferenceFigures, *, images: ImageSetReport, backend: str, rules: Rules, n_bits: int
 ) -> ReferenceReport:
     """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents."""
-    yardstick = images.yardstick
-    factor = _factor(images, factors)
+    measure = measure_for(images, backend, rules=rules)
+    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
     gates: list[GateResult] = []
     for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
         latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
         gates += gate_error(summary, latents, measure=f"z{level}", level=level)
     bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
     gates += gate_error(figures.bits, bits, measure="bits/dim", rms_only=True)
-    limits = image_limits(yardstick.x_hat, factor=factor, factors=factors, n_bits=n_bits)
+    gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
+    limits = image_limits(yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits)
     gates += gate_error(figures.x, limits, measure="x from the reference's latents")
+    if factors.decode_only:
+        gates = [gate for gate in gates if gate.verdict == "samples"]
     return ReferenceReport(
         images=images.name,
         backend=backend,
@@ -94,12 +143,14 @@ def judge_batches(
     *,
     backend: str,
     role: str,
-    yardstick: Yardstick,
-    factors: Factors,
+    images: ImageSetReport,
+    rules: Rules,
     n_bits: int,
 ) -> BatchReport:
     """Gate an engine against itself, by the image that differs most."""
     gates: list[GateResult] = []
+    measure = measure_for(images, backend, rules=rules)
+    yardstick, factors = measure.yardstick, measure.factors
     widest = Figures(
         rms=max(level.rms for level in yardstick.z),
         p999=max(level.p999 for level in yardstick.z),
@@ -109,7 +160,7 @@ def judge_batches(
     for check, results in (("equal rows", figures.equal_rows), ("split batch", figures.split)):
         for output, summary in results.items():
             if output == "x":
-                limits = image_limits(yardstick.x_hat, factor=factor, factors=factors, n_bits=n_bits)
+                limits = image_limits(yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits)
             elif output == "z":
                 limits = latent_limits(widest, factor=factor, factors=factors, scale=summary.scale)
             else:
@@ -126,5 +177,5 @@ def judge_batches(
     )
 
 
-def _factor(images: ImageSetReport, factors: Factors) -> float:
-    return factors.paired if images.paired else factors.unpaired * growth(factors, images.yardstick.n)
+def _factor(yardstick: Yardstick, factors: Factors, *, paired: bool) -> float:
+    return factors.paired if paired else factors.unpaired * growth(factors, yardstick.n)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .gates import GateResult
+from .gates import GateResult, VerdictName
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport, gate_dict
 from .yardstick import Yardstick
 
 __all__ = [
+    "GOLDEN_SET",
     "SCHEMA_VERSION",
     "BackendReport",
     "BatchReport",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+GOLDEN_SET = "golden"
 
 Verdict = Literal["sound", "unsound", "reported"]
 
@@ -66,8 +68,10 @@ class ImageSetReport:
         name: `golden`, `data` or `checkpoint`.
         source: where they come from, in words.
         n: images.
-        yardstick: what errors on them are measured in.
+        yardstick: what errors of float32 arithmetic on them are measured in.
         paired: the yardstick was measured on these very images.
+        own: what errors of graphs in a narrower precision are measured in: those found at export, on the golden
+            images; None for float32 graphs.
         reference: a float64 reference of the latents and log_prob of these images was there.
     """
 
@@ -77,6 +81,12 @@ class ImageSetReport:
     yardstick: Yardstick
     paired: bool
     reference: bool
+    own: Yardstick | None = None
+
+    @property
+    def own_paired(self) -> bool:
+        """True where `own` was measured on these very images."""
+        return self.name == GOLDEN_SET
 
     def to_dict(self) -> dict[str, Any]:
         """For the JSON report."""
@@ -87,6 +97,7 @@ class ImageSetReport:
             "paired": self.paired,
             "reference": self.reference,
             "yardstick": self.yardstick.to_dict(),
+            "precision_yardstick": None if self.own is None else self.own.to_dict(),
         }
 
 
@@ -103,7 +114,7 @@ class Failure:
         cause: probable cause, in words.
     """
 
-    verdict: Literal["round_trip", "likelihood"]
+    verdict: VerdictName
     where: str
     images: str
     level: int | None
@@ -141,12 +152,12 @@ class Verdicts:
     Attributes:
         round_trip: do images come back, and do latents mean the same to every backend?
         likelihood: are the densities those of the trained model?
-        samples: reported only, so far.
+        samples: do the same latents give the same picture?
     """
 
     round_trip: Verdict
     likelihood: Verdict
-    samples: Verdict = "reported"
+    samples: Verdict
 
     def to_dict(self) -> dict[str, str]:
         """For the JSON report."""

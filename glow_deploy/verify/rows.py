@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .gates import GateResult
 from .measures import ErrorSummary, Exactness
@@ -18,22 +18,24 @@ class Judged:
     """Figures with the limits they were held to.
 
     Attributes:
-        gates: the comparisons; none where the figures are only reported.
+        gates: the comparisons.
+        reported: the figures are not held to anything, for a reason that the report's notes give.
     """
 
     gates: tuple[GateResult, ...]
+    reported: bool = False
 
     @property
     def passed(self) -> bool:
-        """True when every gate was met and there was at least one."""
-        return bool(self.gates) and all(gate.passed for gate in self.gates)
+        """True when every gate was met and there was at least one, or none is due."""
+        return (bool(self.gates) or self.reported) and all(gate.passed for gate in self.gates)
 
     @property
-    def verdict(self) -> str:
-        """`pass`, `fail`, or `reported` where nothing but the finiteness of the figures was gated."""
+    def verdict(self) -> Literal["pass", "fail", "reported"]:
+        """The outcome."""
         if not self.passed:
             return "fail"
-        return "pass" if any(gate.statistic != "non-finite" for gate in self.gates) else "reported"
+        return "reported" if self.reported else "pass"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,16 +34,19 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Yardstick:
-    """PyTorch float32 against PyTorch float64 on one set of images.
+    """What float32 PyTorch, or graphs of a narrower precision, make of one set of images, against float64 PyTorch.
 
     Attributes:
         n: images it was measured on.
         source: where the figures come from, in words, for the printed derivation.
-        x_hat: float32 decode of float32 latents against x, in units of x.
-        z: float32 latents against float64, z1 (finest) first.
-        bits_per_dim: float32 against float64.
-        zxz: float32 encode of the float32 reconstruction against the float32 latents, z1 first.
-        non_finite: values that the float32 model itself loses on the way x -> z -> x.
+        x_hat: decode of its own latents against x, in units of x.
+        z: latents against float64, z1 (finest) first.
+        bits_per_dim: against float64.
+        zxz: encode of the reconstruction against the latents it was made from, z1 first.
+        non_finite: values that the model itself loses on the way x -> z -> x.
+        x_from_z: decode of the float64 latents against the float64 reconstruction. In float32 it is as good as
+            `x_hat`, which stands for it; in a narrower precision encoder and decoder share much of their error, and
+            this is larger.
     """
 
     n: int
@@ -53,15 +56,24 @@ class Yardstick:
     bits_per_dim: Figures
     zxz: tuple[Figures, ...]
     non_finite: int = 0
+    x_from_z: Figures | None = None
+
+    @property
+    def decoded(self) -> Figures:
+        """Errors of the decoder alone."""
+        return self.x_hat if self.x_from_z is None else self.x_from_z
 
     @classmethod
-    def from_manifest(cls, values: Any, *, levels: int) -> Yardstick:
-        """Read `manifest.numerics["yardstick"]`.
+    def from_manifest(
+        cls, values: Any, *, levels: int, source: str = "PyTorch float32 on the {n} golden images, from the manifest"
+    ) -> Yardstick:
+        """Read `manifest.numerics["yardstick"]`, or the errors of narrower graphs beside it.
 
         Args:
-            values: `n`, `x_hat`, `bits_per_dim` with rms, p999 and max each; `z` and `zxz` with those of every level
-                under `z1` ... `zL`.
+            values: `n`, `x_hat`, `bits_per_dim` and, where there is one, `x_from_z` with rms, p999 and max each; `z`
+                and `zxz` with those of every level under `z1` ... `zL`.
             levels: L.
+            source: in words, with `{n}` for the number of images.
 
         Raises:
             BundleError: a figure is missing, negative or not a finite number; a missing measure is never a pass.
@@ -72,11 +84,12 @@ class Yardstick:
             raise BundleError(f"manifest.json: numerics.yardstick.n is {n!r}; it must count the images; export again")
         return cls(
             n=n,
-            source=f"PyTorch float32 on the {n} golden images, from the manifest",
+            source=source.format(n=n),
             x_hat=_figures(table.get("x_hat"), "x_hat"),
             z=_levels(table.get("z"), "z", levels),
             bits_per_dim=_figures(table.get("bits_per_dim"), "bits_per_dim"),
             zxz=_levels(table.get("zxz"), "zxz", levels),
+            x_from_z=_figures(table["x_from_z"], "x_from_z") if "x_from_z" in table else None,
         )
 
     @classmethod
@@ -100,6 +113,7 @@ class Yardstick:
             "source": self.source,
             "non_finite": self.non_finite,
             "x_hat": self.x_hat.to_dict(),
+            **({} if self.x_from_z is None else {"x_from_z": self.x_from_z.to_dict()}),
             "z": {f"z{level}": figures.to_dict() for level, figures in enumerate(self.z, 1)},
             "bits_per_dim": self.bits_per_dim.to_dict(),
             "zxz": {f"z{level}": figures.to_dict() for level, figures in enumerate(self.zxz, 1)},
