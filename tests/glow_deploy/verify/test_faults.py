@@ -116,6 +116,20 @@ def test_a_wrong_constant_in_log_prob_is_unsound_likelihood_alone(spoil, quick, 
     assert "log-determinant" in report.failures[0].cause
 
 
+def test_a_wrong_decoder_gives_other_pictures_and_leaves_the_likelihood_alone(spoil, quick):
+    report = quick(spoil(only("level1/step02/invconv/weight", largest_entry(1.01)), roles=("decoder",)))
+    assert_fails(report, level=1, verdict="samples")
+    assert report.verdicts.round_trip == "unsound"
+    assert report.verdicts.likelihood == "sound"
+
+
+def test_a_wrong_encoder_leaves_the_samples_alone(spoil, quick):
+    report = quick(spoil(only("level1/step02/invconv/weight", largest_entry(1.01)), roles=("encoder",)))
+    assert_fails(report, level=1, verdict="likelihood")
+    assert report.verdicts.round_trip == "unsound"
+    assert report.verdicts.samples == "sound"
+
+
 @pytest.mark.parametrize("role", BOTH)
 def test_an_encoder_of_one_checkpoint_with_the_decoder_of_another(exported, sound, quick, tmp_path, role):
     other = exported(seed=21)

@@ -9,6 +9,7 @@ from glow_deploy.errors import UsageError
 from glow_deploy.verify.gates import (
     bits_limits,
     factors_for,
+    gate_equivalence,
     gate_error,
     gate_exactness,
     growth,
@@ -133,3 +134,19 @@ def test_likelihood_and_round_trip_are_told_apart():
     limits = bits_limits(BASE, factor=4.0, factors=FACTORS, scale=1.0)
     assert {gate.verdict for gate in gate_error(error(1.0), limits, measure="bits/dim")} == {"likelihood"}
     assert {gate.verdict for gate in gate_error(error(1.0), z_limits(BASE), measure="z1")} == {"round_trip"}
+
+
+@pytest.mark.parametrize(("mean", "spread", "passed"), [(2e-6, 1e-6, True), (2e-5, 1e-6, False), (0.0, 1e-3, False)])
+def test_equal_likelihoods_must_be_shown_not_merely_compatible(mean, spread, passed):
+    """The last: no difference to be seen, in figures too scattered to show that there is none."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(64)
+    summary = summarize(3.0 + mean + spread * (noise - noise.mean()), np.full(64, 3.0))
+    gate = gate_equivalence(summary, factors=FACTORS, measure="bits/dim")
+    assert gate.passed is passed
+    assert gate.verdict == "likelihood"
+
+
+def test_equivalence_of_values_that_are_not_numbers_fails():
+    summary = summarize(np.array([3.0, math.nan]), np.array([3.0, 3.0]))
+    assert not gate_equivalence(summary, factors=FACTORS, measure="bits/dim").passed

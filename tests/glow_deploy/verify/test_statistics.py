@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from glow_deploy.verify.statistics import failure_rate_bound
+from glow_deploy.verify.statistics import failure_rate_bound, mean_bound
 
 
 @pytest.mark.parametrize(("n", "bound"), [(100, 0.0295), (299, 0.01), (1000, 0.0030), (2995, 0.001)])
@@ -50,3 +50,23 @@ def test_a_higher_confidence_needs_a_wider_bound():
 def test_impossible_counts_are_refused(k, n, confidence):
     with pytest.raises(ValueError, match=r"impossible|confidence"):
         failure_rate_bound(k, n, confidence=confidence)
+
+
+# scipy.stats.t.ppf(0.95, n - 1)
+STUDENT = [(2, 6.313751514675043), (3, 2.919985580353726), (4, 2.3533634348018264), (6, 2.015048372669157)]
+STUDENT += [(11, 1.8124611228107335), (31, 1.697260886593957), (1001, 1.6463788172854639)]
+
+
+@pytest.mark.parametrize(("n", "quantile"), STUDENT)
+def test_a_mean_is_bounded_by_students_distribution(n, quantile):
+    spread = 2.0  # of the sample: with mean 0, rms^2 = spread^2 (n - 1) / n
+    bound = mean_bound(mean=0.0, rms=spread * math.sqrt((n - 1) / n), n=n)
+    assert bound == pytest.approx(quantile * spread / math.sqrt(n), rel=5e-3)
+
+
+def test_the_bound_of_a_mean_holds_its_size_and_shrinks_with_trials():
+    assert mean_bound(mean=-0.5, rms=0.5, n=10) == pytest.approx(0.5)
+    assert mean_bound(mean=-0.5, rms=0.7, n=10) > mean_bound(mean=-0.5, rms=0.7, n=1000) > 0.5
+    assert mean_bound(mean=-0.5, rms=0.5, n=1) == 0.5
+    with pytest.raises(ValueError, match="no mean"):
+        mean_bound(mean=0.0, rms=0.0, n=0)
