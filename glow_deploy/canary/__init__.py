@@ -1,0 +1,21 @@
+"""A canary: two small convolutions whose result shows what number format a backend really computes in.
+
+Settings say what was asked for. TF32 is on by default in ONNX Runtime's CUDA provider, in TensorRT and in cuDNN, its
+switches can be misspelt, ignored or overridden by the environment, and its results look right at a glance.
+"""
+
+from .detect import Runner, detect
+from .operands import Canary, make_canary
+from .report import CanaryResult, CanaryUnavailable, ConvolutionResult
+from .run import canary_for
+
+__all__ = [
+    "Canary",
+    "CanaryResult",
+    "CanaryUnavailable",
+    "ConvolutionResult",
+    "Runner",
+    "canary_for",
+    "detect",
+    "make_canary",
+]

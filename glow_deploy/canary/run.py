@@ -1,0 +1,153 @@
+"""The canary on the backends of this package, opened by the same code and settings as a model's engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import GlowDeployError, UsageError
+from .detect import detect
+from .graph import INPUT, OUTPUT, canary_graph
+from .operands import BATCH, make_canary
+from .report import CanaryResult, CanaryUnavailable
+
+if TYPE_CHECKING:
+    from ..compile.settings import CompileSettings
+    from ..engines.cuda import Cuda
+    from ..engines.protocol import Engine
+
+__all__ = ["canary_for", "compile_canary"]
+
+_SOURCE = "the canary"
+
+
+def canary_for(
+    backend: str, *, device: str = "auto", plan: str | Path | None = None
+) -> CanaryResult | CanaryUnavailable:
+    """Find out what a backend computes float32 convolutions in.
+
+    ONNX Runtime gets the session that a model gets. For TensorRT the canary is compiled with the flags that the plan's
+    sidecar records (TF32, version and hardware compatibility), in memory, for the GPU here; it takes a second or a few,
+    and the optimization level and timing cache that the plan was compiled with are not known.
+
+    Args:
+        backend: `onnxruntime-cpu`, `onnxruntime-cuda`, `tensorrt` or `tensorrt-rtx`. For any other, such as a PyTorch
+            model, call `detect` with a function that runs the convolutions.
+        device: `auto` or `cuda` for the first GPU, `cuda:N`; ONNX Runtime's CPU backend runs on the CPU whatever it
+            says.
+        plan: the plan under test, whose sidecar is read; None for a plan compiled with TF32 off.
+
+    Returns:
+        What was detected, or why the canary could not be run: no package, GPU, sidecar, ...
+    """
+    try:
+        engine = _open(backend, device=device, plan=None if plan is None else Path(plan))
+        if isinstance(engine, CanaryUnavailable):
+            return engine
+        with engine:
+            return detect(lambda x: engine.run({INPUT: x})[OUTPUT])
+    except GlowDeployError as error:
+        return CanaryUnavailable(reason=str(error))
+
+
+def compile_canary(settings: CompileSettings) -> bytes:
+    """Compile the canary's graph with these settings and return the plan.
+
+    Args:
+        settings: flavour, TF32 and compatibility; the batches that they name are replaced by the canary's own.
+
+    Raises:
+        CompileError: TensorRT refuses the graph or an option.
+        MissingDependencyError: the package of the flavour is not there.
+    """
+    from ..compile.build import build_plan
+    from ..compile.rtx import configure_rtx
+    from ..compile.tensorrt import configure_tensorrt
+    from ..engines.onnx_file import read_graph
+    from ..engines.trt_module import import_tensorrt
+
+    trt = import_tensorrt(settings.flavor)
+    settings = replace(settings, min_batch=1, opt_batch=BATCH, max_batch=BATCH)
+    configure = configure_rtx if settings.flavor == "rtx" else configure_tensorrt
+    data = canary_graph(make_canary())
+    return build_plan(
+        data,
+        read_graph(data, source=_SOURCE),
+        trt=trt,
+        settings=settings,
+        configure=partial(configure, trt, settings=settings),
+        source=_SOURCE,
+    )
+
+
+def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
+    match backend:
+        case "onnxruntime-cpu" | "onnxruntime-cuda":
+            from ..engines.onnxruntime import open_onnx
+
+            where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
+            return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE)
+        case "tensorrt" | "tensorrt-rtx":
+            return _open_plan(backend, device=_gpu(device), plan=plan)
+        case _:
+            return CanaryUnavailable(
+                reason=f"there is no canary for {backend} here; `detect` takes a function of yours"
+            )
+
+
+def _open_plan(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
+    from ..engines.cuda import Cuda
+    from ..engines.device import parse_device
+    from ..engines.onnx_file import read_graph
+    from ..engines.tensorrt import TensorRTEngine
+    from ..engines.trt_module import import_tensorrt
+
+    cuda = Cuda(parse_device(device).index)
+    settings = _settings(backend, plan, cuda=cuda)
+    if isinstance(settings, CanaryUnavailable):
+        return settings
+    # In memory from the compiler to the runtime: there is no file that anyone could have changed.
+    return TensorRTEngine(
+        compile_canary(settings),
+        trt=import_tensorrt(settings.flavor),
+        cuda=cuda,
+        flavor=settings.flavor,
+        facts=read_graph(canary_graph(make_canary()), source=_SOURCE).facts,
+        tf32=settings.tf32,
+        source=_SOURCE,
+    )
+
+
+def _settings(backend: str, plan: Path | None, *, cuda: Cuda) -> CompileSettings | CanaryUnavailable:
+    """The flags that the plan under test was compiled with, for the GPU here."""
+    from ..compile.settings import CompileSettings
+    from ..engines.sidecar import read_sidecar
+    from ..files import sha256_file
+
+    tf32 = version_compatible = hardware_compatible = False
+    if plan is not None:
+        sidecar = read_sidecar(plan)
+        if sidecar is None or not plan.is_file() or sha256_file(plan) != sidecar.sha256:
+            return CanaryUnavailable(
+                reason=f"{plan} has no sidecar that matches it, so nothing says with which flags it was compiled"
+            )
+        tf32 = sidecar.tf32
+        version_compatible, hardware_compatible = sidecar.version_compatible, sidecar.hardware_compatible
+    if backend == "tensorrt-rtx":
+        return CompileSettings(flavor="rtx", gpus=(cuda.target,), tf32=tf32)
+    return CompileSettings(
+        flavor="tensorrt",
+        tf32=tf32,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        device=f"cuda:{cuda.index}",
+    )
+
+
+def _gpu(device: str) -> str:
+    """The GPU that `auto` means here."""
+    if device == "cpu":
+        raise UsageError("it needs a GPU and the device asked for is the CPU")
+    return device if device.startswith("cuda") else "cuda"
