@@ -1,0 +1,71 @@
+"""A verified bundle of a small perturbed Glow, and its stored report."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from glow_deploy.verify import VerifySettings, verify
+
+
+@pytest.fixture(scope="session")
+def making():
+    """What the tests of `verify` make and spoil bundles with."""
+    path = Path(__file__).parents[1] / "verify" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("glow_test_making", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def model(making, tmp_path_factory):
+    """A model with its checkpoint and bundle."""
+    return making.export_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def report(model):
+    """The report of one verification with three backends."""
+    return verify(model.bundle, settings=VerifySettings(ckpt=model.ckpt, random_draws=0))
+
+
+@pytest.fixture
+def table(report):
+    """The same as a JSON value of one's own."""
+    return json.loads(report.to_json())
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Write a JSON value as a baseline and read it."""
+    from glow_deploy.regression import read_baseline
+
+    def write(values):
+        path = tmp_path / "baseline.json"
+        path.write_text(json.dumps(values))
+        return read_baseline(path)
+
+    return write
+
+
+@pytest.fixture
+def against(report, table, store):
+    """Compare the report with itself, after `change(stored)` and `now(values)` had their way."""
+    from glow_deploy.regression import compare
+
+    def run(change=None, *, now=None, **options):
+        values = copy.deepcopy(table)
+        if change is not None:
+            change(table)
+        if now is not None:
+            now(values)
+        return compare(values, store(table), **options)
+
+    return run
