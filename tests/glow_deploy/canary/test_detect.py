@@ -162,8 +162,8 @@ def _with(value):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (_with(np.nan), "1 of 524288 values are not finite"),
-        (_with(np.inf), "1 of 524288 values are not finite"),
+        (_with(np.nan), "1 of 1048576 values are not finite"),
+        (_with(np.inf), "1 of 1048576 values are not finite"),
         (lambda x: x[:, :64], "[32, 64, 16, 16]"),
         (lambda x: x[:8], "[8, 128, 16, 16]"),
         (lambda x: x.astype(np.int64), "int64"),
