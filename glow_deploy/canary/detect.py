@@ -8,7 +8,8 @@ as long as its error is nearer to float32's than to TF32's (in log scale), and u
 
 What it cannot say: the canary shows what a backend does with a float32 graph, at the settings it is given, in
 convolutions of this size. A library may choose another kernel for another shape, and emulations of float32 by several
-narrow products count as float32 if they are as exact. For the model itself the matrix of errors is the proof.
+narrow products count as float32 if they are as exact. Of a bundle in mixed precision it says what becomes of the
+convolutions that stay in float32. For the model itself the matrix of errors is the proof.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Canary:
 
     Attributes:
         images: [2, 128, 16, 16] float32.
-        weights: by kind (`KERNELS`): [64, 128, k, k] float32. There is no bias worth the name: it is zero.
+        weights: by kind (`KERNELS`): [64, 128, k, k] float32. The biases are zero.
     """
 
     images: np.ndarray
