@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..errors import UsageError
 from ..folding import FoldedConv
-from ..precision.plan import LARGEST, Number, PrecisionPlan
+from ..precision.plan import Number, PrecisionPlan
+from ..precision.rounding import narrowed
 from .graph import Graph
 
 __all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
@@ -27,8 +27,6 @@ BFLOAT16_OPSET = 22
 BATCH = "batch"
 
 _ELEMENT: dict[Number, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-
-_LONG: dict[Number, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 class GraphBuilder:
@@ -83,7 +81,9 @@ class GraphBuilder:
             integer = np.issubdtype(np.asarray(values).dtype, np.integer)
             # ascontiguousarray would turn a scalar into a vector
             self._constants[name] = (
-                np.asarray(values, dtype="<i8", order="C") if integer else _rounded(name, values, number or self.trunk)
+                np.asarray(values, dtype="<i8", order="C")
+                if integer
+                else narrowed(values, number or self.trunk, name=name)
             )
         return name
 
@@ -128,21 +128,3 @@ class GraphBuilder:
         for key in sorted(metadata):
             self._model.metadata_props.add(key=key, value=metadata[key])
         return Graph(skeleton=self._model, weights=self._constants)
-
-
-def _rounded(name: str, values: np.ndarray, number: Number) -> np.ndarray:
-    """Round to nearest even, straight from what the values are held in."""
-    if number == "fp32":
-        return np.asarray(values, dtype="<f4", order="C")
-    import ml_dtypes
-
-    dtype = np.dtype("<f2") if number == "fp16" else np.dtype(ml_dtypes.bfloat16)
-    with np.errstate(over="ignore"):
-        narrow = np.asarray(values).astype(dtype, order="C")
-    if not np.isfinite(narrow).all():
-        raise UsageError(
-            f"weight {name} reaches {float(np.abs(values).max()):.3g}, beyond {LARGEST[number]:.6g}, "
-            f"the largest value of {_LONG[number]}: keep that step in float32 with precision auto, "
-            "or export with precision bf16-mixed or fp32"
-        )
-    return narrow
