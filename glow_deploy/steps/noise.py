@@ -1,0 +1,130 @@
+"""What rounding should do to one step: each convolution's own rounding, carried to the end of the step in float64.
+
+A convolution that rounds to a unit roundoff u is off by about u times the root of the sum of the squared products it
+adds up, entry by entry, and of its squared result. So much noise is put on its output and the step is finished in
+float64: that gives the error after the step, to first order, for any u. It counts what c*u*rms(h) cannot see: products
+that cancel, and a conditioner or a scale that magnifies. Measured on ONNX Runtime's CPU provider, float32, two trained
+models and 72 perturbed ones of all options: observed over predicted lies between 0.3 and 1.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..float64 import Float64Graph
+from ..float64.ops import OPERATORS
+from .taps import Stage, run_stage
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["UNIT_ROUNDOFF", "Convs", "StageNoise", "read_convs", "stage_noise"]
+
+UNIT_ROUNDOFF: Mapping[str, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
+"""Largest relative error of rounding to nearest: half a unit in the last of 24, 11, 11 and 8 significand bits."""
+
+Convs = Mapping[str, tuple[str, str, str | None]]
+"""Convolutions by output -> (input, weight, bias)."""
+
+# Small enough to stay in the linear range, large enough to be far above float64's own rounding.
+_PROBE = 2.0**-26
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageNoise:
+    """Error after one stage, rms, for a unit roundoff of 1 in one part of it.
+
+    Attributes:
+        trunk: rounding of the stage's 1x1 convolution (of a split: its 3x3 one).
+        conditioner: rounding of the coupling's convolutions.
+        rest: rounding of the result itself, once: its rms.
+        trunk_ceiling: as `trunk`, for a sum taken one product after the other. The partial sums then round too, and
+            of n products of random sign the error is sqrt((n+1)/6) times as large; no order of summation is worse.
+        conditioner_ceiling: likewise.
+        largest: largest |value| inside the conditioner.
+    """
+
+    trunk: float
+    conditioner: float
+    rest: float
+    trunk_ceiling: float
+    conditioner_ceiling: float
+    largest: float
+
+    def expected(self, *, trunk: float, conditioner: float) -> float:
+        """The rms error to expect for these unit roundoffs."""
+        return float(
+            np.sqrt((trunk * self.trunk) ** 2 + (conditioner * self.conditioner) ** 2 + (trunk * self.rest) ** 2)
+        )
+
+    def ceiling(self, *, trunk: float, conditioner: float) -> float:
+        """The rms error that no order of summation exceeds."""
+        parts = (trunk * self.trunk_ceiling, conditioner * self.conditioner_ceiling, trunk * self.rest)
+        return float(np.sqrt(sum(part**2 for part in parts)))
+
+
+def read_convs(model: onnx.ModelProto) -> Convs:
+    """The convolutions of a graph whose weights are stored in it."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return {
+        node.output[0]: (node.input[0], node.input[1], node.input[2] if len(node.input) > 2 else None)
+        for node in model.graph.node
+        if node.op_type == "Conv" and stored.issuperset(node.input[1:])
+    }
+
+
+def stage_noise(
+    graph: Float64Graph,
+    convs: Convs,
+    stage: Stage,
+    source: np.ndarray,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    seed: int = 0,
+) -> StageNoise:
+    """Measure how a stage responds to its own rounding.
+
+    Args:
+        graph: that holds the stage.
+        convs: of the whole graph.
+        stage: which.
+        source: what it starts from [N, ...].
+        feeds: graph inputs by name.
+        seed: of the signs of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    mine = {output: names for output, names in convs.items() if output.startswith(f"{stage.step}/")}
+    inputs = [names[0] for names in mine.values() if names[0] != stage.source]
+    clean = run_stage(graph, stage, source, feeds, outputs=[*inputs, *mine])
+    clean.setdefault(stage.source, np.asarray(source, dtype=np.float64))
+    result = clean[stage.output]
+    sums = dict.fromkeys(("trunk", "conditioner", "trunk_ceiling", "conditioner_ceiling"), 0.0)
+    largest = 0.0
+    with np.errstate(all="ignore"):
+        for output, (given, weight, bias) in mine.items():
+            squares, products = _squares(graph, clean[given], weight, bias)
+            # The result is rounded once more when it is stored.
+            magnitude = np.sqrt(squares + np.square(clean[output]))
+            noise = _PROBE * magnitude * rng.choice([-1.0, 1.0], size=magnitude.shape)
+            moved = run_stage(graph, stage, source, feeds, overrides={output: clean[output] + noise})
+            response = float(np.mean(np.square((moved[stage.output] - result) / _PROBE)))
+            part = "conditioner" if "/coupling/" in output else "trunk"
+            sums[part] += response
+            sums[f"{part}_ceiling"] += response * max(1.0, (products + 1) / 6)
+            if part == "conditioner":
+                largest = max(largest, float(np.abs(clean[output]).max()), float(np.abs(clean[given]).max()))
+        rest = float(np.sqrt(np.mean(np.square(result))))
+    return StageNoise(rest=rest, largest=largest, **{name: float(np.sqrt(value)) for name, value in sums.items()})
+
+
+def _squares(graph: Float64Graph, given: np.ndarray, weight: str, bias: str | None) -> tuple[np.ndarray, int]:
+    """Sum of a convolution's squared products, and how many it adds up."""
+    kernel = graph.weight(weight)
+    squares = [given**2, kernel**2, *([] if bias is None else [graph.weight(bias) ** 2])]
+    reach = kernel.shape[2] // 2
+    total = OPERATORS["Conv"](squares, {"pads": [reach] * 4})[0]
+    return total, int(np.prod(kernel.shape[1:])) + (bias is not None)
