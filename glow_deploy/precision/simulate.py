@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..engines.protocol import Engine, Role
 
-__all__ = ["open_simulated", "own_rounding", "simulated_graph"]
+__all__ = ["float32_graphs", "open_simulated", "own_rounding", "simulated_graph"]
 
 _CONDITIONER = re.compile(r"(level\d+/step\d+)/coupling/(?:conv[123]|relu[12])")
 _FLOAT32_ALWAYS = re.compile(r"(?:^|/)log_(?:det|prob)(?:/|$)")
@@ -69,7 +69,7 @@ def open_simulated(
     from ..engines.onnx_file import describe_graph
     from ..engines.onnxruntime import OnnxRuntimeEngine
 
-    graphs = _float32_graphs(model) if isinstance(model, FoldedGlow) else model
+    graphs = float32_graphs(model) if isinstance(model, FoldedGlow) else model
     engines: list[Engine] = []
     try:
         roles: tuple[Role, ...] = ("encoder", "decoder")
@@ -90,6 +90,22 @@ def open_simulated(
             engine.close()
         raise
     return engines[0], engines[1]
+
+
+def float32_graphs(folded: FoldedGlow) -> Mapping[Role, onnx.ModelProto]:
+    """Build both directions of a model in float32, to open many simulations of it without folding or building again."""
+    from ..graphs.decoder import build_decoder
+    from ..graphs.encoder import build_encoder
+    from ..graphs.metadata import GraphMetadata
+
+    model_id = folded.model_id()
+    builds = {"encoder": build_encoder, "decoder": build_decoder}
+    graphs: dict[Role, onnx.ModelProto] = {}
+    roles: tuple[Role, ...] = ("encoder", "decoder")
+    for role in roles:
+        facts = GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id)
+        graphs[role] = builds[role](folded, metadata=facts).to_model()
+    return graphs
 
 
 def own_rounding(model: onnx.ModelProto) -> Rounding:
@@ -242,18 +258,3 @@ def _round_weight(values: np.ndarray, mode: Mode, *, name: str) -> np.ndarray:
     if mode == "tf32":
         return round_values(values, mode)
     return narrowed(values, mode, name=name).astype(np.float32)
-
-
-def _float32_graphs(folded: FoldedGlow) -> Mapping[Role, onnx.ModelProto]:
-    from ..graphs.decoder import build_decoder
-    from ..graphs.encoder import build_encoder
-    from ..graphs.metadata import GraphMetadata
-
-    model_id = folded.model_id()
-    builds = {"encoder": build_encoder, "decoder": build_decoder}
-    graphs: dict[Role, onnx.ModelProto] = {}
-    roles: tuple[Role, ...] = ("encoder", "decoder")
-    for role in roles:
-        facts = GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id)
-        graphs[role] = builds[role](folded, metadata=facts).to_model()
-    return graphs
