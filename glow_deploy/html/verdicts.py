@@ -1,0 +1,177 @@
+"""The first screen: three verdicts that are never inferred from one another, then what failed and what to do."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..verify.statistics import failure_rate_bound
+from .blocks import Card, FailureBlock, Reproduce, Section
+from .evidence import Evidence, cell_name, gates_of, worst_of
+from .formats import bound, count, number, value_of
+
+__all__ = ["VERDICTS", "failures_section", "verdict_cards"]
+
+VERDICTS = {"round_trip": "Round trip", "likelihood": "Likelihood", "samples": "Samples"}
+
+
+def verdict_cards(report: Mapping[str, Any]) -> tuple[Card, ...]:
+    """One card a verdict, in a fixed order, with the sentence that carries it."""
+    n_bits = int(report.get("n_bits") or 8)
+    gates = gates_of(report)
+    sentences = {
+        "round_trip": _round_trip(report, gates, n_bits=n_bits),
+        "likelihood": _likelihood(report, gates, n_bits=n_bits),
+        "samples": _samples(report),
+    }
+    verdicts = report["verdicts"]
+    return tuple(
+        Card(title=title, verdict=str(verdicts.get(name) or "not judged"), sentence=sentences[name])
+        for name, title in VERDICTS.items()
+    )
+
+
+def failures_section(report: Mapping[str, Any]) -> Section | None:
+    """What failed, one block a cause, or None for a sound model."""
+    failures = list(report.get("failures") or ())
+    if not failures:
+        return None
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for failure in failures:
+        key = (str(failure.get("verdict")), str(failure.get("cause")), str(failure.get("level")))
+        groups.setdefault(key, []).append(failure)
+    blocks = tuple(_failure(report, group) for group in groups.values())
+    causes = "one probable cause" if len(blocks) == 1 else f"{len(blocks)} probable causes"
+    missed = "one check failed" if len(failures) == 1 else f"{len(failures)} checks failed"
+    return Section(
+        id="failures",
+        title="What failed",
+        lead=f"{missed[0].upper()}{missed[1:]}, with {causes}. Faults of an engine come before the pairs they spoil.",
+        blocks=blocks,
+    )
+
+
+def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> FailureBlock:
+    first = group[0]
+    text = str(first.get("text") or first.get("where"))
+    cause = str(first.get("cause") or "not known")
+    backends = [name for name in _used(report) if any(name in str(failure.get("where")) for failure in group)]
+    advice = [str(first["advice"])] if first.get("advice") else []
+    advice += _advice_of_steps(report, backends)
+    if not report.get("steps"):
+        advice.append("Run the command below: --steps names the first step whose error exceeds its prediction.")
+    if str(first.get("gate", {}).get("statistic")) == "non-finite" and not advice:
+        advice.append("Look for the overflow in the error by step, and at the scales of that level.")
+    return FailureBlock(
+        title=text.removesuffix(f" ({cause})"),
+        verdict=VERDICTS.get(str(first.get("verdict")), str(first.get("verdict"))),
+        cause=cause,
+        advice=tuple(advice),
+        others=tuple(str(failure.get("where")) for failure in group[1:]),
+        reproduce=Reproduce(command=_narrowed(str(report.get("command") or ""), backends), key="failures"),
+    )
+
+
+def _advice_of_steps(report: Mapping[str, Any], backends: Sequence[str]) -> list[str]:
+    found = []
+    for entry in (report.get("steps") or {}).get("backends") or ():
+        jump = entry.get("first_jump")
+        if jump and entry.get("backend") in backends:
+            found.append(f"{entry['backend']}, {jump.get('step')} ({jump.get('direction')}): {jump.get('advice')}")
+    return found
+
+
+def _narrowed(command: str, backends: Sequence[str]) -> str:
+    """The same run on the backends concerned only, step by step."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    if "--backend" not in words:
+        for name in backends:
+            words += ["--backend", name]
+    if words and "--steps" not in words:
+        words.append("--steps")
+    return shlex.join(words)
+
+
+def _used(report: Mapping[str, Any]) -> list[str]:
+    return [str(backend.get("name")) for backend in report.get("backends") or () if backend.get("used")]
+
+
+def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
+    cells = list(report.get("cells") or ())
+    worst = worst_of([gate for gate in gates if gate.verdict == "round_trip" and gate.part == "cells"])
+    overall = worst_of([gate for gate in gates if gate.verdict == "round_trip"])
+    if overall is not None and not overall.passed and (worst is None or worst.passed):
+        worst = overall  # an engine is off although every pair holds
+    if worst is None:
+        return "No pair of backends was measured."
+    pairs = f"worst of {len(cells)} pairs" if len(cells) > 1 else "the only pair"
+    images = f", {count(worst.n)} {worst.images} images" if worst.n else ""
+    parts = [f"{pairs[0].upper()}{pairs[1:]}: {worst.where}{images}: {worst.sentence(n_bits)}"]
+    exact = [cell["exact"] for cell in cells if cell.get("exact")]
+    if exact:
+        least = min(exact, key=lambda entry: (value_of(entry.get("image_rate")), value_of(entry.get("images"))))
+        rate = f"{count(least.get('images_exact'))} of {count(least.get('images'))} images exact"
+        if value_of(least.get("image_rate")) < 1.0:
+            rate += " where fewest are"
+        parts.append(f"{rate} (failure rate {bound(least.get('image_failure_bound'))}, 95 % bound)")
+    return "; ".join(parts) + "."
+
+
+def _likelihood(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
+    own = [gate for gate in gates if gate.verdict == "likelihood"]
+    # Against the trained model where it was there; the others only compare backends with each other.
+    worst = worst_of([gate for gate in own if not gate.passed] or [gate for gate in own if gate.part == "references"])
+    worst = worst or worst_of(own)
+    if worst is None:
+        return "No density was compared with the trained model's."
+    images = f", {count(worst.n)} {worst.images} images" if worst.n else ""
+    parts = [f"Worst: {worst.where}{images}: {worst.sentence(n_bits)}"]
+    for reference in report.get("references") or ():
+        if f"{reference.get('backend')} against float64" == worst.where and reference.get("images") == worst.images:
+            spread = _mean_with_bound(reference.get("bits_per_dim_centre") or {})
+            parts += [spread] if spread else []
+    return "; ".join(parts) + "."
+
+
+def _mean_with_bound(summary: Mapping[str, Any]) -> str:
+    """The mean difference of paired likelihoods with its 95 % interval: the normal one, of n images."""
+    n, mean, rms = (value_of(summary.get(name)) for name in ("n", "mean", "rms"))
+    if not (math.isfinite(mean) and math.isfinite(rms)) or n < 2:
+        return ""
+    half = 1.96 * math.sqrt(max(0.0, rms**2 - mean**2) / (n - 1))
+    return f"mean difference {number(mean)} ± {number(half)} (95 %)"
+
+
+def _samples(report: Mapping[str, Any]) -> str:
+    rows = list(report.get("random_latents") or ())
+    if not rows:
+        return "No latents were drawn at random."
+    gated = report["verdicts"].get("samples") != "reported"
+    hottest = max(value_of(row.get("temperature")) for row in rows)
+    at = [row for row in rows if value_of(row.get("temperature")) == hottest]
+    lost = max(at, key=lambda row: value_of(row.get("non_finite_draws")))
+    n, gone = int(value_of(lost.get("n"))), int(value_of(lost.get("non_finite_draws")))
+    limit = f" ({bound(failure_rate_bound(gone, n))}, 95 % bound)" if n else ""
+    parts = [f"{gone} of {n} draws at T={hottest:g} are not finite{limit}"]
+    if gone:
+        parts[0] += f", {cell_name(lost)}"
+    decoders = {str(row.get("decode")) for row in rows}
+    steps = [
+        (value_of(((row.get("x_between_backends") or {}).get("pixel_steps") or {}).get("max")), row) for row in rows
+    ]
+    finite = [(value, row) for value, row in steps if math.isfinite(value)]
+    if len(decoders) < 2:
+        parts.append("one backend, so its pictures are compared with no other's")
+    elif finite:
+        value, row = max(finite, key=lambda pair: pair[0])
+        parts.append(
+            f"the same latents decode to pictures at most {number(value)} pixel steps apart "
+            f"(T={value_of(row.get('temperature')):g}, {row.get('decode')})"
+        )
+    prefix = "" if gated else "Not gated: "
+    return prefix + "; ".join(parts) + "."
