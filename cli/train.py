@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TERMINATED = 143  # as the shell reports a process that SIGTERM ended
 _MODEL, _OPTIMIZATION, _LENGTH, _FILES = "Model", "Optimization", "How long", "What is written"
+_DEPLOYABLE = "Made to be deployed"
 
 
 def train(
@@ -96,6 +97,34 @@ def train(
         float, typer.Option(metavar="X", help="Of the averaged weights; 0: none.", rich_help_panel=_OPTIMIZATION)
     ] = 0.999,
     seed: Annotated[int, typer.Option(metavar="N", min=0, rich_help_panel=_OPTIMIZATION)] = 0,
+    inverse_penalty: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Bits/dim that a doubling of the decoder's error gain costs; try 0.1.",
+            rich_help_panel=_DEPLOYABLE,
+        ),
+    ] = 0.0,
+    inverse_penalty_at: Annotated[
+        Literal["steps", "latents"],
+        typer.Option(help="Gain of errors in every step, or in the latents.", rich_help_panel=_DEPLOYABLE),
+    ] = "steps",
+    inverse_penalty_every: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Steps between two with it.", rich_help_panel=_DEPLOYABLE)
+    ] = 1,
+    inverse_penalty_images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Images of the batch that it takes.", rich_help_panel=_DEPLOYABLE)
+    ] = 8,
+    conditioning_penalty: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Bits/dim per squared doubling between singular values of the 1x1s; try 0.01.",
+            rich_help_panel=_DEPLOYABLE,
+        ),
+    ] = 0.0,
     device: Annotated[
         str, typer.Option(metavar="auto|cpu|cuda[:N]", help="Under torchrun, one GPU a process.")
     ] = "auto",
@@ -160,6 +189,11 @@ def train(
             weight_decay=weight_decay,
             clip_norm=clip_norm or None,
             ema_decay=ema_decay,
+            inverse_penalty=inverse_penalty,
+            inverse_penalty_at=inverse_penalty_at,
+            inverse_penalty_every=inverse_penalty_every,
+            inverse_penalty_images=inverse_penalty_images,
+            conditioning_penalty=conditioning_penalty,
             seed=seed,
             device=device,
             threads=threads,

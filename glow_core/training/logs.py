@@ -12,14 +12,18 @@ from ..errors import TrainingError
 
 __all__ = ["LOG_COLUMNS", "CsvLog", "TensorBoardLog"]
 
-LOG_COLUMNS = ("step", "epoch", "seconds", "bits_per_dim", "grad_norm", "learning_rate", "validation_bits_per_dim")
+LOG_COLUMNS = (
+    "step", "epoch", "seconds", "bits_per_dim", "grad_norm", "learning_rate", "validation_bits_per_dim",
+    "inverse_penalty", "conditioning_penalty",
+)  # fmt: skip
+"""Of `log.csv`. A new one is added at the end, so that the log of an older run can be widened."""
 
 
 class CsvLog:
     """Append-only table. Every row reaches the operating system in one write, so that a killed run loses none.
 
     Args:
-        path: of the file.
+        path: of the file. One that an earlier release began gets the columns it lacks, with nothing in them.
         keep_steps: rows of later steps, and a last row cut short, are dropped; 0 starts the file anew.
     """
 
@@ -27,6 +31,11 @@ class CsvLog:
         self.path = path
         header = (",".join(LOG_COLUMNS) + "\n").encode()
         old = path.read_bytes() if keep_steps > 0 and path.is_file() else b""
+        found, _, rows = old.partition(b"\n")
+        missing = len(LOG_COLUMNS) - len(found.split(b","))
+        if missing > 0 and header.startswith(found + b","):
+            old = header + rows.replace(b"\n", b"," * missing + b"\n")
+            _replace(path, old)
         end = _end_of_step(old, header, keep_steps)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         os.ftruncate(self._file, end)
@@ -34,12 +43,12 @@ class CsvLog:
             self._write(header)
 
     def row(self, **values: float | None) -> None:
-        """Append a row; floats are written so that they read back exactly, None as nothing.
+        """Append a row; floats are written so that they read back exactly, None and what is not given as nothing.
 
         Raises:
             TrainingError: the disk is full or the file cannot be written.
         """
-        cells = (values[name] for name in LOG_COLUMNS)
+        cells = (values.get(name) for name in LOG_COLUMNS)
         line = ",".join("" if cell is None else repr(cell) for cell in cells) + "\n"
         try:
             self._write(line.encode())
@@ -57,6 +66,16 @@ class CsvLog:
     def _write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._file, data) :]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: killed on the way, the old one is still there."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def _end_of_step(content: bytes, header: bytes, last_step: int) -> int:

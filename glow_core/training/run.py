@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from .data import ImageSource, read_batch, spread
 from .ema import AveragedWeights
 from .evaluation import draw_pixels, labels_of, log_prob_sum
 from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
+from .penalties import penalty_terms
 from .progress import Event, Progress, TrainResult
 from .records import Records
 from .sampler import ShuffledSampler, dequantize, derive_seed, generator_for
@@ -73,6 +74,7 @@ class Run:
         self.best: float | None = None
         self.loss: float | None = None
         self.grad_norm: float | None = None
+        self.penalties: dict[str, float] = {}
         self.rate = 0.0
 
     def initialize(self) -> None:
@@ -155,45 +157,53 @@ class Run:
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         log_prob = self.module(x[mine], None if y is None else y[mine])
         loss = config.n_bits - log_prob.mean() / (config.dims * math.log(2))
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        extra = penalty_terms(self.model, x, y, settings=settings, step=step, rank=rank, world_size=world_size)
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        self.fabric.backward(loss if extra.objective is None else loss + extra.objective)
         parameters = list(self.model.parameters())
         if settings.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, settings.clip_value)
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        self.loss, self.grad_norm, signalled = self._agree(loss.detach(), norm)
-        self._watch(self.loss, self.grad_norm)
+        signalled = self._agree(loss.detach(), norm, extra.measured)
+        self._watch()
         self._stepper.step()
         self.average.update(self.model, step=step)
         self.step_rate.add(step, time.monotonic())
         return signalled
 
-    def _agree(self, loss: Tensor, norm: Tensor) -> tuple[float, float, signal.Signals | None]:
-        """Mean loss, gradient norm and stop signal; process 0's clock becomes everybody's."""
+    def _agree(self, loss: Tensor, norm: Tensor, penalties: Mapping[str, Tensor]) -> signal.Signals | None:
+        """Take in the means of loss and penalties, gradient norm and process 0's clock; returns a stop signal."""
         seconds = time.monotonic() - self._clock_start
         received = self.signals.received
+        # One transfer from the device for all of them.
+        self.grad_norm, *means = torch.stack([value.double() for value in (norm, loss, *penalties.values())]).tolist()
         if self.fabric.world_size == 1:
             self.seconds = seconds
-            both = torch.stack([loss, norm]).tolist()
-            return both[0], both[1], received
-        mine = (
-            float(loss) / self.fabric.world_size,
-            seconds if self.fabric.is_global_zero else 0.0,
-            float(received == signal.SIGINT),
-            float(received == signal.SIGTERM),
-        )
-        shared = torch.tensor(mine, dtype=torch.float64, device=self.fabric.device)
-        shared = _summed(self.fabric, shared)
-        mean_loss, self.seconds, interrupts, terminations = shared.tolist()
-        signalled = signal.SIGINT if interrupts else signal.SIGTERM if terminations else None
-        return mean_loss, float(norm), signalled
+        else:
+            mine = (
+                seconds if self.fabric.is_global_zero else 0.0,
+                float(received == signal.SIGINT),
+                float(received == signal.SIGTERM),
+                *(mean / self.fabric.world_size for mean in means),
+            )
+            shared = torch.tensor(mine, dtype=torch.float64, device=self.fabric.device)
+            self.seconds, interrupts, terminations, *means = _summed(self.fabric, shared).tolist()
+            received = signal.SIGINT if interrupts else signal.SIGTERM if terminations else None
+        self.loss = means[0]
+        self.penalties = dict(zip(penalties, means[1:], strict=True))
+        return received
 
-    def _watch(self, loss: float, norm: float) -> None:
-        """Stop before the weights are touched where the loss or a gradient is not finite."""
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _watch(self) -> None:
+        """Stop before the weights are touched where the loss, a penalty or a gradient is not finite."""
+        assert self.loss is not None
+        assert self.grad_norm is not None
+        named = {"loss": self.loss, **{name.replace("_", " "): value for name, value in self.penalties.items()}}
+        bad = [f"the {name} is {value}" for name, value in named.items() if not math.isfinite(value)]
+        if not bad and math.isfinite(self.grad_norm):
             return
-        what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+        what = bad[0] if bad else "a gradient is not finite"
         kept = "" if self.records is None else f"{self.records.state.kept()}. "
         raise TrainingError(
             f"step {self.step}: {what} (learning rate {self.rate:.3g}); training stopped, {kept}"
@@ -213,6 +223,7 @@ class Run:
                 grad_norm=self.grad_norm,
                 learning_rate=self.rate,
                 validation_bits_per_dim=measured,
+                **self.penalties,
             )
         self._report("step")
         if measured is not None:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 
-__all__ = ["FIXED_ON_RESUME", "OptimizerName", "TrainSettings"]
+__all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "OptimizerName", "TrainSettings"]
 
 OptimizerName = Literal["adamax", "adam"]
+InversePenaltyAt = Literal["latents", "steps"]
 
 _OPTIMIZERS = ("adamax", "adam")
+_PLACES = ("latents", "steps")
 
 FIXED_ON_RESUME = ("batch_size", "optimizer", "seed")
 """What the loss curve of a run hangs on and therefore cannot change when it is resumed."""
@@ -38,6 +40,12 @@ class TrainSettings:
         weight_decay: L2 penalty added to the gradient.
         clip_norm: gradients are scaled down to this L2 norm, over all parameters; None: not.
         clip_value: every entry of the gradients is clamped to +- this, before `clip_norm`; None: not.
+        inverse_penalty: bits/dim that a doubling of the inverse's gain costs (`penalties.inverse_gains`); 0: nothing.
+        inverse_penalty_at: the gain is that of disturbances of the `latents` or of every one of the `steps` of flow.
+        inverse_penalty_every: steps between two with this penalty, which then counts this many times.
+        inverse_penalty_images: images of the batch whose gain is measured; all where there are fewer.
+        conditioning_penalty: bits/dim per unit of `penalties.conditioning_penalty`, the spread of the singular values
+            of actnorms and 1x1 convolutions in squared doublings; 0: nothing.
         ema_decay: decay of the averaged weights; 0: the averaged weights are the weights.
         init_images: the data-dependent initialisation of the actnorms sees this many images.
         seed: of weights, order of images, dequantisation noise and sample grids.
@@ -71,6 +79,11 @@ class TrainSettings:
     weight_decay: float = 0.0
     clip_norm: float | None = 100.0
     clip_value: float | None = None
+    inverse_penalty: float = 0.0
+    inverse_penalty_at: InversePenaltyAt = "steps"
+    inverse_penalty_every: int = 1
+    inverse_penalty_images: int = 8
+    conditioning_penalty: float = 0.0
     ema_decay: float = 0.999
     init_images: int = 256
     seed: int = 0
@@ -89,12 +102,14 @@ class TrainSettings:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        self._whole(1, "batch_size", "init_images", "log_every")
+        self._whole(1, "batch_size", "init_images", "log_every", "inverse_penalty_every", "inverse_penalty_images")
         self._whole(0, "warmup_steps", "sample_count", "golden_images", "seed")
         self._whole_or_none(1, "max_steps", "validate_every", "validation_images")
         self._whole_or_none(1, "checkpoint_every", "sample_every", "threads")
         self._number("learning_rate", low=0.0, open_low=True)
         self._number("weight_decay", low=0.0)
+        self._number("inverse_penalty", low=0.0)
+        self._number("conditioning_penalty", low=0.0)
         self._number("sample_temperature", low=0.0)
         self._number("ema_decay", low=0.0, high=1.0)
         self._number("decay", low=0.0, high=1.0, closed_high=True)
@@ -105,6 +120,8 @@ class TrainSettings:
             raise ConfigError("training has no end: give max_steps, max_epochs or max_seconds")
         if self.optimizer not in _OPTIMIZERS:
             raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(_OPTIMIZERS)}")
+        if self.inverse_penalty_at not in _PLACES:
+            raise ConfigError(f"inverse_penalty_at is {self.inverse_penalty_at!r}; choose one of {', '.join(_PLACES)}")
         betas = self.betas
         if (
             not isinstance(betas, (tuple, list))

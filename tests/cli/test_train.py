@@ -90,7 +90,10 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_images_are_read(i
     assert read
 
 
-@pytest.mark.parametrize("option", [("--learning-rate", "9"), ("--width", "999"), ("--out", "elsewhere"), ("--force",)])
+@pytest.mark.parametrize(
+    "option",
+    [("--learning-rate", "9"), ("--width", "999"), ("--out", "elsewhere"), ("--inverse-penalty", "1"), ("--force",)],
+)
 def test_options_that_a_resumed_run_would_ignore_are_refused(images, place, invoke, option):
     assert invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL).exit_code == 0
     result = invoke("train", "--resume", "run", "--max-steps", 2, *option)
@@ -106,3 +109,17 @@ def test_a_resumed_run_keeps_its_device_and_threads(images, place, invoke):
     assert invoke("train", "--resume", "run", "--max-steps", 2).exit_code == 0
     settings = read_run(place / "run").settings
     assert (settings.device, settings.threads) == ("cpu", 1)
+
+
+def test_the_penalties_reach_the_run_and_its_log(images, place, invoke):
+    from glow_core.training import read_run
+
+    options = ("--inverse-penalty", 0.05, "--inverse-penalty-every", 2, "--conditioning-penalty", 0.01)
+    assert invoke("train", "--data", images, "--out", "run", "--max-steps", 3, *options, *SMALL).exit_code == 0
+    assert invoke("train", "--resume", "run", "--max-steps", 4).exit_code == 0
+    settings = read_run(place / "run").settings
+    assert (settings.inverse_penalty, settings.inverse_penalty_every) == (0.05, 2)
+    with (place / "run" / "log.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [bool(row["inverse_penalty"]) for row in rows] == [False, True, False, True]
+    assert all(float(row["conditioning_penalty"]) > 0 for row in rows)
