@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .blocks import Block, Cell, Column, Reproduce, Section, Table
@@ -21,17 +21,38 @@ def stress_section(report: Mapping[str, Any]) -> Section:
     command = str(report.get("command") or "")
     n_bits = int(report.get("n_bits") or 8)
     blocks = [
+        _by_backend(
+            "Unusual images, by backend",
+            "Input",
+            stress.get("inputs") or (),
+            key="name",
+            entry=lambda row: f"rms {_steps(row.get('rms'), n_bits)}, {count(row.get('images_exact'))} exact",
+            caption="rms in pixel steps, and how many images are exact.",
+            reproduce=Reproduce(command=command, key="stress.inputs"),
+        ),
         _inputs(stress.get("inputs") or (), n_bits, Reproduce(command=command, key="stress.inputs")),
+        _by_backend(
+            "Temperature, by backend",
+            "T",
+            stress.get("temperatures") or (),
+            key="temperature",
+            entry=lambda row: f"largest |x| {number(row.get('largest'))}",
+            caption="A picture lies between 0 and 1; a decode far outside it is no picture, though it may be finite.",
+            reproduce=Reproduce(command=command, key="stress.temperatures"),
+        ),
         _temperatures(stress.get("temperatures") or (), Reproduce(command=command, key="stress.temperatures")),
         _passes(stress.get("passes") or (), n_bits, Reproduce(command=command, key="stress.passes")),
         _attack(stress.get("attack"), n_bits, Reproduce(command=command, key="stress.attack")),
         _determinism(stress.get("determinism") or (), Reproduce(command=command, key="stress.determinism")),
     ]
+    firsts: dict[float | None, list[str]] = {}
+    for backend, temperature in (stress.get("first_non_finite") or {}).items():
+        firsts.setdefault(temperature, []).append(str(backend))
     notes = [
-        f"{backend}: no temperature that was tried gave a non-finite picture."
+        f"{', '.join(backends)}: no temperature that was tried gave a non-finite picture."
         if temperature is None
-        else f"{backend}: pictures are first not finite at T={number(temperature)}."
-        for backend, temperature in (stress.get("first_non_finite") or {}).items()
+        else f"{', '.join(backends)}: pictures are first not finite at T={value_of(temperature):g}."
+        for temperature, backends in firsts.items()
     ]
     if not stress.get("attack"):
         notes.append("The half-bin gradient attack was not run: it needs the decoder's gradient (--ckpt).")
@@ -54,18 +75,18 @@ def random_section(report: Mapping[str, Any]) -> Section | None:
     table = Table(
         title="Latents drawn at random",
         columns=(
-            Column(label="T", right=True),
             Column(label="Decode"),
             Column(label="Encode"),
+            Column(label="T", right=True),
             Column(label="non-finite", right=True),
             *(Column(label=f"z{level} rms", right=True) for level in range(1, levels + 1)),
             Column(label="between backends, max", right=True),
         ),
         rows=tuple(
             (
-                right(number(row.get("temperature"))),
                 name(row.get("decode")),
                 text(row.get("encode")),
+                right(f"{value_of(row.get('temperature')):g}"),
                 _lost(row.get("non_finite_draws"), row.get("n")),
                 *(
                     right(number(((row.get("z_x_z") or {}).get(f"z{level}") or {}).get("rms")))
@@ -88,10 +109,46 @@ def random_section(report: Mapping[str, Any]) -> Section | None:
     )
 
 
+def _by_backend(
+    title: str,
+    heading: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: str,
+    entry: Callable[[Mapping[str, Any]], str],
+    caption: str,
+    reproduce: Reproduce,
+) -> Block | None:
+    """One line an input, one column a backend; a loss hides the figures of the finite rest."""
+    if not rows:
+        return None
+    backends = list(dict.fromkeys(str(row.get("backend")) for row in rows))
+    kinds = list(dict.fromkeys(row.get(key) for row in rows))
+    found = {(row.get(key), str(row.get("backend"))): row for row in rows}
+
+    def cell(kind: Any, backend: str) -> Cell:
+        row = found.get((kind, backend))
+        if row is None:
+            return Cell(text="not tried", kind="muted")
+        return (
+            right(entry(row))
+            if value_of(row.get("non_finite")) == 0.0
+            else _lost(row.get("non_finite"), row.get("n"), said=True)
+        )
+
+    return Table(
+        title=title,
+        columns=(Column(label=heading), *(Column(label=backend, right=True) for backend in backends)),
+        rows=tuple((name(_word(kind)), *(cell(kind, backend) for backend in backends)) for kind in kinds),
+        caption=caption,
+        reproduce=reproduce,
+    )
+
+
 def _inputs(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce) -> Block | None:
     columns = ("Backend", "Input"), ("n", "non-finite", "rms", "max", "images exact")
     return _table(
-        "Unusual images",
+        "Unusual images, all figures",
         columns,
         [
             (
@@ -107,18 +164,19 @@ def _inputs(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce
         ],
         reproduce,
         caption="Errors in pixel steps.",
+        folded=True,
     )
 
 
 def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Block | None:
     columns = ("Backend",), ("T", "n", "non-finite", "largest |x|", "z -> x -> z rms")
     return _table(
-        "Temperature",
+        "Temperature, all figures",
         columns,
         [
             (
                 name(row.get("backend")),
-                right(number(row.get("temperature"))),
+                right(f"{value_of(row.get('temperature')):g}"),
                 right(count(row.get("n"))),
                 _lost(row.get("non_finite"), row.get("n")),
                 right(number(row.get("largest"))),
@@ -127,7 +185,8 @@ def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Bl
             for row in rows
         ],
         reproduce,
-        caption="A picture lies between 0 and 1; a decode far outside it is no picture, though it may be finite.",
+        caption="z -> x -> z in units of z.",
+        folded=True,
     )
 
 
@@ -199,6 +258,7 @@ def _table(
     reproduce: Reproduce,
     *,
     caption: str,
+    folded: bool = False,
 ) -> Table | None:
     """Make a table whose first columns hold words and whose last ones figures; None of no rows."""
     if not rows:
@@ -209,7 +269,7 @@ def _table(
         columns=(*(Column(label=label) for label in words), *(Column(label=label, right=True) for label in figures)),
         rows=tuple(rows),
         caption=caption,
-        folded=len(rows) > 24,
+        folded=folded,
         reproduce=reproduce,
     )
 
@@ -218,12 +278,16 @@ def _steps(value: Any, n_bits: int) -> str:
     return number(value_of(value) * 2**n_bits)
 
 
-def _lost(non_finite: Any, n: Any = None) -> Cell:
+def _lost(non_finite: Any, n: Any = None, *, said: bool = False) -> Cell:
     lost = value_of(non_finite)
-    of = f" of {count(n)}" if n is not None else ""
+    of = (f" of {count(n)}" if n is not None else "") + (" not finite" if said else "")
     if lost == 0.0:
         return Cell(text=f"0{of}", kind="number")
-    return Cell(text=f"{count(lost)}{of}" if math.isfinite(lost) else "not counted", kind="fail")
+    return Cell(text=f"{count(lost)}{of}" if math.isfinite(lost) else "not counted", kind="lost")
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _yes(value: Any) -> Cell:

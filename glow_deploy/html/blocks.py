@@ -25,7 +25,7 @@ __all__ = [
     "Table",
 ]
 
-CellKind = Literal["text", "number", "name", "pass", "fail", "muted", "code"]
+CellKind = Literal["text", "number", "name", "pass", "fail", "lost", "muted", "code"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class HeatCell:
         figure: the error, in words.
         ratio: the error against its limit, in words.
         exact: images that came back exactly.
-        shade: 0 (far below the limit) to 5 (at the limit), 6 for beyond it.
+        shade: 0 (far below the limit) to 5 (at the limit), 6 for a failure.
     """
 
     verdict: str = ""

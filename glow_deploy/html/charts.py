@@ -109,20 +109,23 @@ def bars_chart(
     for place, label in x.ticks(5):
         drawing.line(place, top, place, bottom, style="grid")
         drawing.text(place, bottom + 20, label, anchor="middle")
+    # The line before the figures, which have a halo.
+    drawing.line(x.at(limit), top, x.at(limit), bottom, style="limit")
+    drawing.text(x.at(limit), top - 8, limit_label, style="strong", anchor=_anchor(x.at(limit)))
     for row, (name, value) in enumerate(values.items()):
         y = top + 10.0 + 34.0 * row
         drawing.text(left - 8, y + 15, name, anchor="end")
+        end, seen = left, marks.get(name, math.nan)
         if math.isfinite(value):
+            end = x.at(value)
             style = "bar over" if value > limit else "bar"
-            drawing.rect(left, y, x.at(value) - left, 20, style=style, hint=f"{name}: predicted {number(value)}")
-            drawing.text(max(x.at(value), x.at(marks.get(name, value))) + 9, y + 15, number(value), style="figure")
-        else:
-            drawing.text(left + 6, y + 15, "overflow", style="bad")
-        if name in marks and math.isfinite(marks[name]):
-            hint = f"{name}: observed {number(marks[name])}"
-            drawing.mark(x.at(marks[name]), y + 10, shape="diamond", style="mark observed", hint=hint)
-    drawing.line(x.at(limit), top, x.at(limit), bottom, style="limit")
-    drawing.text(x.at(limit), top - 8, limit_label, style="strong", anchor=_anchor(x.at(limit)))
+            drawing.rect(left, y, end - left, 20, style=style, hint=f"{name}: predicted {number(value)}")
+        if math.isfinite(seen):
+            drawing.mark(x.at(seen), y + 10, shape="diamond", style="mark seen", hint=f"observed {number(seen)}")
+            if -9.0 < x.at(seen) - end < 70.0:
+                end = x.at(seen)
+        text, style = (number(value), "figure") if math.isfinite(value) else ("overflow", "figure bad")
+        drawing.text(end + 10, y + 15, text, style=style)
     return str(drawing)
 
 

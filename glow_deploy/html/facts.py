@@ -122,8 +122,8 @@ def limits_section(report: Mapping[str, Any]) -> Section | None:
         ratio = of_limit(worst.ratio).removesuffix(" of its limit") if math.isfinite(worst.ratio) else "missed"
         rows.append(
             (
-                text(images or "batches"),
                 name(measure),
+                text(images or "batches"),
                 text(statistic),
                 right(worst.value_text(n_bits)),
                 right(worst.limit_text(n_bits)),
@@ -136,8 +136,8 @@ def limits_section(report: Mapping[str, Any]) -> Section | None:
     table = Table(
         title=f"{len(rows)} limits",
         columns=(
-            Column(label="Images"),
             Column(label="Measure"),
+            Column(label="Images"),
             Column(label="Statistic"),
             Column(label="Worst", right=True),
             Column(label="Limit", right=True),

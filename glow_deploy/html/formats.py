@@ -8,6 +8,7 @@ from typing import Any
 __all__ = ["ABSENT", "bound", "count", "identity", "number", "of_limit", "percent", "value_of"]
 
 ABSENT = "none"
+_SPACE = "\u00a0"  # the figure and its unit stay on one line
 
 
 def value_of(value: Any) -> float:
@@ -43,16 +44,19 @@ def percent(value: Any) -> str:
     if not math.isfinite(share):
         return ABSENT
     if share in (0.0, 1.0):
-        return f"{share:.0%}".replace("%", " %")
-    text = f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.1f}"
-    if text == "100.0":
+        text = f"{100 * share:.0f}"
+    elif 0.0 < share < 1e-4:
+        text = "< 0.01"
+    elif 0.999 < share < 1.0:
         text = f"{math.floor(1e6 * share) / 1e4:.4f}"
-    return f"{text} %"
+    else:
+        text = f"{100 * share:.2g}" if share < 0.0995 else f"{100 * share:.1f}"
+    return f"{text}{_SPACE}%"
 
 
 def bound(rate: Any) -> str:
     """Write the 95 % upper bound of a failure rate."""
-    return f"< {percent(rate)}"
+    return f"<{_SPACE}{percent(rate)}"
 
 
 def of_limit(ratio: float) -> str:

@@ -13,7 +13,7 @@ from .tables import mark, name, right, text
 
 __all__ = ["batches_section", "matrix_section", "references_section"]
 
-_SHADES = 5  # below the limit: a factor of ten each, the last one within a factor of ten of it
+_SHADES = (0.01, 0.1, 0.2, 0.4, 0.7)  # where one shade ends and the next begins; finer towards the limit
 
 
 def matrix_section(report: Mapping[str, Any]) -> Section:
@@ -43,8 +43,8 @@ def references_section(report: Mapping[str, Any]) -> Section | None:
     gates = gates_of(report)
     levels = max(len(reference.get("z") or {}) for reference in references)
     columns = (
-        Column(label="Images"),
         Column(label="Backend"),
+        Column(label="Images"),
         *(Column(label=f"z{level} rms", right=True) for level in range(1, levels + 1)),
         Column(label="bits/dim rms", right=True),
         Column(label="bits/dim mean", right=True),
@@ -61,8 +61,8 @@ def references_section(report: Mapping[str, Any]) -> Section | None:
         z = reference.get("z") or {}
         rows.append(
             (
-                text(reference.get("images")),
                 name(reference.get("backend")),
+                text(reference.get("images")),
                 *(right(_error(z.get(f"z{level}") or {})) for level in range(1, levels + 1)),
                 right(_error(bits)),
                 right(number(bits.get("mean"))),
@@ -160,7 +160,7 @@ def _heat_cell(cell: Mapping[str, Any] | None, *, images: str, gates: Sequence[E
         ),
         ratio=_ratio(worst),
         exact=f"{count(exact.get('images_exact'))}/{count(exact.get('images'))} exact" if exact else "",
-        shade=_SHADES + 1 if verdict == "fail" else _shade(worst.ratio if worst else math.nan),
+        shade=len(_SHADES) + 1 if verdict == "fail" else _shade(worst.ratio if worst else math.nan),
     )
 
 
@@ -175,9 +175,7 @@ def _ratio(worst: Evidence | None) -> str:
 
 
 def _shade(ratio: float) -> int:
-    if not ratio > 0.0:
-        return 0
-    return min(_SHADES, max(0, _SHADES + math.ceil(math.log10(ratio))))
+    return sum(ratio > edge for edge in _SHADES)
 
 
 def _error(summary: Mapping[str, Any]) -> str:

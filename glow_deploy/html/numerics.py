@@ -92,7 +92,9 @@ def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
             marks=observed,
             ids=ids,
         )
-        note = "rms of x_hat - x in pixel steps." + (" The diamond is what was observed." if observed else "")
+        note = "rms of x_hat - x in pixel steps." + (
+            f" The diamond is what was observed: {number(seen)}." if observed else ""
+        )
         plots.append(Plot(svg=svg, heading="Predicted error by precision", note=note))
     rows = list(budget.get("steps") or ())
     if rows:

@@ -62,8 +62,8 @@ def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> F
     advice += _advice_of_steps(report, backends)
     if not report.get("steps"):
         advice.append("Run the command below: --steps names the first step whose error exceeds its prediction.")
-    if str(first.get("gate", {}).get("statistic")) == "non-finite" and not advice:
-        advice.append("Look for the overflow in the error by step, and at the scales of that level.")
+    if not advice:
+        advice.append("No step stands out in the error by step: repeat it on the backends concerned alone.")
     return FailureBlock(
         title=text.removesuffix(f" ({cause})"),
         verdict=VERDICTS.get(str(first.get("verdict")), str(first.get("verdict"))),
@@ -109,7 +109,8 @@ def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits:
         worst = overall  # an engine is off although every pair holds
     if worst is None:
         return "No pair of backends was measured."
-    pairs = f"worst of {len(cells)} pairs" if len(cells) > 1 else "the only pair"
+    different = len({cell_name(cell) for cell in cells})
+    pairs = f"worst of {different} pairs" if different > 1 else "the only pair"
     images = f", {count(worst.n)} {worst.images} images" if worst.n else ""
     parts = [f"{pairs[0].upper()}{pairs[1:]}: {worst.where}{images}: {worst.sentence(n_bits)}"]
     exact = [cell["exact"] for cell in cells if cell.get("exact")]
