@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 from ..errors import BundleError, UsageError
 from ..folding.arrays import FoldedConv, FoldedGlow, step_path
 
-__all__ = ["LARGEST", "PLAN_NAMES", "Number", "PlanName", "PrecisionPlan", "multiply_adds", "step_paths"]
+__all__ = ["LARGEST", "PLAN_NAMES", "Number", "PlanName", "PrecisionPlan", "multiply_adds", "part_of", "step_paths"]
 
 Number = Literal["fp32", "fp16", "bf16"]
 """float32, float16 or bfloat16."""
@@ -32,6 +32,8 @@ _NUMBERS: dict[PlanName, tuple[Number, tuple[Number, ...]]] = {
 }
 
 _STEP = re.compile(r"level[1-9][0-9]*/step[0-9]{2,}")
+_CONDITIONER_NODE = re.compile(rf"({_STEP.pattern})/coupling/(?:conv[123]|relu[12])")
+_FLOAT32_NODE = re.compile(r"(?:^|/)log_(?:det|prob)(?:/|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,19 @@ class PrecisionPlan:
             return cls(name=cast(PlanName, name), trunk=values["trunk"], conditioners=dict(conditioners))
         except (UsageError, TypeError) as error:  # TypeError: a number that is a list
             raise BundleError(f"{source}: its precision plan is malformed ({error}); export again") from error
+
+
+def part_of(node: str) -> str | None:
+    """Return what decides the number of a graph's node, known by its name.
+
+    Returns:
+        The step's path for a convolution or ReLU of a conditioner, `trunk` for the rest of the flow, None for the sums
+        of log-determinants and densities, which are float32 in every plan.
+    """
+    if _FLOAT32_NODE.search(node):
+        return None
+    found = _CONDITIONER_NODE.fullmatch(node)
+    return "trunk" if found is None else found.group(1)
 
 
 def step_paths(steps: FoldedGlow | Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ So a simulation shows the size and the distribution of the error, not the bits o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..folding.arrays import FoldedGlow
-from .plan import PrecisionPlan
+from .plan import PrecisionPlan, part_of
 from .rounding import Mode, Rounding, narrowed, round_values
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from ..engines.protocol import Engine, Role
 
 __all__ = ["float32_graphs", "open_simulated", "own_rounding", "simulated_graph"]
-
-_CONDITIONER = re.compile(r"(level\d+/step\d+)/coupling/(?:conv[123]|relu[12])")
-_FLOAT32_ALWAYS = re.compile(r"(?:^|/)log_(?:det|prob)(?:/|$)")
 
 # On rounded values their results need no rounding.
 _EXACT = frozenset({"Concat", "DepthToSpace", "Gather", "Neg", "Relu", "SpaceToDepth", "Split"})
@@ -195,10 +191,10 @@ class _Rewriter:
         return self._model
 
     def _mode(self, name: str) -> Mode:
-        if _FLOAT32_ALWAYS.search(name):
+        part = part_of(name)
+        if part is None:
             return "fp32"
-        found = _CONDITIONER.fullmatch(name)
-        return self._rounding.trunk if found is None else self._rounding.conditioners[found.group(1)]
+        return self._rounding.trunk if part == "trunk" else self._rounding.conditioners[part]
 
     def _keep(self, node: onnx.NodeProto) -> None:
         for name in node.input:
