@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +19,17 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle.")
     ] = None,
-    precision: Annotated[Literal["fp32"], typer.Option(help="Of the graphs: fp32 is float32 throughout.")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"],
+        typer.Option(
+            help="fp32: float32 throughout. mixed, bf16-mixed: conditioner convolutions in 16 bit. auto: as many of "
+            "them in float16 as --tolerance allows. fp16: all, for decoding only."
+        ),
+    ] = "fp32",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="STEPS", help="auto: largest error of x -> z -> x in pixel steps; 0.5 keeps every pixel."),
+    ] = None,
     data: Data = None,
     golden: Annotated[
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
@@ -44,7 +55,13 @@ def export(
 
     output = Output(quiet=quiet, json=json)
     settings = ExportSettings(
-        precision=precision, data=data, golden=parse_golden(golden), resize=resize, weights=weights, force=force
+        precision=precision,
+        tolerance=tolerance,
+        data=data,
+        golden=parse_golden(golden),
+        resize=resize,
+        weights=weights,
+        force=force,
     )
     with output.progress() as bars:
         bundle = write(ckpt, out=out, settings=settings, progress=bars.stage)
@@ -76,9 +93,40 @@ def export(
         output.say(f"note: {note}")
     for problem in manifest.numerics["problems"]:
         output.say(f"FORCED although: {problem}")
-    if not manifest.numerics["problems"]:
+    narrow = manifest.numerics["precision"]
+    if narrow is not None:
+        step, n = 2**manifest.n_bits, narrow["figures"]["n"]
+        place = "in ONNX Runtime" if narrow["measured_on"] == "onnxruntime-cpu" else "simulated"
+        output.say(
+            f"{manifest.precision}: {narrow['share_16_bit']:.1%} of the multiply-adds in 16 bit; {place}, "
+            f"{narrow['exact_images']} of {n} golden images come back exactly, "
+            f"largest error {_steps(narrow['figures']['x_hat']['max'], step)}"
+        )
+        for line in _choice(narrow["choice"]):
+            output.say(line)
+    elif not manifest.numerics["problems"]:
         batches = ", ".join(map(str, manifest.numerics["self_check"]["batches"]))
         output.say(f"self-check: both graphs agree with the float64 model in ONNX Runtime at batch {batches}")
+
+
+def _steps(value: float | None, step: int) -> str:
+    return "not finite" if value is None else f"{value * step:.2g} pixel steps"
+
+
+def _choice(choice: dict[str, Any] | None) -> Iterator[str]:
+    """What `auto` chose, and why each step kept in float32 was."""
+    if choice is None:
+        return
+    kept = [step for step in choice["steps"] if step["number"] == "fp32"]
+    worst = "not finite" if choice["worst"] is None else f"{choice['worst']:.2g}"
+    yield (
+        f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; worst of "
+        f"{choice['n']} calibration images {worst} pixel steps, {choice['tolerance']:g} allowed "
+        f"(95 % sure: fewer than {choice['bound']:.1%} of images like these beyond {choice['tolerance']:g}/"
+        f"{choice['margin']:g})"
+    )
+    for step in kept:
+        yield f"  {step['step']} stays in float32: {step['reason']}"
 
 
 def compile_(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from .protocol import EngineDetails, Role, TensorSpec
 if TYPE_CHECKING:
     from glow_core import Glow
 
-__all__ = ["PyTorchEngine", "open_pytorch"]
+__all__ = ["PyTorchEngine", "open_pytorch", "run_convolutions"]
 
 Precision = Literal["fp64", "fp32"]
 
@@ -139,6 +139,24 @@ def open_pytorch(
     dtype = torch.float64 if precision == "fp64" else torch.float32
     model = model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
     return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
+
+
+def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Convolve images with each of several kernels as the float32 model would, for finding out what that computes in.
+
+    Args:
+        x: [N,C,H,W] float32.
+        weights: [out,C,k,k] float32 each, zero padded to keep the size.
+
+    Returns:
+        All results, one after the other along the channels, float32.
+    """
+    import torch
+
+    images = torch.from_numpy(np.ascontiguousarray(x))
+    parts = [torch.nn.functional.conv2d(images, torch.from_numpy(weight), padding="same") for weight in weights]
+    result: np.ndarray = torch.cat(parts, dim=1).numpy()
+    return result
 
 
 @contextlib.contextmanager

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ..engines.device import Device
 from ..engines.protocol import Engine, Role
 from ..manifest import DECODER, ENCODER
-from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from ..bundle import BundleWriter
     from ..engines.onnx_file import GraphFile
     from ..folding import FoldedGlow
+    from ..precision.plan import PrecisionPlan
 
 __all__ = ["WrittenGraph", "build_graphs"]
 
@@ -39,11 +39,17 @@ class WrittenGraph:
         return OnnxRuntimeEngine(self.path, graph=self.facts, device=Device("cpu"), source=self.path.name)
 
 
-def build_graphs(folded: FoldedGlow, settings: ExportSettings, writer: BundleWriter) -> Mapping[Role, WrittenGraph]:
+def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleWriter) -> Mapping[Role, WrittenGraph]:
     """Build and write; none of it needs torch, so it can go on beside the float64 model.
 
+    Args:
+        folded: the model.
+        plan: what runs in 16 bit; None for float32 throughout.
+        writer: of the bundle.
+
     Raises:
-        UsageError: a graph would not fit in one ONNX file, or cannot be written.
+        UsageError: a graph would not fit in one ONNX file, or cannot be written; or a weight is beyond the largest
+            value of its number.
     """
     from ..engines.onnx_file import describe_graph
     from ..graphs.decoder import build_decoder
@@ -52,11 +58,12 @@ def build_graphs(folded: FoldedGlow, settings: ExportSettings, writer: BundleWri
     from ..graphs.serialize import write_graph
 
     model_id = folded.model_id()
+    precision = "fp32" if plan is None else plan.name
     written: dict[Role, WrittenGraph] = {}
     roles: tuple[Role, ...] = ("encoder", "decoder")
     for role, name, build in zip(roles, (ENCODER, DECODER), (build_encoder, build_decoder), strict=True):
-        facts = GraphMetadata.of(folded, role=role, precision=settings.precision, model_id=model_id)
-        graph = build(folded, metadata=facts)
+        facts = GraphMetadata.of(folded, role=role, precision=precision, model_id=model_id)
+        graph = build(folded, metadata=facts, plan=plan)
         with writer.errors():
             writer.add(name, write_graph(graph, writer.place(name)))
         written[role] = WrittenGraph(path=writer.place(name), facts=describe_graph(graph.skeleton, source=name))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .images import GoldenImages
     from .reference import Reference
 
-__all__ = ["Findings", "Report", "RunGraphs", "examine", "is_finite"]
+__all__ = ["Findings", "Report", "RunGraphs", "examine", "is_finite", "judge_model", "measure_yardstick"]
 
 # Together six images, which make batches of 1, 2 and 3. Golden images are repeated where there are too few: their
 # float64 results are there already, while those of a perturbed one take long for a large model.
@@ -48,14 +48,18 @@ class Findings:
         yardstick: the float32 model's errors on them, as the manifest holds them.
         source: of the golden images.
         check: the graphs in ONNX Runtime.
+        precision: what graphs in 16 bit gave, as the manifest holds it.
         problems: why the model should not be exported, in words.
+        notes: what a reader of the manifest should know.
     """
 
     golden: Coded | None = None
     yardstick: dict[str, Any] | None = None
     source: str | None = None
     check: SelfCheck | None = None
+    precision: dict[str, Any] | None = None
     problems: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def examine(
@@ -88,8 +92,8 @@ def examine(
     report("float32 yardstick")
     float32 = reference.code("fp32", x, y)
     golden, single = double.rows(range(count)), float32.rows(range(count))
-    figures = _yardstick(reference, golden, single)
-    problems = _judge_model(golden, single, n_bits)
+    figures = measure_yardstick(reference, golden, single)
+    problems = judge_model(golden, single, n_bits)
     check = None
     if not problems:
         report("checking the graphs in ONNX Runtime")
@@ -108,7 +112,7 @@ def examine(
     return Findings(golden=golden, yardstick=figures, source=images.source, check=check, problems=problems)
 
 
-def _judge_model(golden: Coded, single: Coded, n_bits: int) -> list[str]:
+def judge_model(golden: Coded, single: Coded, n_bits: int) -> list[str]:
     """Say what is wrong with the trained model itself, whatever the graphs do."""
     half = 2.0 ** -(n_bits + 1)
     problems = []
@@ -137,7 +141,7 @@ def _perturb(x: np.ndarray, n_bits: int) -> np.ndarray:
     return inside
 
 
-def _yardstick(reference: Reference, golden: Coded, single: Coded) -> dict[str, Any] | None:
+def measure_yardstick(reference: Reference, golden: Coded, single: Coded) -> dict[str, Any] | None:
     """Measure the float32 model against the float64 one on the golden images; None if either is not finite."""
     if not (is_finite(golden) and is_finite(single)):
         return None

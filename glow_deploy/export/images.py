@@ -38,15 +38,23 @@ class GoldenImages:
     source: str
 
 
-def choose_images(checkpoint: Checkpoint, reference: Reference, settings: ExportSettings) -> GoldenImages:
+def choose_images(
+    checkpoint: Checkpoint, reference: Reference, settings: ExportSettings, *, at_least: int = 1
+) -> GoldenImages:
     """Take images from `--data`, else from the checkpoint, else from the model itself at T = 0.7.
+
+    Args:
+        checkpoint: for the images it carries.
+        reference: draws samples.
+        settings: say how many, and where from.
+        at_least: images wanted even where fewer are to be kept. Data and checkpoints may hold less.
 
     Raises:
         DataError: the data do not fit the model.
         CheckpointError: the labels that the checkpoint carries are not classes of its model.
         UnsoundModelError: the model's own samples are not finite.
     """
-    count = settings.golden or _CHECKED_WITHOUT_GOLDEN
+    count = max(at_least, settings.golden or _CHECKED_WITHOUT_GOLDEN)
     config = reference.config
     if settings.data is not None:
         return _from_data(settings.data, reference, count, resize=settings.resize)

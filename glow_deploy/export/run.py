@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..folders import check_writable
 from ..golden import Golden, golden_bytes
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
+from .narrow import examine_narrow
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from ..engines.protocol import Role
     from ..folding import FoldedGlow
     from .coded import Coded
+    from .images import GoldenImages
+    from .plan import Planned
     from .reference import Reference
     from .selfcheck import SelfCheck
 
 __all__ = ["Progress", "run_export"]
 
+_ADVICE = "train it further with the bounded scale"
+_NARROW_ADVICE = "choose another --precision"
 _UNTRAINED = "actnorm was never initialised: is this model trained?"
 
 
@@ -64,16 +69,20 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
     with BundleWriter(target, force=settings.force) as writer, _one_thread() as worker:
         report("folding")
         folding = worker.submit(fold, reference.single)
-        building = worker.submit(lambda: build_graphs(folding.result(), settings, writer))
-
-        def run_graphs(x: np.ndarray, y: np.ndarray | None) -> Callable[[], tuple[Coded, tuple[int, ...]]]:
-            return worker.submit(lambda: _run_graphs(building.result(), x, y)).result
-
-        found = _examine(stored, reference, folding, run_graphs, settings, report)
+        images = _images(stored, reference, folding, settings)
+        planned = None if settings.precision == "fp32" else _plan(folding.result(), images, settings, report)
+        plan = None if planned is None else planned.plan
+        building = worker.submit(lambda: build_graphs(folding.result(), plan, writer))
+        if isinstance(images, str):
+            found = Findings(problems=[images])
+        elif planned is None:
+            found = examine(images, reference, _runner(worker, building), settings, report)
+        else:
+            found = examine_narrow(images, reference, building.result, folding.result(), planned, settings, report)
         if found.problems and not settings.force:
             raise UnsoundModelError(
                 f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
-                "train it further with the bounded scale, or give --force to export it all the same"
+                f"{_ADVICE if planned is None else _NARROW_ADVICE}, or give --force to export it all the same"
             )
         report("writing the bundle")
         folded, graphs = folding.result(), building.result()
@@ -91,42 +100,54 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
             numerics={
                 "yardstick": found.yardstick,
                 "self_check": None if found.check is None else _json_figures(found.check),
+                "precision": found.precision,
                 "problems": found.problems,
-                "notes": [] if reference.single.is_initialized else [_UNTRAINED],
+                "notes": [*([] if reference.single.is_initialized else [_UNTRAINED]), *found.notes],
             },
             versions=_versions(),
         )
         return writer.finish(manifest)
 
 
-def _examine(
-    stored: Checkpoint,
-    reference: Reference,
-    folding: Future[FoldedGlow],
-    run_graphs: RunGraphs,
-    settings: ExportSettings,
-    report: _Stages,
-) -> Findings:
-    """Choose the images and examine; under `force` a model that cannot even be sampled is no error."""
+def _images(
+    stored: Checkpoint, reference: Reference, folding: Future[FoldedGlow], settings: ExportSettings
+) -> GoldenImages | str:
+    """Choose the images; under `force` a model that cannot even be sampled is no error, but what is wrong in words."""
     from .images import choose_images
+    from .plan import CALIBRATION_IMAGES
 
+    wanted = CALIBRATION_IMAGES if settings.precision == "auto" else 1
     try:
-        images = choose_images(stored, reference, settings)
+        images = choose_images(stored, reference, settings, at_least=wanted)
     except UnsoundModelError as error:
         folding.result()  # a model that cannot be folded is the more telling error
         if not settings.force:
             raise
-        return Findings(problems=[str(error)])
+        return str(error)
     folding.result()
-    return examine(images, reference, run_graphs, settings, report)
+    return images
 
 
-def _run_graphs(
-    graphs: Mapping[Role, WrittenGraph], x: np.ndarray, y: np.ndarray | None
-) -> tuple[Coded, tuple[int, ...]]:
-    from .selfcheck import code_images
+def _plan(folded: FoldedGlow, images: GoldenImages | str, settings: ExportSettings, report: _Stages) -> Planned:
+    from .plan import make_plan
 
-    return code_images(graphs["encoder"].open, graphs["decoder"].open, x, y)
+    if isinstance(images, str):
+        raise UnsoundModelError(f"{images}; without images no graphs in 16 bit can be judged: --precision fp32")
+    planned = make_plan(folded, images, settings, report)
+    assert planned is not None
+    return planned
+
+
+def _runner(worker: ThreadPoolExecutor, building: Future[Mapping[Role, WrittenGraph]]) -> RunGraphs:
+    """What runs the graphs on images, on the same thread that builds them."""
+
+    def run(x: np.ndarray, y: np.ndarray | None) -> tuple[Coded, tuple[int, ...]]:
+        from .selfcheck import code_images
+
+        graphs = building.result()
+        return code_images(graphs["encoder"].open, graphs["decoder"].open, x, y)
+
+    return lambda x, y: worker.submit(run, x, y).result
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from ..verify.measures import summarize
 from ..verify.yardstick import Figures
 from .coded import Coded
 
-__all__ = ["SelfCheck", "check_graphs", "code_images"]
+__all__ = ["SelfCheck", "check_graphs", "code_images", "decode_latents", "encode_images"]
 
 _BATCHES = (1, 2, 3)
 
@@ -54,19 +54,43 @@ def code_images(
     Returns:
         What they gave, and the batch sizes really run: six images are needed for each size to be among them.
     """
-    rows: list[slice] = []
-    while not rows or rows[-1].stop < len(x):
-        first = rows[-1].stop if rows else 0
-        rows.append(slice(first, min(first + _BATCHES[len(rows) % len(_BATCHES)], len(x))))
-    feeds: list[dict[str, np.ndarray]] = [{} if y is None else {"y": y[part]} for part in rows]
     with _opened(encoder) as engine:
-        encoded = [engine.run({"x": x[part], **labels}) for part, labels in zip(rows, feeds, strict=True)]
-    log_prob = np.concatenate([part.pop("log_prob") for part in encoded])
+        z, log_prob = encode_images(engine, x, y)
     with _opened(decoder) as engine:
-        decoded = [engine.run({**part, **labels})["x"] for part, labels in zip(encoded, feeds, strict=True)]
-    z = tuple(np.concatenate([part[f"z{level}"] for part in encoded]) for level in range(1, len(encoded[0]) + 1))
-    coded = Coded(x=x, z=z, log_prob=log_prob, x_hat=np.concatenate(decoded), y=y)
-    return coded, tuple(part.stop - part.start for part in rows)
+        x_hat = decode_latents(engine, z, y)
+    sizes = tuple(rows.stop - rows.start for rows in _batches(len(x)))
+    return Coded(x=x, z=z, log_prob=log_prob, x_hat=x_hat, y=y), sizes
+
+
+def encode_images(engine: Engine, x: np.ndarray, y: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Return latents and log_prob of images, computed in batches of 1, 2 and 3."""
+    encoded = [engine.run({"x": x[rows], **_labels(y, rows)}) for rows in _batches(len(x))]
+    log_prob = np.concatenate([part.pop("log_prob") for part in encoded])
+    levels = range(1, len(encoded[0]) + 1)
+    return tuple(np.concatenate([part[f"z{level}"] for part in encoded]) for level in levels), log_prob
+
+
+def decode_latents(engine: Engine, z: Sequence[np.ndarray], y: np.ndarray | None) -> np.ndarray:
+    """Return images of latents, computed in batches of 1, 2 and 3."""
+    named = {f"z{level}": part for level, part in enumerate(z, start=1)}
+    return np.concatenate(
+        [
+            engine.run({**{name: part[rows] for name, part in named.items()}, **_labels(y, rows)})["x"]
+            for rows in _batches(len(z[0]))
+        ]
+    )
+
+
+def _batches(count: int) -> list[slice]:
+    rows: list[slice] = []
+    while not rows or rows[-1].stop < count:
+        first = rows[-1].stop if rows else 0
+        rows.append(slice(first, min(first + _BATCHES[len(rows) % len(_BATCHES)], count)))
+    return rows
+
+
+def _labels(y: np.ndarray | None, rows: slice) -> dict[str, np.ndarray]:
+    return {} if y is None else {"y": y[rows]}
 
 
 @contextmanager

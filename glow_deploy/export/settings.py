@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import UsageError
 
 __all__ = ["ExportSettings", "Precision", "Weights"]
 
-Precision = Literal["fp32"]
+Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
 Weights = Literal["ema", "raw"]
 
 
@@ -18,7 +19,11 @@ class ExportSettings:
     """Options of `export`.
 
     Attributes:
-        precision: of the graphs; `fp32` is float32 throughout.
+        precision: of the graphs. `fp32` is float32 throughout; `mixed` runs the conditioners' convolutions in float16
+            and `bf16-mixed` in bfloat16, the trunk in float32; `auto` runs in float16 as many conditioners as keep the
+            round trip within `tolerance`; `fp16` runs everything in float16, for decoding only.
+        tolerance: of `auto`: the largest error of x -> z -> x in pixel steps that any calibration image may have. 0.5,
+            the default, gives every pixel back exactly.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
@@ -32,6 +37,7 @@ class ExportSettings:
     """
 
     precision: Precision = "fp32"
+    tolerance: float | None = None
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
@@ -39,8 +45,13 @@ class ExportSettings:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision != "fp32":
-            raise UsageError(f"precision {self.precision!r} is not available; fp32 is")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"precision {self.precision!r} is not available; {', '.join(get_args(Precision))} are")
+        if self.tolerance is not None:
+            if self.precision != "auto":
+                raise UsageError(f"a tolerance goes with --precision auto, not with {self.precision}")
+            if not (math.isfinite(self.tolerance) and self.tolerance > 0):
+                raise UsageError(f"the tolerance must be a positive number of pixel steps, not {self.tolerance}")
         if self.weights not in ("ema", "raw"):
             raise UsageError(f"weights must be ema or raw, not {self.weights!r}")
         if self.golden is not None and self.golden < 1:

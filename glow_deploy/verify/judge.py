@@ -36,13 +36,25 @@ class Measure:
         yardstick: errors that are taken for sound.
         factor: allowed multiple of them.
         factors: where it and the other figures come from.
-        crossed: float32 PyTorch takes part beside graphs of a narrower precision, so their errors do not cancel.
+        narrow: graphs of a narrower precision take part. Their round trips are held to the errors of single passes.
+        crossed: so does float32 PyTorch, and their errors do not cancel.
     """
 
     yardstick: Yardstick
     factor: float
     factors: Factors
-    crossed: bool
+    narrow: bool = False
+    crossed: bool = False
+
+    @property
+    def x_hat(self) -> Figures:
+        """What x -> z -> x is held to."""
+        return self.yardstick.decoded if self.narrow else self.yardstick.x_hat
+
+    @property
+    def zxz(self) -> tuple[Figures, ...]:
+        """What z -> x -> z is held to."""
+        return self.yardstick.z if self.narrow else self.yardstick.zxz
 
 
 def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure:
@@ -51,18 +63,17 @@ def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure
     own, factors = images.own, rules.own
     if own is None or factors is None or all(trained):
         factor = _factor(images.yardstick, rules.fp32, paired=images.paired)
-        return Measure(yardstick=images.yardstick, factor=factor, factors=rules.fp32, crossed=False)
+        return Measure(yardstick=images.yardstick, factor=factor, factors=rules.fp32)
     factor = _factor(own, factors, paired=images.own_paired)
-    return Measure(yardstick=own, factor=factor, factors=factors, crossed=any(trained))
+    return Measure(yardstick=own, factor=factor, factors=factors, narrow=True, crossed=any(trained))
 
 
 def exactness_expected(images: ImageSetReport, measure: Measure, *, n_bits: int) -> float | None:
     """The margin that the exactness of these images is gated with; None where it is only reported."""
-    if measure.crossed:
-        return None
+    if measure.narrow:
+        return 0.0 if images.promised and not measure.crossed else None
     yardstick, factors = measure.yardstick, measure.factors
-    paired = images.paired if yardstick is images.yardstick else images.own_paired
-    margin = factors.exact_margin * (1.0 if paired else growth(factors, yardstick.n))
+    margin = factors.exact_margin * (1.0 if images.paired else growth(factors, yardstick.n))
     return margin if margin * yardstick.x_hat.max <= half_bin(n_bits) else None
 
 
@@ -72,17 +83,12 @@ def judge_cell(
     """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
     measure = measure_for(images, encode, decode, rules=rules)
     yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
-    base = yardstick.decoded if measure.crossed else yardstick.x_hat
     gates: list[GateResult] = []
-    limits = image_limits(base, factor=factor, factors=factors, n_bits=n_bits)
+    limits = image_limits(measure.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.crossed)
     gates += gate_error(figures.x, limits, measure="x -> z -> x")
-    for level, (summary, part) in enumerate(zip(figures.z, yardstick.zxz, strict=True), 1):
-        name = f"z{level} -> x -> z{level}"
-        if measure.crossed:
-            gates.append(gate_finite(summary, measure=name, level=level))
-        else:
-            latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
-            gates += gate_error(summary, latents, measure=name, level=level)
+    for level, (summary, part) in enumerate(zip(figures.z, measure.zxz, strict=True), 1):
+        latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
+        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", level=level)
     margin = exactness_expected(images, measure, n_bits=n_bits)
     if margin is not None:
         exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
@@ -124,7 +130,9 @@ def judge_reference(
     bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
     gates += gate_error(figures.bits, bits, measure="bits/dim", rms_only=True)
     gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
-    limits = image_limits(yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits)
+    limits = image_limits(
+        yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.narrow
+    )
     gates += gate_error(figures.x, limits, measure="x from the reference's latents")
     if factors.decode_only:
         gates = [gate for gate in gates if gate.verdict == "samples"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..canary.report import CanaryResult, CanaryUnavailable
 from .gates import GateResult, VerdictName
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport, gate_dict
 from .yardstick import Yardstick
@@ -41,12 +42,14 @@ class BackendReport:
         reason: why it is absent; empty where it was used.
         encoder: facts of the encoder's engine: provider, device, precision, tf32, versions, max_batch; None if absent.
         decoder: the same of the decoder's.
+        canary: the arithmetic that a float32 convolution really got, measured; None for the float64 reference.
     """
 
     name: str
     reason: str = ""
     encoder: Mapping[str, Any] | None = None
     decoder: Mapping[str, Any] | None = None
+    canary: CanaryResult | CanaryUnavailable | None = None
 
     @property
     def used(self) -> bool:
@@ -57,7 +60,13 @@ class BackendReport:
         """For the JSON report."""
         if self.encoder is None or self.decoder is None:
             return {"name": self.name, "used": False, "reason": self.reason}
-        return {"name": self.name, "used": True, "encoder": dict(self.encoder), "decoder": dict(self.decoder)}
+        return {
+            "name": self.name,
+            "used": True,
+            "encoder": dict(self.encoder),
+            "decoder": dict(self.decoder),
+            "canary": None if self.canary is None else self.canary.to_dict(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,7 @@ class ImageSetReport:
         paired: the yardstick was measured on these very images.
         own: what errors of graphs in a narrower precision are measured in: those found at export, on the golden
             images; None for float32 graphs.
+        promised: the graphs were made so that every image comes back exactly.
         reference: a float64 reference of the latents and log_prob of these images was there.
     """
 
@@ -82,6 +92,7 @@ class ImageSetReport:
     paired: bool
     reference: bool
     own: Yardstick | None = None
+    promised: bool = False
 
     @property
     def own_paired(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import DataError, UsageError
 from ..images import values_to_x
+from .arithmetic import arithmetic_notes, with_canaries
 from .backends import REFERENCE, YARDSTICK, BackendSet, open_backends
 from .causes import explain
 from .consistency import measure_decoder, measure_encoder
@@ -57,6 +58,7 @@ def run_verify(
             device=settings.device,
             trust_engine=settings.trust_engine,
         )
+        reports = with_canaries(backends.reports, bundle, device=settings.device)
         run = _Run(bundle, settings, backends, rules, progress)
         for source in sources:
             run.measure(source)
@@ -68,7 +70,7 @@ def run_verify(
         n_bits=bundle.manifest.n_bits,
         command=settings.command(bundle.path),
         environment=environment(),
-        backends=backends.reports,
+        backends=reports,
         image_sets=tuple(run.image_sets),
         references=tuple(run.references),
         cells=tuple(run.cells),
@@ -76,7 +78,7 @@ def run_verify(
         random=run.random,
         failures=failures,
         verdicts=_verdicts(failures, run.references, rules),
-        notes=tuple(run.notes),
+        notes=(*run.notes, *arithmetic_notes(reports)),
         seconds=time.monotonic() - started,
     )
 
@@ -188,6 +190,7 @@ class _Run:
             paired=figures.yardstick is not None or golden,
             reference=bool(figures.references),
             own=self._own_yardstick(),
+            promised=self._exactness_promised(),
         )
         self.image_sets.append(images)
         self.references += [
@@ -199,6 +202,11 @@ class _Run:
             for (encode, decode), found in figures.cells.items()
         ]
         self._note_exactness(images)
+        if self._rules.decode_only:
+            self.notes.append(
+                f"{images.name}: {self._manifest.precision} graphs are for decoding: round trip and likelihood are "
+                "reported, not gated"
+            )
         if not images.reference:
             self.notes.append(
                 f"{images.name}: latents and bits/dim have no float64 reference here (give --ckpt); they were judged "
@@ -252,11 +260,20 @@ class _Run:
         if self._rules.decode_only or not math.isfinite(largest):
             return
         if exactness_expected(images, measure, n_bits=self._n_bits) is None:
-            whose = "the trained model's own float32 error" if images.own is None else "the error found at export"
-            self.notes.append(
-                f"{images.name}: exact images are reported, not gated: {whose} reaches "
-                f"{largest * 2 ** (self._n_bits + 1):.1%} of half a bin on {measure.yardstick.n} images"
+            reason = (
+                f"{self._manifest.precision} does not promise them"
+                if images.own is not None
+                else f"the trained model's own float32 error reaches {largest * 2 ** (self._n_bits + 1):.1%} of half a "
+                f"bin on {measure.yardstick.n} images"
             )
+            self.notes.append(f"{images.name}: exact images are reported, not gated: {reason}")
+
+    def _exactness_promised(self) -> bool:
+        """The plan was chosen so that no pixel leaves its bin."""
+        values = self._manifest.numerics.get("precision")
+        choice = values.get("choice") if isinstance(values, dict) else None
+        tolerance = choice.get("tolerance") if isinstance(choice, dict) else None
+        return self._manifest.precision == "auto" and isinstance(tolerance, (int, float)) and tolerance <= 0.5
 
     def _own_yardstick(self) -> Yardstick | None:
         """What graphs of a narrower precision gave at export."""

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..canary.report import CanaryResult
 from .gates import GateResult
 from .measures import ErrorSummary, Exactness
-from .report import ImageSetReport, VerifyReport
+from .report import BackendReport, ImageSetReport, VerifyReport
 from .rows import CellReport, ReferenceReport
 
 if TYPE_CHECKING:
@@ -43,14 +44,22 @@ def report_tables(report: VerifyReport, *, derivations: bool = True) -> Group:
 
 
 def _backends(report: VerifyReport) -> Table:
-    table = _table("Backends", "backend", "runs on", "TF32")
+    table = _table("Backends", "backend", "runs on", "computes in")
     for backend in report.backends:
         facts = backend.decoder
         if facts is not None:
-            table.add_row(backend.name, f"{facts['provider']}, {facts['device']}", "on" if facts["tf32"] else "off")
+            table.add_row(backend.name, f"{facts['provider']}, {facts['device']}", _arithmetic(backend))
         else:
             table.add_row(backend.name, _styled(f"absent: {backend.reason}", "dim"), "")
     return table
+
+
+def _arithmetic(backend: BackendReport) -> Text:
+    if backend.canary is None:
+        return _styled("float64", "")
+    text = backend.canary.text
+    sound = isinstance(backend.canary, CanaryResult) and backend.canary.float32
+    return _styled(text, "" if sound else "bold red")
 
 
 def _heading(images: ImageSetReport, n_bits: int) -> Text:
