@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 __all__ = [
     "GEOMETRIC",
+    "RECOVERED",
     "AttackReport",
     "AttackedBackend",
     "DeterminismRow",
@@ -25,6 +26,8 @@ __all__ = [
 # Drift after k passes over k times the drift after one: 1 where every pass adds the same error, 1/sqrt(k) where the
 # errors are independent. Growth by a sixth each pass gives 2 after nine.
 GEOMETRIC = 2.0
+# Latents count as recovered up to this rms error, a hundredth of the standard deviation of one.
+RECOVERED = 1e-2
 
 SectionVerdict = Literal["sound", "reported", "unsound"]
 
@@ -80,9 +83,14 @@ class TemperatureRow:
     z_rms: float
     z_non_finite: int
 
+    @property
+    def recovered(self) -> bool:
+        """True where every draw stays finite both ways and comes back as the latents it was."""
+        return self.non_finite == 0 and self.z_non_finite == 0 and self.z_rms <= RECOVERED
+
     def to_dict(self) -> dict[str, Any]:
         """For the JSON report."""
-        return _plain(self)
+        return {**_plain(self), "recovered": self.recovered}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,11 +301,19 @@ class StressReport:
 
     @property
     def first_non_finite(self) -> dict[str, float | None]:
-        """By backend, the lowest temperature that lost a draw; None where none did."""
+        """By backend, the lowest temperature whose decode lost a draw; None where none did."""
+        return self._first(lambda row: row.non_finite > 0)
+
+    @property
+    def first_not_recovered(self) -> dict[str, float | None]:
+        """By backend, the lowest temperature whose latents did not all come back; None where all did."""
+        return self._first(lambda row: not row.recovered)
+
+    def _first(self, lost: Callable[[TemperatureRow], bool]) -> dict[str, float | None]:
         first: dict[str, float | None] = {}
         for row in sorted(self.temperatures, key=lambda row: row.temperature):
-            lost = row.temperature if row.non_finite else None
-            first[row.backend] = lost if first.get(row.backend) is None else first[row.backend]
+            if first.setdefault(row.backend, None) is None and lost(row):
+                first[row.backend] = row.temperature
         return first
 
     @property
@@ -306,7 +322,7 @@ class StressReport:
         lost_inputs = any(row.non_finite for row in self.inputs)
         verdicts: dict[str, SectionVerdict] = {
             "inputs": "unsound" if self.failures else _reported(found=lost_inputs),
-            "temperatures": _reported(found=any(row.non_finite or row.z_non_finite for row in self.temperatures)),
+            "temperatures": _reported(found=not all(row.recovered for row in self.temperatures)),
             "passes": _reported(found=any(row.non_finite or row.geometric for row in self.passes)),
         }
         if self.attack is not None:
@@ -324,6 +340,7 @@ class StressReport:
             "inputs": [row.to_dict() for row in self.inputs],
             "temperatures": [row.to_dict() for row in self.temperatures],
             "first_non_finite": self.first_non_finite,
+            "first_not_recovered": self.first_not_recovered,
             "passes": [row.to_dict() for row in self.passes],
             "attack": None if self.attack is None else self.attack.to_dict(),
             "determinism": [row.to_dict() for row in self.determinism],

@@ -67,8 +67,9 @@ def _temperatures(report: StressReport, *, latents: bool) -> Table:  # one colum
         for temperature in temperatures:
             row = rows[backend, temperature]
             lost = row.z_non_finite if latents else row.non_finite
-            figure = _short(row.z_rms if latents else row.largest)
-            cells.append(_styled(f"{lost}/{row.n}", "bold red") if lost else figure)
+            figure = f"{lost}/{row.n}" if lost else _short(row.z_rms if latents else row.largest)
+            bad = not row.recovered if latents else lost > 0
+            cells.append(_styled(figure, "bold red" if bad else ""))
         table.add_row(backend, *cells)
     return table
 

@@ -69,4 +69,14 @@ def test_latents_lost_on_the_way_back_are_counted_apart(stand_in):
     assert math.isnan(rows[0].z_rms)
     assert rows[0].to_dict()["z_rms"] is None
     assert report(rows).first_non_finite == {"stand-in": None}
+    assert report(rows).first_not_recovered == {"stand-in": 1.0}
+    assert report(rows).verdicts["temperatures"] == "reported"
+
+
+def test_latents_that_come_back_as_others_are_not_recovered(stand_in):
+    """Beyond 3 the encoder saturates: all is finite, and the latents are lost."""
+    rows = sweep([stand_in(lambda x: np.clip(x, -3, 3))], temperatures=(0.5, 4.0))
+    assert [row.recovered for row in rows] == [True, False]
+    assert report(rows).first_not_recovered == {"stand-in": 4.0}
+    assert report(rows).first_non_finite == {"stand-in": None}
     assert report(rows).verdicts["temperatures"] == "reported"
