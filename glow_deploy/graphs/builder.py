@@ -20,8 +20,9 @@ __all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
 OPSET = 20
 IR_VERSION = 10
 
-# ONNX has a bfloat16 Conv only from here on. The IR version is the same, but older runtimes know no such operator set,
-# and none of the other graphs needs it: it is used where bfloat16 is.
+# ONNX has a bfloat16 Conv only from here on, with the same IR version. TensorRT 11 reads operator sets up to 25, and
+# onnxruntime's CUDA provider has this Conv (its CPU provider has none). Older runtimes know no such operator set and no
+# other graph needs it, so it is used where bfloat16 is.
 BFLOAT16_OPSET = 22
 
 BATCH = "batch"

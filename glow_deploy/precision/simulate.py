@@ -10,7 +10,12 @@ A float32 graph is rewritten to round where narrow hardware would, and runs in O
 - what lies beyond the largest float16 becomes infinite, and float16's subnormals are kept;
 - log-determinants and log densities stay in float32, as in every plan.
 
-So a simulation shows the size and the distribution of the error, not the bits of a particular GPU.
+So a simulation shows the size and the distribution of the error, not the bits of a particular GPU. Torch's CPU half
+kernels agree with it in 99.9 % of a trained conditioner's values, and elsewhere to one rounding of the result.
+
+The real graph is no substitute on a CPU. ONNX Runtime 1.31's CPU provider computes float16 convolutions in float32 and
+drops the casts it put around them, with all optimisations off too: of a `mixed` graph only the weights are rounded, and
+the round trip looks like float32's, 600 times better than it is. A bfloat16 convolution it does not run at all.
 """
 
 from __future__ import annotations
