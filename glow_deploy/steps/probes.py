@@ -27,9 +27,21 @@ if TYPE_CHECKING:
 
     from ..compile.settings import CompileSettings
 
-__all__ = ["PROBES", "Probe", "ProbeGraph", "ProbePlanEngine", "compile_probe", "open_probe", "probe_graph"]
+__all__ = [
+    "PROBES",
+    "SIMULATED",
+    "Probe",
+    "ProbeGraph",
+    "ProbePlanEngine",
+    "compile_probe",
+    "open_probe",
+    "probe_graph",
+]
 
-PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+SIMULATED = "simulated"
+"""The graphs' own 16-bit parts, rounded in float32 on the CPU: what to look at where nothing computes in 16 bit."""
+
+PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
 _FLAVORS: dict[str, Flavor] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
@@ -111,15 +123,24 @@ def open_probe(
     if name not in PROBES:
         raise UsageError(f"there is no backend {name!r} that can show its steps; choose from {', '.join(PROBES)}")
     wanted = parse_device(device)
-    if name != "onnxruntime-cpu" and wanted.kind == "cpu":
+    on_cpu = name in ("onnxruntime-cpu", SIMULATED)
+    if not on_cpu and wanted.kind == "cpu":
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
-    where = Device("cpu") if name == "onnxruntime-cpu" else Device("cuda", wanted.index)
+    where = Device("cpu") if on_cpu else Device("cuda", wanted.index)
+    if name == SIMULATED:
+        encoder, decoder = _simulated(encoder), _simulated(decoder)
     open_one = _ort if name not in _FLAVORS else partial(_plan, flavor=_FLAVORS[name], batch=batch, tf32=tf32)
     engines = []
     for model, stages, role in ((encoder, layout.encode, "encoder"), (decoder, layout.decode, "decoder")):
         graph = probe_graph(model, [stage.output for stage in stages], source=f"{role}.onnx")
         engines.append(stack.enter_context(open_one(graph, where, source=f"the {role} with its steps shown")))
     return Probe(name=name, encoder=engines[0], decoder=engines[1])
+
+
+def _simulated(model: onnx.ModelProto) -> onnx.ModelProto:
+    from ..precision.simulate import simulated_graph
+
+    return simulated_graph(model)
 
 
 def _ort(graph: ProbeGraph, device: Device, *, source: str) -> Engine:

@@ -16,13 +16,15 @@ from ..engines.protocol import Engine
 from ..errors import EngineError, GlowDeployError, UsageError
 from ..float64 import Float64Graph
 from ..golden import Golden
-from .causes import Evidence, find_jumps
+from .causes import find_jumps
 from .compare import Model, Reference, StepComparison, measure_noise, reference_batch
+from .evidence import Evidence, condition_numbers, swapped_labels
 from .faults import find_weight_faults, latent_deviations
+from .noise import UNIT_ROUNDOFF
 from .numbers import graph_numbers, planned_numbers
-from .probes import PROBES, Probe, open_probe
+from .probes import PROBES, SIMULATED, Probe, open_probe
 from .report import Direction, StepsBackend, StepsReport
-from .taps import Layout, read_layout, run_stage
+from .taps import Layout, read_layout
 from .weights import Weights, read_weights
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class StepsSettings:
     Attributes:
         images: how many, >= 1; rms errors hardly change beyond a few.
         batch: images at a time, >= 1: every step's tensor is held for so many.
-        backends: names of `PROBES`; None for every one that is usable.
+        backends: names of `PROBES`; None for every one that is usable, and `simulated` for graphs with 16-bit parts
+            (ONNX Runtime's CPU provider computes float16 convolutions in float32).
         device: `auto`, `cpu` (no GPU backends), `cuda` or `cuda:N`.
 
     Raises:
@@ -170,9 +173,10 @@ def measure_graphs(
         reference=Float64Graph(findings.reference) if findings.repaired else own,
         numbers=planned_numbers(layout, precision, plan, stored["encode"]),
     )
+    narrow = any(numbers.unit > UNIT_ROUNDOFF["fp32"] for numbers in stored["encode"].values())
     run = _Run(model, graphs, x, y, settings, progress)
     with ExitStack() as stack:
-        opened, absent = _open(encoder, decoder, layout, settings, stack, probes=probes, folder=folder)
+        opened, absent = _open(encoder, decoder, layout, settings, stack, probes=probes, folder=folder, narrow=narrow)
         comparisons = run.compare(opened)
         differences = {probe.name: _difference(probe, encoder, x[: settings.batch], y, settings) for probe in opened}
         details = {probe.name: asdict(probe.encoder.details) for probe in opened}
@@ -180,12 +184,12 @@ def measure_graphs(
         noise=run.noise,
         planned=model.numbers,
         stored=stored,
-        kappa=_kappas(read_weights(encoder), layout),
+        kappa=condition_numbers(read_weights(encoder), layout),
         inverse_scales=run.inverse_scales,
         bounded=not any(node.name.endswith("/coupling/exp") for node in decoder.graph.node),
         faults=findings.faults,
         deviations={} if golden is None else latent_deviations(model.reference, layout, golden),
-        swapped="" if golden is None else _swapped_labels(model, golden),
+        swapped="" if golden is None else swapped_labels(model, golden),
     )
     used = []
     for name, comparison in comparisons.items():
@@ -258,12 +262,15 @@ def _open(
     *,
     probes: Sequence[Probe],
     folder: Path | None,
+    narrow: bool,
 ) -> tuple[list[Probe], list[StepsBackend]]:
-    """Open what can run here; for the others, say why not."""
+    """Open what can run here; for the others, say why not. A graph with 16-bit parts is simulated besides."""
     if probes:
         return list(probes), []
     opened, absent = [], []
     for name in PROBES:
+        if name == SIMULATED and settings.backends is None and not narrow:
+            continue
         if settings.backends is not None and name not in settings.backends:
             absent.append(StepsBackend(backend=name, reason="not asked for"))
             continue
@@ -303,7 +310,7 @@ def _difference(
 ) -> float | None:
     """Largest difference that showing the steps makes to the latents; ONNX Runtime alone, whose graphs are at hand."""
     backend = probe.encoder.details.backend
-    if not backend.startswith("onnxruntime-"):
+    if not backend.startswith("onnxruntime-") or probe.name == SIMULATED:
         return None
     from ..engines.onnxruntime import open_onnx
 
@@ -318,32 +325,3 @@ def _difference(
     shown = probe.encoder.run(feeds)
     with np.errstate(invalid="ignore"):
         return max(float(np.max(np.abs(plain[name] - shown[name]))) for name in plain if name != "log_prob")
-
-
-def _kappas(encoder: Weights, layout: Layout) -> dict[str, float]:
-    result = {}
-    for step in layout.steps:
-        matrix = encoder[f"{step}/invconv/weight"][:, :, 0, 0].astype(np.float64)
-        result[step] = float(np.linalg.cond(matrix)) if np.isfinite(matrix).all() else np.inf
-    return result
-
-
-def _swapped_labels(model: Model, golden: Golden) -> str:
-    """Say so where golden latents fit another class than their label's better, image after image."""
-    prior = model.layout.encode[-1]
-    if golden.y is None:
-        return ""
-    count = min(len(golden), 8)
-    feeds = {"x": golden.x[:count], "y": golden.y[:count]}
-    h = model.reference.run(feeds, outputs=[prior.source])[prior.source]
-    classes = len(model.reference.weight("prior/mean"))
-    errors = []
-    for label in range(classes):
-        z = run_stage(model.reference, prior, h, {"y": np.full(count, label, dtype=np.int64)})[prior.output]
-        errors.append(np.sqrt(np.mean((z - golden.z[-1][:count]) ** 2, axis=(1, 2, 3))))
-    best = np.argmin(errors, axis=0)
-    off = np.flatnonzero(best != golden.y[:count])
-    if not len(off) or np.min(errors, axis=0)[off].max() > 0.1 * np.array(errors)[golden.y[off], off].min():
-        return ""
-    first = off[0]
-    return f"class labels are exchanged: images labelled {golden.y[first]} have the latents of class {best[first]}"

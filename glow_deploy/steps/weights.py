@@ -160,12 +160,12 @@ def _compare_inverses(encoder: Weights, decoder: Weights, step: str, *, first: b
         )
     e = _model_order(e) if first else e
     b, c = _wide(stored[1]), _wide(stored[3])
-    size = np.abs(d) @ np.abs(e)
     # The inverse itself was taken in float64.
     exact = 2.0**-50 * float(np.linalg.cond(e)) if np.isfinite(e).all() else 0.0
-    residual = np.abs(d @ e - np.eye(len(e)))
-    off = np.abs(d @ b + c)
     with np.errstate(all="ignore"):
+        size = np.abs(d) @ np.abs(e)
+        residual = np.abs(d @ e - np.eye(len(e)))
+        off = np.abs(d @ b + c)
         weight_ratio = float(np.max(residual / (_SLACK * (u_d + u_e + exact) * size + _tiny(stored[0], stored[2]))))
         allowed = _SLACK * ((u_d + u_b + exact) * (np.abs(d) @ np.abs(b)) + u_c * np.abs(c))
         bias_ratio = float(np.max(off / (allowed + _tiny(stored[1], stored[3]) * (1 + np.abs(d).sum(axis=1)))))

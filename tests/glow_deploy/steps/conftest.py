@@ -40,7 +40,7 @@ class Case:
         assert changed, "the fault was not planted"
         return replace(self, **{role: model})
 
-    def rounded(self, role, tensors, kind=onnx.TensorProto.FLOAT16, *, name="step/round"):
+    def rounded(self, role, tensors, kind=onnx.TensorProto.FLOAT16):
         """Send tensors of one graph through a narrower type and back before anything reads them."""
         model = onnx.ModelProto()
         model.CopyFrom(getattr(self, role))
@@ -50,10 +50,9 @@ class Case:
                     if given == tensor:
                         node.input[index] = f"{tensor}/back"
             at = next(i for i, node in enumerate(model.graph.node) if tensor in node.output)
-            path = "/".join(tensor.split("/")[:-1])
-            narrow = helper.make_node("Cast", [tensor], [f"{tensor}/narrow"], name=f"{path}/narrow", to=kind)
+            narrow = helper.make_node("Cast", [tensor], [f"{tensor}/narrow"], name=f"{tensor}/narrow", to=kind)
             wide = helper.make_node(
-                "Cast", [f"{tensor}/narrow"], [f"{tensor}/back"], name=f"{path}/back", to=onnx.TensorProto.FLOAT
+                "Cast", [f"{tensor}/narrow"], [f"{tensor}/back"], name=f"{tensor}/back", to=onnx.TensorProto.FLOAT
             )
             model.graph.node.insert(at + 1, narrow)
             model.graph.node.insert(at + 2, wide)
@@ -139,8 +138,9 @@ def probe_of():
 
     with ExitStack() as stack:
 
-        def build(spoilt):
-            layout = read_layout(spoilt.encoder, spoilt.decoder, source="test")
+        def build(spoilt, *, like=None):
+            like = like or spoilt
+            layout = read_layout(like.encoder, like.decoder, source="test")
             return open_probe("onnxruntime-cpu", spoilt.encoder, spoilt.decoder, layout, stack=stack)
 
         yield build
