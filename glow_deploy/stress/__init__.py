@@ -6,7 +6,8 @@ Light to import: engines are passed in, and what needs torch is loaded when the 
 from __future__ import annotations
 
 from .inputs import stress_images
-from .report import StressFailure, StressReport
+from .records import StressFailure
+from .report import StressReport
 from .run import Progress, measure_stress
 from .settings import Origin, StressSettings
 from .table import stress_tables

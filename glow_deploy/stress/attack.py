@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..latents.specs import finite_rows
 from ..verify.measures import half_bin
-from .report import AttackedBackend, AttackReport
+from .records import AttackedBackend, AttackReport
 from .rows import chunks, cycle, image_rms
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import EngineError
-from .report import DeterminismRow
+from .records import DeterminismRow
 from .settings import Origin
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..latents.specs import finite_rows
 from ..verify.measures import ErrorAccumulator, ExactnessAccumulator
-from .report import PassRow
+from .records import PassRow
 from .rows import chunks, cycle
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..latents.specs import finite_rows
 from ..verify.measures import ErrorAccumulator, ExactnessAccumulator
-from .report import InputRow
+from .records import InputRow
 from .rows import chunks, cycle
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from .attack import measure_attack
 from .determinism import measure_determinism
 from .inputs import stress_images
 from .passes import measure_passes
-from .report import AttackReport, InputRow, StressFailure, StressReport
+from .records import AttackReport, InputRow, StressFailure
+from .report import StressReport
 from .round_trips import measure_inputs
 from .settings import Origin, StressSettings
 from .temperatures import measure_temperatures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .report import AttackedBackend, AttackReport, InputRow, StressReport
+from .records import AttackedBackend, AttackReport, InputRow
+from .report import StressReport
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

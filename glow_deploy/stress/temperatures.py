@@ -10,7 +10,7 @@ import numpy as np
 from ..latents.noise import noise
 from ..latents.specs import finite_rows, latent_specs
 from ..verify.measures import ErrorAccumulator
-from .report import TemperatureRow
+from .records import TemperatureRow
 from .rows import chunks, cycle
 
 if TYPE_CHECKING:
