@@ -15,7 +15,7 @@ kernels agree with it in 99.9 % of a trained conditioner's values, and elsewhere
 
 The real graph is no substitute on a CPU. ONNX Runtime 1.31's CPU provider computes float16 convolutions in float32 and
 drops the casts it put around them, with all optimisations off too: of a `mixed` graph only the weights are rounded, and
-the round trip looks like float32's, 600 times better than it is. A bfloat16 convolution it does not run at all.
+the round trip looks like float32's, 400 to 600 times better than it is. A bfloat16 convolution it does not run at all.
 """
 
 from __future__ import annotations
