@@ -18,7 +18,7 @@ from .protocol import EngineDetails, Role, TensorSpec
 if TYPE_CHECKING:
     from glow_core import Glow
 
-__all__ = ["PyTorchEngine", "open_pytorch", "run_convolutions"]
+__all__ = ["PyTorchEngine", "folded_arrays", "open_pytorch", "run_convolutions"]
 
 Precision = Literal["fp64", "fp32"]
 
@@ -139,6 +139,26 @@ def open_pytorch(
     dtype = torch.float64 if precision == "fp64" else torch.float32
     model = model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
     return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
+
+
+def folded_arrays(path: str | Path, *, weights: Literal["ema", "raw"] = "ema") -> dict[str, np.ndarray]:
+    """Fold the model of a checkpoint once more, to compare graphs with it.
+
+    Args:
+        path: of the checkpoint.
+        weights: as in `open_pytorch`.
+
+    Returns:
+        Path of the initializer -> array, as `FoldedGlow.named_arrays` gives them.
+
+    Raises:
+        glow_core.errors.CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the model cannot be folded.
+    """
+    from glow_core import load_checkpoint
+    from glow_deploy.folding.fold import fold
+
+    return dict(fold(load_checkpoint(path, weights=weights)).named_arrays())
 
 
 def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..bundle import Bundle
     from .backends import BACKENDS
+    from .page import check_report_target, write_html
     from .report import VerifyReport
     from .run import Progress
     from .settings import VerifySettings
     from .table import report_tables
 
-__all__ = ["BACKENDS", "VerifyReport", "VerifySettings", "report_tables", "verify"]
+__all__ = [
+    "BACKENDS",
+    "VerifyReport",
+    "VerifySettings",
+    "check_report_target",
+    "report_tables",
+    "verify",
+    "write_html",
+]
 
 
 def verify(
@@ -61,6 +70,10 @@ def __getattr__(name: str) -> object:
             from .settings import VerifySettings
 
             return VerifySettings
+        case "check_report_target" | "write_html":
+            from . import page
+
+            return getattr(page, name)
         case "report_tables":
             from .table import report_tables
 

@@ -112,6 +112,8 @@ def judge_cell(
         z_error=figures.z,
         bits_per_dim_between=figures.bits_between,
         bits_per_dim_round_trip=figures.bits_round_trip,
+        histogram=figures.histogram,
+        worst=figures.worst,
         gates=() if reported else tuple(gates),
         reported=reported,
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..images import bits_per_dim
 from .backends import Backend, Encoded
+from .histogram import ErrorHistogram
 from .images import ImageBatch, Images, Reference
 from .measures import ErrorAccumulator, ErrorSummary, Exactness, ExactnessAccumulator
+from .worst import WorstImage, WorstImages
 from .yardstick import Figures, Yardstick
 
 __all__ = ["CellFigures", "MatrixFigures", "ReferenceFigures", "measure_matrix"]
 
 Progress = Callable[[int, int], None]
+
+_WORST = 3  # images kept of each cell, to be looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,8 @@ class CellFigures:
     z: tuple[ErrorSummary, ...]
     bits_between: ErrorSummary
     bits_round_trip: ErrorSummary
+    histogram: Mapping[str, Any]
+    worst: tuple[WorstImage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ def measure_matrix(
         The errors.
     """
     names = [(a.name, b.name) for a in backends for b in backends]
-    walk = _Walk(n_bits=n_bits, dims=dims)
+    walk = _Walk(images=source.name, n_bits=n_bits, dims=dims)
     everyone = {backend.name: backend for backend in backends}
     if yardstick is not None:
         everyone.setdefault(yardstick.name, yardstick)
@@ -120,8 +127,10 @@ def _yardstick(cell: CellFigures, reference: ReferenceFigures, *, name: str, n: 
 
 
 class _Cell:
-    def __init__(self, *, levels: int, n_bits: int) -> None:
+    def __init__(self, pair: tuple[str, str], *, images: str, levels: int, n_bits: int) -> None:
         self.x = ErrorAccumulator()
+        self.histogram = ErrorHistogram(n_bits)
+        self.worst = WorstImages(_WORST, images=images, encode=pair[0], decode=pair[1], n_bits=n_bits)
         self.exactness = ExactnessAccumulator(n_bits)
         self.z = [ErrorAccumulator() for _ in range(levels)]
         self.bits_between = ErrorAccumulator()
@@ -134,6 +143,8 @@ class _Cell:
             z=tuple(part.summary() for part in self.z),
             bits_between=self.bits_between.summary(),
             bits_round_trip=self.bits_round_trip.summary(),
+            histogram=self.histogram.to_dict(),
+            worst=self.worst.images(),
         )
 
 
@@ -152,7 +163,8 @@ class _Reference:
 class _Walk:
     """Accumulators that live through all batches."""
 
-    def __init__(self, *, n_bits: int, dims: int) -> None:
+    def __init__(self, *, images: str, n_bits: int, dims: int) -> None:
+        self._images = images
         self._n_bits = n_bits
         self._dims = dims
         self.cells: dict[tuple[str, str], _Cell] = {}
@@ -178,11 +190,16 @@ class _Walk:
                 self._add_reference(images, backend, encoded[name], target)
 
     def _add_cell(self, images: ImageBatch, a: Backend, b: Backend, z_a: Encoded, z_b: Encoded) -> None:
-        cell = self.cells.setdefault((a.name, b.name), _Cell(levels=len(z_a.z), n_bits=self._n_bits))
+        pair = (a.name, b.name)
+        if pair not in self.cells:
+            self.cells[pair] = _Cell(pair, images=self._images, levels=len(z_a.z), n_bits=self._n_bits)
+        cell = self.cells[pair]
         first = images.first
         x_hat = b.decode(z_a.z, images.y)
         cell.x.add(x_hat, images.x, first=first)
         cell.exactness.add(x_hat, images.x, first=first)
+        cell.histogram.add(x_hat, images.x)
+        cell.worst.add(x_hat, images.x, first=first)
         again = a.encode(x_hat, images.y)
         for accumulator, part, expected in zip(cell.z, again.z, z_a.z, strict=True):
             accumulator.add(part, expected, first=first)

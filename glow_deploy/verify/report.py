@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..canary.report import CanaryResult, CanaryUnavailable
 from .gates import GateResult, VerdictName
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport, gate_dict
 from .yardstick import Yardstick
+
+if TYPE_CHECKING:
+    from ..budget.report import BudgetReport
+    from ..canary.report import CanaryResult, CanaryUnavailable
+    from ..regression.report import BaselineReport
+    from ..steps.report import StepsReport
+    from ..stress.report import StressReport
 
 __all__ = [
     "GOLDEN_SET",
@@ -137,6 +143,8 @@ class Failure:
         gate = self.gate
         if gate.statistic == "non-finite":
             figure = f"{gate.measure} has {gate.value:g} non-finite values"
+        elif gate.statistic == "count":
+            figure = f"{gate.value:g} {gate.measure}"
         elif gate.statistic == "rate":
             figure = f"{gate.measure}: {gate.value:.4%} where {gate.limit:.0%} is due"
         else:
@@ -193,7 +201,13 @@ class VerifyReport:
         failures: empty for a sound model.
         verdicts: the outcome.
         notes: what a reader has to know, e.g. why exactness was not gated.
+        suggestions: what would make the model easier to deploy, where something would.
+        date: when the run began, UTC, ISO 8601.
         seconds: duration of the run.
+        steps: error after every step of flow, where it was asked for.
+        budget: the error budget, likewise.
+        stress: the stress test, likewise.
+        baseline: the comparison with an earlier run, likewise. A verdict of its own: it does not change `sound`.
     """
 
     bundle: Mapping[str, Any]
@@ -209,7 +223,13 @@ class VerifyReport:
     failures: tuple[Failure, ...]
     verdicts: Verdicts
     notes: tuple[str, ...]
+    suggestions: tuple[str, ...]
+    date: str
     seconds: float
+    steps: StepsReport | None = None
+    budget: BudgetReport | None = None
+    stress: StressReport | None = None
+    baseline: BaselineReport | None = None
 
     @property
     def sound(self) -> bool:
@@ -219,6 +239,7 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what does not exist is null, never NaN."""
         bits = self.n_bits
+        parts = {"steps": self.steps, "budget": self.budget, "stress": self.stress, "baseline": self.baseline}
         return {
             "schema": "glow_deploy.verify",
             "schema_version": SCHEMA_VERSION,
@@ -226,6 +247,7 @@ class VerifyReport:
             "verdicts": self.verdicts.to_dict(),
             "failures": [failure.to_dict() for failure in self.failures],
             "notes": list(self.notes),
+            "suggestions": list(self.suggestions),
             "bundle": dict(self.bundle),
             "n_bits": bits,
             "backends": [backend.to_dict() for backend in self.backends],
@@ -236,7 +258,9 @@ class VerifyReport:
             "random_latents": [row.to_dict(n_bits=bits) for row in self.random],
             "environment": dict(self.environment),
             "command": self.command,
+            "date": self.date,
             "seconds": round(self.seconds, 3),
+            **{name: part.to_dict() for name, part in parts.items() if part is not None},
         }
 
     def to_json(self) -> str:

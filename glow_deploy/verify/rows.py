@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from .gates import GateResult
 from .measures import ErrorSummary, Exactness
+from .worst import WorstImage
 
 __all__ = ["BatchReport", "CellReport", "Judged", "RandomReport", "ReferenceReport", "gate_dict"]
 
@@ -51,6 +52,8 @@ class CellReport(Judged):
         z_error: z -> x -> z against z per level, z1 first; x is re-encoded on `encode`.
         bits_per_dim_between: bits/dim by `encode` minus bits/dim by `decode`'s encoder, same images.
         bits_per_dim_round_trip: bits/dim of the reconstruction minus that of the image, both by `encode`.
+        histogram: of |x_hat - x| in pixel steps, as `ErrorHistogram.to_dict` gives it.
+        worst: the images that came back worst, worst first; not part of the JSON report.
     """
 
     images: str
@@ -61,6 +64,8 @@ class CellReport(Judged):
     z_error: tuple[ErrorSummary, ...]
     bits_per_dim_between: ErrorSummary
     bits_per_dim_round_trip: ErrorSummary
+    histogram: Mapping[str, Any]
+    worst: tuple[WorstImage, ...] = ()
 
     def to_dict(self, *, n_bits: int) -> dict[str, Any]:
         """For the JSON report."""
@@ -71,6 +76,7 @@ class CellReport(Judged):
             "verdict": self.verdict,
             "x_z_x": _x_dict(self.x_error, n_bits),
             "exact": self.exactness.to_dict(),
+            "histogram": dict(self.histogram),
             "z_x_z": _levels(self.z_error),
             "bits_per_dim_centre_between": self.bits_per_dim_between.to_dict(unit="bits/dim"),
             "bits_per_dim_centre_round_trip": self.bits_per_dim_round_trip.to_dict(unit="bits/dim"),

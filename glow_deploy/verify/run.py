@@ -6,8 +6,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,8 +29,13 @@ from .matrix import measure_matrix
 from .random_latents import measure_random
 from .report import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport
+from .sections import measure_budget_of, measure_steps_of, measure_stress_of, section_failures, section_notes
 from .settings import VerifySettings
+from .suggest import suggest
 from .yardstick import Yardstick
+
+if TYPE_CHECKING:
+    from ..regression import Baseline
 
 __all__ = ["Progress", "run_verify"]
 
@@ -35,6 +43,7 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
 
 _CONSISTENCY_IMAGES = 8
+_FEW_IMAGES = 64  # for what is measured beside the matrix
 
 
 def run_verify(
@@ -44,9 +53,10 @@ def run_verify(
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Do what `glow_deploy.verify` says."""
-    started = time.monotonic()
+    started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     settings = settings or VerifySettings()
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
     sources = _sources(bundle, settings)
     with ExitStack() as stack:
@@ -64,8 +74,18 @@ def run_verify(
             run.measure(source)
         run.measure_batches(sources[0])
         run.measure_random()
-    failures = explain(run.references, run.cells, run.batches, images=run.image_sets)
-    return VerifyReport(
+        first = next(sources[0].batches(_FEW_IMAGES))
+        stress = None
+        if settings.stress:
+            stress = measure_stress_of(bundle, backends.matrix, first, settings, progress=progress)
+    # With the engines closed: these open their own.
+    steps = measure_steps_of(bundle, first, settings, progress=progress) if settings.steps else None
+    budget = measure_budget_of(bundle, first, settings, progress=progress) if settings.steps else None
+    failures = (
+        *explain(run.references, run.cells, run.batches, images=run.image_sets),
+        *section_failures(steps, stress),
+    )
+    report = VerifyReport(
         bundle=_describe(bundle),
         n_bits=bundle.manifest.n_bits,
         command=settings.command(bundle.path),
@@ -78,9 +98,28 @@ def run_verify(
         random=run.random,
         failures=failures,
         verdicts=_verdicts(failures, run.references, rules),
-        notes=(*run.notes, *arithmetic_notes(reports)),
+        notes=(*run.notes, *arithmetic_notes(reports), *section_notes(steps, stress)),
+        suggestions=tuple(suggest(bundle.manifest, run.image_sets, run.cells, run.random, budget=budget)),
+        date=date,
         seconds=time.monotonic() - started,
+        steps=steps,
+        budget=budget,
+        stress=stress,
     )
+    if baseline is None:
+        return report
+    from ..regression import compare
+
+    return replace(report, baseline=compare(report, baseline, factor=settings.baseline_factor))
+
+
+def _read_baseline(path: Path, bundle: Bundle) -> Baseline:
+    """Read it, and refuse one of another model, before minutes of work are spent."""
+    from ..regression import Identity, read_baseline
+
+    baseline = read_baseline(path)
+    baseline.require(Identity.of(bundle.manifest))
+    return baseline
 
 
 def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:

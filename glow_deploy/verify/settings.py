@@ -30,6 +30,12 @@ class VerifySettings:
         temperatures: T of the latents drawn at random, which are reported and not gated.
         random_draws: number of draws at each temperature; 0 leaves them out.
         seed: of the draws.
+        steps: measure the error after every step of flow, and the error budget, on `steps_images` images.
+        steps_images: how many.
+        stress: look for where the model stops being invertible: foreign images, hot latents, repeated passes, a
+            half-bin attack (with `ckpt`), repeated runs.
+        baseline: a JSON report of an earlier run to compare with.
+        baseline_factor: what a figure may grow to, as a multiple of the baseline's.
 
     Raises:
         UsageError: a value is out of range.
@@ -46,6 +52,11 @@ class VerifySettings:
     temperatures: tuple[float, ...] = (0.7, 1.0)
     random_draws: int = 64
     seed: int = 0
+    steps: bool = False
+    steps_images: int = 16
+    stress: bool = False
+    baseline: Path | None = None
+    baseline_factor: float = 1.5
 
     def __post_init__(self) -> None:
         if self.backends is not None:
@@ -53,7 +64,7 @@ class VerifySettings:
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
                 raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
-        for name in ("limit", "batch"):
+        for name in ("limit", "batch", "steps_images"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
@@ -70,9 +81,13 @@ class VerifySettings:
         for name in self.backends or ():
             words += ["--backend", name]
         defaults = VerifySettings()
-        for option in ("ckpt", "data", "limit", "batch", "device", "seed", "random_draws"):
+        for option in (
+            *("ckpt", "data", "limit", "batch", "device", "seed", "random_draws"),
+            *("steps_images", "baseline", "baseline_factor"),
+        ):
             value = getattr(self, option)
             if value != getattr(defaults, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
-        words += ["--resize"] * self.resize + ["--trust-engine"] * self.trust_engine
+        flags = {name: getattr(self, name) for name in ("resize", "trust_engine", "steps", "stress")}
+        words += [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
         return shlex.join(words)

@@ -37,10 +37,31 @@ def report_tables(report: VerifyReport, *, derivations: bool = True) -> Group:
     parts.append(_batches(report))
     if report.random:
         parts.append(_random(report))
+    parts += list(_sections(report))
     if derivations:
         parts.append(_limits(report))
     parts += list(_closing(report))
     return Group(*parts)
+
+
+def _sections(report: VerifyReport) -> Iterator[RenderableType]:
+    """What was measured only because it was asked for."""
+    if report.steps is not None:
+        from ..steps import steps_table
+
+        yield steps_table(report.steps)
+    if report.budget is not None:
+        from ..budget import budget_table
+
+        yield budget_table(report.budget)
+    if report.stress is not None:
+        from ..stress import stress_tables
+
+        yield from stress_tables(report.stress)
+    if report.baseline is not None:
+        from ..regression import baseline_table
+
+        yield baseline_table(report.baseline)
 
 
 def _backends(report: VerifyReport) -> Table:
@@ -200,11 +221,15 @@ def _closeness(gate: GateResult) -> float:
 def _closing(report: VerifyReport) -> Iterator[Text]:
     for note in report.notes:
         yield _styled(f"note: {note}", "dim")
+    for suggestion in report.suggestions:
+        yield _styled(f"suggestion: {suggestion}", "")
     for failure in report.failures:
         yield _styled(f"FAIL {failure}", "red")
     for name, value in report.verdicts.to_dict().items():
         style = {"sound": "bold green", "unsound": "bold red"}.get(value, "")
         yield _styled(f"{name.replace('_', ' ')}: {value}", style)
+    if report.baseline is not None:
+        yield _styled(f"baseline: {report.baseline.verdict}", "bold green" if report.baseline.passed else "bold red")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,0 +1,48 @@
+"""The report as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import MissingDependencyError, UsageError
+from ..files import atomic_write, refuse_folder
+from ..folders import check_writable
+from .report import VerifyReport
+
+__all__ = ["check_report_target", "write_html"]
+
+
+def check_report_target(path: Path) -> None:
+    """Find out before minutes of work that the page cannot be made or written.
+
+    Raises:
+        UsageError: a folder lies in the way, the folder is missing, or nothing can be written there.
+        MissingDependencyError: jinja2 is not installed.
+    """
+    refuse_folder(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or name another file")
+    check_writable(path.parent)
+    try:
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "an HTML report needs jinja2: install it with `pip install 'glow-deploy[report]'`"
+        ) from error
+
+
+def write_html(report: VerifyReport, path: str | Path) -> None:
+    """Write a report as one HTML file that needs no other file and no network; an earlier file is replaced whole.
+
+    Args:
+        report: of `verify`.
+        path: of the file.
+
+    Raises:
+        UsageError: it cannot be written.
+        MissingDependencyError: jinja2 is not installed.
+    """
+    from ..html import render_report
+
+    pictures = [image for cell in report.cells for image in cell.worst]
+    atomic_write(Path(path), render_report(report.to_dict(), pictures=pictures).encode())

@@ -1,0 +1,140 @@
+"""The parts of a verification that are measured only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..bundle import Bundle
+from ..errors import UsageError
+from .backends import Backend
+from .gates import GateResult
+from .images import ImageBatch
+from .report import Failure
+from .settings import VerifySettings
+
+if TYPE_CHECKING:
+    from ..budget.report import BudgetReport
+    from ..steps.report import StepsReport
+    from ..stress.report import StressReport
+
+__all__ = ["measure_budget_of", "measure_steps_of", "measure_stress_of", "section_failures", "section_notes"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def measure_steps_of(
+    bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: Progress | None
+) -> StepsReport:
+    """Measure the error after every step of flow on the backends that can show it.
+
+    With a checkpoint the trained model's own folded weights tell which of the two graphs is wrong.
+    """
+    from ..steps import StepsSettings, measure_steps
+    from ..steps.probes import PROBES
+
+    wanted = None if settings.backends is None else tuple(name for name in settings.backends if name in PROBES)
+    if wanted == ():
+        raise UsageError(f"none of the backends named can show its steps: add --backend {' or '.join(PROBES)}")
+    trained = None
+    if settings.ckpt is not None:
+        from ..engines.pytorch import folded_arrays
+
+        trained = folded_arrays(settings.ckpt, weights="raw" if bundle.manifest.weights == "raw" else "ema")
+    return measure_steps(
+        bundle,
+        settings=StepsSettings(images=settings.steps_images, backends=wanted, device=settings.device),
+        x=images.x,
+        y=images.y,
+        trained=trained,
+        progress=progress,
+    )
+
+
+def measure_budget_of(
+    bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: Progress | None
+) -> BudgetReport:
+    """Measure how errors made at every step grow on the way to the picture."""
+    from ..budget import measure_budget
+    from ..graphs.lint import read_model
+    from ..manifest import DECODER, ENCODER
+
+    encoder, decoder = (read_model(bundle.file(name)) for name in (ENCODER, DECODER))
+    return measure_budget(encoder, decoder, images.x, images.y, seed=settings.seed, progress=progress)
+
+
+def measure_stress_of(
+    bundle: Bundle,
+    backends: Sequence[Backend],
+    images: ImageBatch,
+    settings: VerifySettings,
+    *,
+    progress: Progress | None,
+) -> StressReport:
+    """Look for where the model stops being invertible."""
+    from ..stress import Origin, StressSettings, measure_stress
+
+    manifest = bundle.manifest
+    return measure_stress(
+        backends,
+        x=images.x,
+        y=images.y,
+        n_bits=manifest.n_bits,
+        bounded=manifest.model["coupling"] == "additive" or bool(manifest.model["bounded_scale"]),
+        settings=StressSettings(batch=settings.batch, seed=settings.seed),
+        origin=Origin(
+            bundle=bundle.path,
+            ckpt=settings.ckpt,
+            weights="raw" if manifest.weights == "raw" else "ema",
+            device=settings.device,
+            trust_engine=settings.trust_engine,
+        ),
+        progress=progress,
+    )
+
+
+def section_failures(steps: StepsReport | None, stress: StressReport | None) -> Iterator[Failure]:
+    """What makes the round trip unsound although no image of the matrix shows it."""
+    for fault in () if steps is None else steps.weights[:1]:
+        yield Failure(
+            verdict="round_trip",
+            where=f"encoder.onnx and decoder.onnx, {fault.step}",
+            images="",
+            level=_level(fault.step),
+            gate=_gate("weights that differ between the graphs", "count", len(steps.weights) if steps else 0),
+            cause=fault.detail,
+        )
+    for failure in () if stress is None else stress.failures:
+        yield Failure(
+            verdict="round_trip",
+            where=f"{failure.backend}, stress input {failure.input}",
+            images="",
+            level=None,
+            gate=_gate(f"{failure.stage} of {failure.n} images", "non-finite", failure.non_finite),
+            cause=failure.cause,
+        )
+
+
+def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Iterator[str]:
+    """Which step an error begins at, and what was left out."""
+    for backend in () if steps is None else steps.backends:
+        if backend.first_jump is not None:
+            yield f"{backend.backend}: {backend.first_jump}"
+    yield from () if stress is None else stress.notes
+
+
+def _gate(measure: str, statistic: str, value: int) -> GateResult:
+    return GateResult(
+        measure=measure,
+        statistic=statistic,
+        level=None,
+        value=float(value),
+        limit=0.0,
+        passed=False,
+        derivation="none may be",
+    )
+
+
+def _level(step: str) -> int | None:
+    head = step.split("/")[0]
+    return int(head.removeprefix("level")) if head.removeprefix("level").isdigit() else None
