@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import GlowConfig
 from ..flows import InvertibleConv1x1, InvertibleConv1x1LU
@@ -18,6 +18,7 @@ from .settings import InversePenaltyAt, TrainSettings
 __all__ = [
     "EPSILON",
     "PenaltyTerms",
+    "add_limited_gradient",
     "conditioning_penalty",
     "draw_directions",
     "inverse_gains",
@@ -28,7 +29,8 @@ __all__ = [
 EPSILON = 0.1
 """Size of the disturbance whose growth is measured, relative to what it disturbs; see `inverse_gains`."""
 
-_SHRINK, _TRIES = 0.1, 4
+# A decode this far off, in units of x, says nothing of small errors any more; the disturbance is then made smaller.
+_LARGEST_MOVE, _SHRINK, _TRIES = 1.0, 0.1, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,8 @@ class PenaltyTerms:
     """The penalties of one optimizer step.
 
     Attributes:
-        objective: what is added to this process's loss, weights included, in bits/dim; a scalar with a gradient. None
-            where nothing is on or due.
+        objective: what is added to this process's loss, weights included, in bits/dim; a scalar, for
+            `add_limited_gradient`. None where nothing is on or due.
         measured: of those that are, without weight and gradient: `inverse_penalty`, the mean log2 gain (this process's
             part: the mean over processes is that over images), and `conditioning_penalty`.
     """
@@ -59,8 +61,7 @@ def penalty_terms(
     """Return what the penalties add to the loss of an optimizer step.
 
     Args:
-        model: initialised; the plain module, not a distributed wrapper. Every parameter that gets a gradient here gets
-            one from the likelihood too, and both arrive in one backward pass, so a wrapper sees nothing unusual.
+        model: initialised; the plain module, not a distributed wrapper.
         x: the batch of all processes together, [N,C,H,W].
         y: its class labels [N] int64, for class-conditional models only.
         settings: weights, interval and number of images.
@@ -78,7 +79,7 @@ def penalty_terms(
         # A sum over this process's images, if it has any, so that the mean over processes is the mean over all images.
         term = x.new_zeros(())
         if rank < count:
-            gains = _finite_gains(
+            gains = _local_gains(
                 model,
                 x[mine],
                 None if y is None else y[mine],
@@ -95,6 +96,32 @@ def penalty_terms(
         measured["conditioning_penalty"] = term.detach()
     objective = sum(parts[1:], start=parts[0]) if parts else None
     return PenaltyTerms(objective=objective, measured=measured)
+
+
+def add_limited_gradient(
+    objective: Tensor, parameters: Sequence[nn.Parameter], *, average: Callable[[Tensor], Tensor] = lambda value: value
+) -> None:
+    """Add the gradient of the penalties to that of the likelihood, scaled down where it is the larger of the two.
+
+    The gradient of a decode that nearly overflows can be thousands of times the likelihood's. One such step, clipped
+    together with it or remembered by the optimizer's moments, would hold up training for hundreds of others.
+
+    Args:
+        objective: of `penalty_terms`.
+        parameters: of the model, holding the likelihood's gradient, averaged over the processes.
+        average: the mean over the processes of a vector.
+    """
+    gradients = [torch.zeros_like(parameter) for parameter in parameters]
+    if objective.requires_grad:  # not so in a process without images
+        gradients = list(torch.autograd.grad(objective, parameters, allow_unused=True, materialize_grads=True))
+    added = average(torch.cat([gradient.flatten() for gradient in gradients]))
+    likelihood = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(p.grad) for p in parameters if p.grad is not None])
+    )
+    added = added * (likelihood / torch.linalg.vector_norm(added)).clamp(max=1)
+    for parameter, part in zip(parameters, added.split([p.numel() for p in parameters]), strict=True):
+        assert parameter.grad is not None
+        parameter.grad.add_(part.view(parameter.shape))
 
 
 def draw_directions(
@@ -161,20 +188,20 @@ def inverse_gains(
     return (decoded - x).square().mean(dim=(1, 2, 3)).sqrt() / size
 
 
-def _finite_gains(
+def _local_gains(
     model: Glow, x: Tensor, y: Tensor | None, *, directions: Sequence[Tensor], at: InversePenaltyAt
 ) -> Tensor:
-    """`inverse_gains`, with a smaller disturbance for those images whose decode overflows.
+    """`inverse_gains`, with a smaller disturbance for those images whose decode leaves the picture or overflows.
 
-    They are the ones that need the penalty most, and happen with unbounded scales at the start of training.
+    They are the ones that need the penalty most, and turn up with unbounded scales early in training.
     """
     epsilon = torch.full((len(x),), EPSILON, dtype=x.dtype, device=x.device)
     for _ in range(_TRIES):
         gains = inverse_gains(model, x, y, directions=directions, at=at, epsilon=epsilon)
-        finite = torch.isfinite(gains.detach())
-        if bool(finite.all()):
+        local = gains.detach() * epsilon < _LARGEST_MOVE  # false for NaN too
+        if bool(local.all()):
             break
-        epsilon = torch.where(finite, epsilon, epsilon * _SHRINK)
+        epsilon = torch.where(local, epsilon, epsilon * _SHRINK)
     return gains
 
 

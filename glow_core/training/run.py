@@ -21,7 +21,7 @@ from .data import ImageSource, read_batch, spread
 from .ema import AveragedWeights
 from .evaluation import draw_pixels, labels_of, log_prob_sum
 from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
-from .penalties import penalty_terms
+from .penalties import add_limited_gradient, penalty_terms
 from .progress import Event, Progress, TrainResult
 from .records import Records
 from .sampler import ShuffledSampler, dequantize, derive_seed, generator_for
@@ -157,11 +157,15 @@ class Run:
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         log_prob = self.module(x[mine], None if y is None else y[mine])
         loss = config.n_bits - log_prob.mean() / (config.dims * math.log(2))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        parameters = list(self.model.parameters())
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
         extra = penalty_terms(self.model, x, y, settings=settings, step=step, rank=rank, world_size=world_size)
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss if extra.objective is None else loss + extra.objective)
-        parameters = list(self.model.parameters())
+        if extra.objective is not None:
+            add_limited_gradient(
+                extra.objective, parameters, average=lambda vector: _summed(self.fabric, vector) / world_size
+            )
         if settings.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, settings.clip_value)
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
