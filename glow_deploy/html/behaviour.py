@@ -1,16 +1,15 @@
-"""Away from the golden images: stress, temperature, repetition, and latents drawn at random."""
+"""Away from the golden images: unusual inputs, temperature, repetition, the attack and determinism."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .blocks import Block, Cell, Column, Reproduce, Section, Table
-from .formats import count, number, value_of
-from .tables import name, right, text
+from .formats import ABSENT, count, number, value_of
+from .tables import lost, name, right, text
 
-__all__ = ["random_section", "stress_section"]
+__all__ = ["stress_section"]
 
 
 def stress_section(report: Mapping[str, Any]) -> Section:
@@ -36,8 +35,8 @@ def stress_section(report: Mapping[str, Any]) -> Section:
             "T",
             stress.get("temperatures") or (),
             key="temperature",
-            entry=lambda row: f"largest |x| {number(row.get('largest'))}",
-            caption="A picture lies between 0 and 1; a decode far outside it is no picture, though it may be finite.",
+            entry=lambda row: number(row.get("largest")),
+            caption="Largest |x - 0.5| of the decodes: 0.5 is the edge of the image range.",
             reproduce=Reproduce(command=command, key="stress.temperatures"),
         ),
         _temperatures(stress.get("temperatures") or (), Reproduce(command=command, key="stress.temperatures")),
@@ -54,8 +53,10 @@ def stress_section(report: Mapping[str, Any]) -> Section:
         else f"{', '.join(backends)}: pictures are first not finite at T={value_of(temperature):g}."
         for temperature, backends in firsts.items()
     ]
-    if not stress.get("attack"):
-        notes.append("The half-bin gradient attack was not run: it needs the decoder's gradient (--ckpt).")
+    notes += [str(failure.get("text") or _failure(failure)) for failure in stress.get("failures") or ()]
+    notes += [str(note) for note in stress.get("notes") or ()]
+    if not stress.get("attack") and not stress.get("notes"):
+        notes.append("The half-bin gradient attack was not run.")
     return Section(
         id="stress",
         title="Stress and temperature",
@@ -66,46 +67,10 @@ def stress_section(report: Mapping[str, Any]) -> Section:
     )
 
 
-def random_section(report: Mapping[str, Any]) -> Section | None:
-    """Latents drawn at random: reported, not gated."""
-    rows = list(report.get("random_latents") or ())
-    if not rows:
-        return None
-    levels = max(len(row.get("z_x_z") or {}) for row in rows)
-    table = Table(
-        title="Latents drawn at random",
-        columns=(
-            Column(label="Decode"),
-            Column(label="Encode"),
-            Column(label="T", right=True),
-            Column(label="non-finite", right=True),
-            *(Column(label=f"z{level} rms", right=True) for level in range(1, levels + 1)),
-            Column(label="between backends, max", right=True),
-        ),
-        rows=tuple(
-            (
-                name(row.get("decode")),
-                text(row.get("encode")),
-                right(f"{value_of(row.get('temperature')):g}"),
-                _lost(row.get("non_finite_draws"), row.get("n")),
-                *(
-                    right(number(((row.get("z_x_z") or {}).get(f"z{level}") or {}).get("rms")))
-                    for level in range(1, levels + 1)
-                ),
-                right(number(((row.get("x_between_backends") or {}).get("pixel_steps") or {}).get("max"))),
-            )
-            for row in rows
-        ),
-        caption="Between backends: the decoded picture against that of the first backend, in pixel steps.",
-        folded=len(rows) > 8,
-        reproduce=Reproduce(command=str(report.get("command") or ""), key="random_latents"),
-    )
-    return Section(
-        id="random",
-        title="Samples",
-        lead="z -> x -> z from latents drawn at temperature T. Reported and not gated: a sound model can fail this far "
-        "from the data.",
-        blocks=(table,),
+def _failure(failure: Mapping[str, Any]) -> str:
+    return (
+        f"Failed: {failure.get('backend')}, {failure.get('input')}: {failure.get('non_finite')} of {failure.get('n')} "
+        f"images are not finite in their {failure.get('stage')}: {failure.get('cause')}"
     )
 
 
@@ -133,7 +98,7 @@ def _by_backend(
         return (
             right(entry(row))
             if value_of(row.get("non_finite")) == 0.0
-            else _lost(row.get("non_finite"), row.get("n"), said=True)
+            else lost(row.get("non_finite"), row.get("n"), said=True)
         )
 
     return Table(
@@ -155,7 +120,7 @@ def _inputs(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce
                 name(row.get("backend")),
                 text(row.get("name")),
                 right(count(row.get("n"))),
-                _lost(row.get("non_finite")),
+                lost(row.get("non_finite")),
                 right(_steps(row.get("rms"), n_bits)),
                 right(_steps(row.get("max"), n_bits)),
                 right(f"{count(row.get('images_exact'))}/{count(row.get('n'))}"),
@@ -169,7 +134,7 @@ def _inputs(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce
 
 
 def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Block | None:
-    columns = ("Backend",), ("T", "n", "non-finite", "largest |x|", "z -> x -> z rms")
+    columns = ("Backend",), ("T", "n", "non-finite", "largest |x - 0.5|", "z -> x -> z rms", "z non-finite")
     return _table(
         "Temperature, all figures",
         columns,
@@ -178,9 +143,10 @@ def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Bl
                 name(row.get("backend")),
                 right(f"{value_of(row.get('temperature')):g}"),
                 right(count(row.get("n"))),
-                _lost(row.get("non_finite"), row.get("n")),
+                lost(row.get("non_finite"), row.get("n")),
                 right(number(row.get("largest"))),
                 right(number(row.get("z_rms"))),
+                lost(row.get("z_non_finite", 0)),
             )
             for row in rows
         ],
@@ -191,7 +157,7 @@ def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Bl
 
 
 def _passes(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce) -> Block | None:
-    columns = ("Backend",), ("passes", "non-finite", "rms", "max")
+    columns = ("Backend",), ("passes", "non-finite", "rms", "max", "growth")
     return _table(
         "Repeated passes",
         columns,
@@ -199,37 +165,43 @@ def _passes(rows: Sequence[Mapping[str, Any]], n_bits: int, reproduce: Reproduce
             (
                 name(row.get("backend")),
                 right(count(row.get("passes"))),
-                _lost(row.get("non_finite")),
+                lost(row.get("non_finite")),
                 right(_steps(row.get("rms"), n_bits)),
                 right(_steps(row.get("max"), n_bits)),
+                right(number(row["growth"]) if row.get("growth") is not None else ""),
             )
             for row in rows
         ],
         reproduce,
-        caption="The image encoded and decoded again and again, against the first, in pixel steps.",
+        caption="The image encoded and decoded again and again, against the first, in pixel steps. Growth: over what "
+        "equal passes add up to; more than 2 is geometric.",
     )
 
 
 def _attack(attack: Mapping[str, Any] | None, n_bits: int, reproduce: Reproduce) -> Block | None:
     if not attack:
         return None
-    columns = (
-        ("Backend",),
-        ("images", "steps", "half width", "rms before", "worst rms", "worst max", "non-finite", "exact"),
+    figures = ("images", "rms before", "worst rms", "worst max", "non-finite", "exact")
+    rows = [
+        (
+            name(row.get("backend")),
+            right(count(row.get("images"))),
+            right(_steps(row.get("start_rms"), n_bits)),
+            right(_steps(row.get("worst_rms"), n_bits)),
+            right(_steps(row.get("worst_max"), n_bits)),
+            lost(row.get("non_finite")),
+            right(f"{count(row.get('exact_images'))}/{count(row.get('images'))}"),
+        )
+        for row in (attack, *(attack.get("deployed") or ()))
+    ]
+    luck = attack.get("random_worst_rms")
+    caption = (
+        f"Images moved by at most {_steps(attack.get('epsilon'), n_bits)} pixel steps, within their own bins, along "
+        f"the gradient to where they come back worst: {count(attack.get('steps'))} steps. In pixel steps."
     )
-    row = (
-        name(attack.get("backend")),
-        right(count(attack.get("images"))),
-        right(count(attack.get("steps"))),
-        right(_steps(attack.get("epsilon"), n_bits)),
-        right(_steps(attack.get("start_rms"), n_bits)),
-        right(_steps(attack.get("worst_rms"), n_bits)),
-        right(_steps(attack.get("worst_max"), n_bits)),
-        _lost(attack.get("non_finite")),
-        right(f"{count(attack.get('exact_images'))}/{count(attack.get('images'))}"),
-    )
-    caption = "Images moved within their own bins, along the gradient, to where they come back worst; in pixel steps."
-    return _table("Half-bin attack", columns, [row], reproduce, caption=caption)
+    if luck is not None:
+        caption += f" As many random points come back no worse than {_steps(luck, n_bits)} (rms)."
+    return _table("Half-bin attack", (("Backend",), figures), rows, reproduce, caption=caption)
 
 
 def _determinism(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Block | None:
@@ -254,7 +226,7 @@ def _determinism(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Blo
 def _table(
     title: str,
     columns: tuple[tuple[str, ...], tuple[str, ...]],
-    rows: list[tuple[Cell, ...]],
+    rows: Sequence[tuple[Cell, ...]],
     reproduce: Reproduce,
     *,
     caption: str,
@@ -278,16 +250,10 @@ def _steps(value: Any, n_bits: int) -> str:
     return number(value_of(value) * 2**n_bits)
 
 
-def _lost(non_finite: Any, n: Any = None, *, said: bool = False) -> Cell:
-    lost = value_of(non_finite)
-    of = (f" of {count(n)}" if n is not None else "") + (" not finite" if said else "")
-    if lost == 0.0:
-        return Cell(text=f"0{of}", kind="number")
-    return Cell(text=f"{count(lost)}{of}" if math.isfinite(lost) else "not counted", kind="lost")
-
-
 def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    return f"{value_of(value):g}" if value is not None else ABSENT
 
 
 def _yes(value: Any) -> Cell:

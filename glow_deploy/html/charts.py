@@ -33,7 +33,7 @@ def steps_chart(
         rows: `step`, `observed_rms`, `observed_max`, `predicted_rms`, `non_finite` each.
         title: of the chart.
         values: what the vertical axis has to hold, so that neighbouring charts share one.
-        jump: the step whose error is larger than predicted, None where there is none.
+        jump: the step, or the level, to blame; None where there is none.
         ids: of the page.
     """
     losses = [row for row in rows if row.get("non_finite")]
@@ -48,10 +48,10 @@ def steps_chart(
     _grid(drawing, y)
     places = list(_places(len(rows)))
     _levels(drawing, [str(row.get("step")) for row in rows], places)
-    for row, x in zip(rows, places, strict=True):
-        if jump is not None and row.get("step") == jump:
-            drawing.line(x, _TOP, x, _BOTTOM, style="jump")
-            drawing.text(x, _TOP - 8, "first jump", style="bad", anchor=_anchor(x))
+    blamed = [x for row, x in zip(rows, places, strict=True) if jump and f"{row.get('step')}/".startswith(f"{jump}/")]
+    for x in blamed[:1]:
+        drawing.line(x, _TOP, x, _BOTTOM, style="jump")
+        drawing.text(x, _TOP - 8, "first jump", style="bad", anchor=_anchor(x))
     curves = (("observed_max", "largest", "dash"), ("predicted_rms", "predicted", "diamond"))
     for key, style, shape in (*curves, ("observed_rms", "observed", "circle")):
         points = [(x, value_of(row.get(key)), row) for x, row in zip(places, rows, strict=True)]
@@ -216,8 +216,8 @@ def _levels(drawing: Drawing, steps: list[str], places: list[float]) -> None:
     stride = max(1, math.ceil(_LABEL / width))
     for index, (step, x) in enumerate(zip(steps, places, strict=True)):
         drawing.line(x, _BOTTOM, x, _BOTTOM + 4, style="axis")
-        if index % stride == 0:
-            drawing.text(x, _BOTTOM + 20, step.rsplit("step", 1)[-1][-3:], anchor="middle")
+        if index % stride == 0 and "/step" in step:
+            drawing.text(x, _BOTTOM + 20, step.rsplit("/step", 1)[-1][:3], anchor="middle")
     for level, run in groupby(zip(steps, places, strict=True), key=lambda pair: pair[0].split("/")[0]):
         columns = [x for _, x in run]
         left, right = columns[0] - width / 2, columns[-1] + width / 2

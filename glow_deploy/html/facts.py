@@ -220,4 +220,6 @@ def _detected(canary: Mapping[str, Any] | None) -> Cell:
     if not canary:
         return muted("not measured")
     detected = str(canary.get("detected"))
-    return Cell(text=detected, kind="text" if detected == "fp32" else "fail")
+    words = str(canary.get("text") or detected)
+    reason = f": {canary['reason']}" if canary.get("reason") else ""
+    return Cell(text=words + reason, kind="text" if detected == "fp32" else "fail")

@@ -46,7 +46,7 @@ def percent(value: Any) -> str:
     if share in (0.0, 1.0):
         text = f"{100 * share:.0f}"
     elif 0.0 < share < 1e-4:
-        text = "< 0.01"
+        text = f"<{_SPACE}0.01"
     elif 0.999 < share < 1.0:
         text = f"{math.floor(1e6 * share) / 1e4:.4f}"
     else:
@@ -56,7 +56,8 @@ def percent(value: Any) -> str:
 
 def bound(rate: Any) -> str:
     """Write the 95 % upper bound of a failure rate."""
-    return f"<{_SPACE}{percent(rate)}"
+    text = percent(rate)
+    return text if text.startswith("<") else f"<{_SPACE}{text}"
 
 
 def of_limit(ratio: float) -> str:

@@ -1,4 +1,4 @@
-"""Where the error comes from: by step, by precision, and how it is spread."""
+"""What each precision is expected to cost, and how the error is spread."""
 
 from __future__ import annotations
 
@@ -8,66 +8,15 @@ from typing import Any
 
 from ..verify.measures import half_bin
 from .blocks import Block, Charts, Column, Plot, Reproduce, Section, Table
-from .charts import bars_chart, histogram_chart, shares_chart, steps_chart, steps_legend
+from .charts import bars_chart, histogram_chart, shares_chart
 from .formats import count, number, percent, value_of
 from .svg import Identifiers
 from .tables import name, right
 
-__all__ = ["CellKey", "budget_section", "histograms_section", "steps_section"]
+__all__ = ["CellKey", "budget_section", "histograms_section"]
 
 CellKey = tuple[str, str, str]
 """Image set, encoder's backend, decoder's backend."""
-
-
-def steps_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
-    """Error after every step, both ways, against its prediction."""
-    steps = report.get("steps")
-    if not steps or not steps.get("backends"):
-        return Section(id="steps", title="Error by step", lead="Not measured: add --steps.")
-    command = str(report.get("command") or "")
-    blocks: list[Block] = []
-    notes = []
-    entries = list(steps["backends"])
-    values = [
-        value_of(row.get(key))
-        for entry in entries
-        for row in entry.get("rows") or ()
-        for key in ("observed_rms", "observed_max", "predicted_rms")
-    ]
-    for entry in entries:
-        backend, rows, jump = str(entry.get("backend")), list(entry.get("rows") or ()), entry.get("first_jump")
-        plots = []
-        for direction in ("encode", "decode"):
-            own = [row for row in rows if row.get("direction") == direction]
-            if not own:
-                continue
-            here = str(jump.get("step")) if jump and jump.get("direction") == direction else None
-            svg = steps_chart(own, title=f"{backend}, {direction}: error by step", values=values, jump=here, ids=ids)
-            plots.append(Plot(svg=svg, heading=f"{direction}"))
-        if jump:
-            notes.append(
-                f"{backend}: the error first jumps beyond its prediction in {jump.get('step')} "
-                f"({jump.get('direction')}), {number(jump.get('ratio'))} times as large. Cause: {jump.get('cause')}. "
-                f"What to do: {jump.get('advice')}."
-            )
-        lost = any(row.get("non_finite") for row in rows)
-        blocks.append(
-            Charts(
-                title=backend,
-                plots=tuple(plots),
-                legend=steps_legend(lost=lost),
-                caption="" if jump else "No step exceeds its prediction.",
-                reproduce=Reproduce(command=command, key="steps"),
-            )
-        )
-    return Section(
-        id="steps",
-        title="Error by step",
-        lead=f"Error of the tensor after each step against float64, {count(steps.get('images'))} images, in units of "
-        "that tensor. Steps stand in the order in which they run; all charts share one scale.",
-        notes=tuple(notes),
-        blocks=tuple(blocks),
-    )
 
 
 def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..verify.worst import WorstImage
-from .behaviour import random_section, stress_section
+from .behaviour import stress_section
 from .blocks import Reproduce, Section
 from .facts import backends_section, environment_section, limits_section
 from .matrix import batches_section, matrix_section, references_section
-from .numerics import CellKey, budget_section, histograms_section, steps_section
+from .numerics import CellKey, budget_section, histograms_section
 from .pictures import worst_pictures
+from .samples import random_section
+from .steps import steps_section
 from .svg import Identifiers
 from .verdicts import failures_section
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .blocks import Cell
+from .formats import count, value_of
 
-__all__ = ["mark", "muted", "name", "right", "text"]
+__all__ = ["lost", "mark", "muted", "name", "right", "text"]
 
 
 def text(value: Any) -> Cell:
@@ -27,6 +29,15 @@ def right(value: str) -> Cell:
 def muted(value: Any) -> Cell:
     """What most readers skip."""
     return Cell(text=str(value), kind="muted")
+
+
+def lost(non_finite: Any, n: Any = None, *, said: bool = False) -> Cell:
+    """How many (of n) are not finite, saying so in words where no heading does; no count is a loss."""
+    figure = value_of(non_finite)
+    of = (f" of {count(n)}" if n is not None else "") + (" not finite" if said else "")
+    if figure == 0.0:
+        return Cell(text=f"0{of}", kind="number")
+    return Cell(text=f"{count(figure)}{of}" if math.isfinite(figure) else "not counted", kind="lost")
 
 
 def mark(verdict: Any) -> Cell:

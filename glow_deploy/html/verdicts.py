@@ -57,7 +57,7 @@ def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> F
     first = group[0]
     text = str(first.get("text") or first.get("where"))
     cause = str(first.get("cause") or "not known")
-    backends = [name for name in _used(report) if any(name in str(failure.get("where")) for failure in group)]
+    backends = _named(report, group)
     advice = [str(first["advice"])] if first.get("advice") else []
     advice += _advice_of_steps(report, backends)
     if not report.get("steps"):
@@ -70,7 +70,9 @@ def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> F
         cause=cause,
         advice=tuple(advice),
         others=tuple(str(failure.get("where")) for failure in group[1:]),
-        reproduce=Reproduce(command=_narrowed(str(report.get("command") or ""), backends), key="failures"),
+        reproduce=Reproduce(
+            command=_narrowed(str(report.get("command") or ""), _named(report, group[:1])), key="failures"
+        ),
     )
 
 
@@ -97,8 +99,11 @@ def _narrowed(command: str, backends: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _used(report: Mapping[str, Any]) -> list[str]:
-    return [str(backend.get("name")) for backend in report.get("backends") or () if backend.get("used")]
+def _named(report: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Backends that ran and that the failures speak of, in the report's order."""
+    words = {word.strip(",:") for failure in failures for word in str(failure.get("where")).split()}
+    used = [str(backend.get("name")) for backend in report.get("backends") or () if backend.get("used")]
+    return [name for name in used if name in words]
 
 
 def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
@@ -149,7 +154,7 @@ def _mean_with_bound(summary: Mapping[str, Any]) -> str:
 
 
 def _samples(report: Mapping[str, Any]) -> str:
-    rows = list(report.get("random_latents") or ())
+    rows = [row for row in report.get("random_latents") or () if math.isfinite(value_of(row.get("temperature")))]
     if not rows:
         return "No latents were drawn at random."
     gated = report["verdicts"].get("samples") != "reported"

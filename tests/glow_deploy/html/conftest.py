@@ -104,11 +104,17 @@ def backend(name, *, used, canary):
     if canary:
         detected = "tf32" if name == "onnxruntime-cuda" else "fp32"
         entry["canary"] = {"detected": detected, "error": 3.1e-4 if detected == "tf32" else 6e-8, "expected": {}}
+        entry["canary"]["text"] = "TF32!" if detected == "tf32" else "float32 (measured)"
     return entry
 
 
 def step_rows(*, jump, lost):
-    paths = [f"level{level}/step{step:02d}" for level in (1, 2, 3) for step in range(1, 9)]
+    paths = [
+        path
+        for level in (1, 2, 3)
+        for path in [*(f"level{level}/step{step:02d}" for step in range(1, 9)), f"level{level}/split"][: 9 - level // 3]
+    ]
+    paths.append("prior")
     rows = []
     for direction in ("encode", "decode"):
         order = paths if direction == "encode" else paths[::-1]
@@ -167,10 +173,13 @@ def extras(names, *, failing):
                     "backend": name,
                     "rows": step_rows(jump=failing and name == names[-1], lost=40 if failing else 0),
                     "first_jump": jump if failing and name == names[-1] else None,
+                    "jumps": [jump] if failing and name == names[-1] else [],
                 }
                 for name in names
                 if not name.startswith("pytorch")
-            ],
+            ]
+            + [{"backend": "tensorrt-rtx", "used": False, "reason": "no NVIDIA GPU", "rows": [], "first_jump": None}],
+            "weights": [],
         },
         "stress": {
             "inputs": [
@@ -200,7 +209,14 @@ def extras(names, *, failing):
             ],
             "first_non_finite": {name: 4.0 if failing else None for name in names},
             "passes": [
-                {"backend": name, "passes": passes, "rms": 2e-7 * passes, "max": 3e-6 * passes, "non_finite": 0}
+                {
+                    "backend": name,
+                    "passes": passes,
+                    "rms": 2e-7 * passes,
+                    "max": 3e-6 * passes,
+                    "non_finite": 0,
+                    "growth": None,
+                }
                 for name in names
                 for passes in (1, 9)
             ],
@@ -214,7 +230,11 @@ def extras(names, *, failing):
                 "worst_max": 3e-5,
                 "non_finite": 0,
                 "exact_images": 32,
+                "random_worst_rms": 3e-7,
+                "deployed": [],
             },
+            "failures": [],
+            "notes": [],
             "determinism": [
                 {"backend": name, "runs_equal": True, "processes_equal": None, "largest_difference": 0.0}
                 for name in names
