@@ -3,8 +3,9 @@
 A convolution that rounds to a unit roundoff u is off by about u times the root of the sum of the squared products it
 adds up, entry by entry, and of its squared result. So much noise is put on its output and the step is finished in
 float64: that gives the error after the step, to first order, for any u. It counts what c*u*rms(h) cannot see: products
-that cancel, and a conditioner or a scale that magnifies. Measured on ONNX Runtime's CPU provider, float32, two trained
-models and 72 perturbed ones of all options: observed over predicted lies between 0.3 and 1.9.
+that cancel, and a conditioner or a scale that magnifies. Observed over predicted lies between 0.27 and 1.35 on four
+trained and 72 perturbed models, float32 on ONNX Runtime's CPU provider, and between 0.31 and 0.93 for simulated float16
+and bfloat16 on the trained ones.
 """
 
 from __future__ import annotations

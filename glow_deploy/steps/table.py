@@ -78,7 +78,7 @@ def _worst(backend: StepsBackend) -> Table:
     from rich.table import Table
 
     table = Table(
-        title="the steps whose own error is largest for what rounding explains, and those named",
+        title="the largest own errors over what rounding explains, and the steps named",
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
