@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import GlowDeployError
 from ..files import atomic_write
-from ..regression import Baseline, compare
-from ..verify import verify
+from ..regression import Baseline
+from ..verify import verify, write_html
 from .judge import Report
 from .options import Options, target_of
 from .progress import Progress
@@ -111,18 +111,15 @@ class Measurements:
 
     def _report(self, case: Case) -> dict[str, Any]:
         options = self._options
-        settings = replace(options.settings, backends=case.backends)
-        values = verify(case.bundle, settings=settings, progress=self._progress.stage).to_dict()
-        if case.baseline is not None:
-            values["baseline"] = compare(values, case.baseline, factor=options.factor).to_dict()
+        baseline = None if case.baseline is None else Path(case.baseline.file)
+        settings = replace(options.settings, backends=case.backends, baseline=baseline)
+        found = verify(case.bundle, settings=settings, progress=self._progress.stage)
+        values = found.to_dict()
         if options.json is not None:
             text = json.dumps(values, indent=2, allow_nan=False) + "\n"
             atomic_write(target_of(options.json, case.bundle, bundles=options.bundles), text.encode())
         if options.report is not None:
-            from ..html import render_report
-
-            page = render_report(values)
-            atomic_write(target_of(options.report, case.bundle, bundles=options.bundles), page.encode())
+            write_html(found, target_of(options.report, case.bundle, bundles=options.bundles))
         return values
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..files import refuse_folder
 from ..regression import Baseline, check_factor, read_baseline
-from ..verify import VerifySettings
+from ..verify import VerifySettings, check_report_target
 
 if TYPE_CHECKING:
     import pytest
@@ -26,7 +26,6 @@ class Options:
         bundles: folders, at least one.
         settings: of every verification.
         baselines: already read.
-        factor: what a figure may grow to, as a multiple of a baseline's.
         json: where the JSON report goes; None for nowhere.
         report: where the HTML report goes, likewise.
     """
@@ -34,7 +33,6 @@ class Options:
     bundles: tuple[Path, ...]
     settings: VerifySettings
     baselines: tuple[Baseline, ...]
-    factor: float
     json: Path | None
     report: Path | None
 
@@ -54,7 +52,8 @@ class Options:
         bundles = tuple(Path(bundle) for bundle in config.getoption("glow_bundle"))
         if len({bundle.resolve() for bundle in bundles}) < len(bundles):
             raise UsageError("--glow-bundle names a bundle twice")
-        check_factor(config.getoption("glow_baseline_factor"))
+        factor = config.getoption("glow_baseline_factor")
+        check_factor(factor)
         options = cls(
             bundles=bundles,
             settings=VerifySettings(
@@ -66,9 +65,11 @@ class Options:
                 device=config.getoption("glow_device"),
                 resize=config.getoption("glow_resize"),
                 trust_engine=config.getoption("glow_trust_engine"),
+                steps=config.getoption("glow_steps"),
+                stress=config.getoption("glow_stress"),
+                baseline_factor=factor,
             ),
             baselines=tuple(read_baseline(path) for path in config.getoption("glow_baseline")),
-            factor=config.getoption("glow_baseline_factor"),
             json=option("json"),
             report=option("report"),
         )
@@ -79,19 +80,17 @@ class Options:
         from ..engines.device import parse_device
 
         parse_device(self.settings.device)
-        for path in (self.json, self.report):
-            if path is not None:
-                refuse_folder(path)
-                if not path.parent.is_dir():
-                    raise UsageError(f"{path.parent}: no such folder to write {path.name} in")
+        if self.json is not None:
+            refuse_folder(self.json)
+            if not self.json.parent.is_dir():
+                raise UsageError(f"{self.json.parent}: no such folder to write {self.json.name} in")
+        if self.report is not None:
+            check_report_target(self.report)
         ckpt = self.settings.ckpt
         if ckpt is not None and not ckpt.is_file():
             raise UsageError(f"--glow-ckpt {ckpt}: no such file")
-        for package, extra, wanted in (("torch", "train", ckpt), ("jinja2", "report", self.report)):
-            if wanted is not None and importlib.util.find_spec(package) is None:
-                raise UsageError(
-                    f"{wanted} needs {package}, which is not installed: pip install 'glow-deploy[{extra}]'"
-                )
+        if ckpt is not None and importlib.util.find_spec("torch") is None:
+            raise UsageError("--glow-ckpt needs torch, which is not installed: pip install 'glow-deploy[train]'")
 
 
 def target_of(path: Path, bundle: Path, *, bundles: tuple[Path, ...]) -> Path:

@@ -43,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where to run (default: auto); cpu leaves the GPU backends out",
     )
     group.addoption("--glow-trust-engine", action="store_true", help="run plans without a matching sidecar")
+    group.addoption("--glow-steps", action="store_true", help="also the error after every step, for the reports")
+    group.addoption("--glow-stress", action="store_true", help="also stress the model, for the reports")
     group.addoption(
         "--glow-baseline",
         action="append",

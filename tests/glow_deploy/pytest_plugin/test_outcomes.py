@@ -246,15 +246,21 @@ def test_a_spoilt_decoder_rises_above_the_baseline(one_percent, run, stored):
 @pytest.mark.usefixtures("bundle")
 def test_the_factor_is_that_of_the_option(run, stored, tmp_path, monkeypatch):
     import glow_deploy.pytest_plugin.measure as measuring
+    from glow_deploy.regression import compare, read_baseline
 
     now = json.loads(stored.read_text())
     now["references"][0]["z"]["z1"]["p999"] = 1.8e-3
 
     class Report:
-        def to_dict(self):
-            return json.loads(json.dumps(now))
+        def __init__(self, settings):
+            self.settings = settings
 
-    monkeypatch.setattr(measuring, "verify", lambda *a, **o: Report())
+        def to_dict(self):
+            baseline = read_baseline(self.settings.baseline)
+            found = compare(now, baseline, factor=self.settings.baseline_factor)
+            return {**now, "baseline": found.to_dict()}
+
+    monkeypatch.setattr(measuring, "verify", lambda bundle, *, settings, progress: Report(settings))
     then = json.loads(json.dumps(now))
     then["references"][0]["z"]["z1"]["p999"] = 1e-3
     changed = tmp_path / "changed.json"
