@@ -69,9 +69,22 @@ class Float64Graph:
         Raises:
             BundleError: the graph has none of that name.
         """
+        return _widen(self._stored(name))
+
+    def roundoff(self, name: str) -> float:
+        """Unit roundoff of the type that a weight is stored in: 2^-24 for float32.
+
+        Raises:
+            BundleError: the graph has no weight of that name.
+        """
+        # The distance from 1 to the next number is two of them, in every binary type; bfloat16 has no np.finfo.
+        one = np.ones(1, dtype=self._stored(name).dtype)
+        return float(np.nextafter(one, 2 * one).astype(np.float64)[0] - 1.0) / 2.0
+
+    def _stored(self, name: str) -> np.ndarray:
         if name not in self._weights:
             raise BundleError(f"{self._source}: has no weight {name!r}")
-        return _widen(self._weights[name])
+        return self._weights[name]
 
     def run(
         self,
