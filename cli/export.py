@@ -96,9 +96,8 @@ def export(
     narrow = manifest.numerics["precision"]
     if narrow is not None:
         step, n = 2**manifest.n_bits, narrow["figures"]["n"]
-        place = "in ONNX Runtime" if narrow["measured_on"] == "onnxruntime-cpu" else "simulated"
         output.say(
-            f"{manifest.precision}: {narrow['share_16_bit']:.1%} of the multiply-adds in 16 bit; {place}, "
+            f"{manifest.precision}: {narrow['share_16_bit']:.1%} of the multiply-adds in 16 bit; simulated, "
             f"{narrow['exact_images']} of {n} golden images come back exactly, "
             f"largest error {_steps(narrow['figures']['x_hat']['max'], step)}"
         )

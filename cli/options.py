@@ -28,7 +28,7 @@ Backends = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt or tensorrt-rtx; "
+        help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt, tensorrt-rtx or simulated; "
         "may be repeated. Without it, every one usable here.",
     ),
 ]

@@ -6,10 +6,11 @@ become its own measure, it is held against a simulation that starts from the flo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +21,14 @@ from ..verify.measures import ErrorSummary, ExactnessAccumulator, half_bin, summ
 from ..verify.yardstick import Figures, Yardstick
 from .coded import Coded
 from .examine import Findings, Report, judge_model, measure_yardstick
+from .plan import range_check
 from .selfcheck import decode_latents, encode_images
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from ..folding import FoldedGlow
     from ..precision.plan import PrecisionPlan
+    from ..precision.ranges import RangeReport
     from .build import WrittenGraph
     from .images import GoldenImages
     from .plan import Planned
@@ -71,31 +74,49 @@ def examine_narrow(
     if problems:
         return Findings(golden=golden, yardstick=figures, source=images.source, problems=problems)
     plan = planned.plan
+    report("checking the range of float16")
+    ranges = range_check(folded, plan, x, y)
+    overflows = ranges.problems(min_bits=0.0)
+    if plan.trunk == "fp32":
+        problems += overflows
     report("checking the graphs against a simulation")
     with ExitStack() as stack:
         encoder, decoder = (stack.enter_context(engine) for engine in open_simulated(folded, plan))
         expected = _measure(encoder, decoder, golden, n_bits=n_bits)
-    # ONNX Runtime's CPU provider has no bfloat16 convolution.
-    runs = "bf16" not in plan.numbers
-    obtained = expected
-    if runs:
+    problems += _judge(expected, plan, n_bits=n_bits, tolerance=planned.tolerance)
+    ran = None
+    # ONNX Runtime's CPU provider has no bfloat16 convolution. Those in float16 it computes in float32, so that a run
+    # shows whether the graphs are right, and not what they are worth on a GPU.
+    if "bf16" not in plan.numbers:
         written = graphs()
         with written["encoder"].open() as encoder, written["decoder"].open() as decoder:
-            obtained = _measure(encoder, decoder, golden, n_bits=n_bits)
-    problems += _judge(obtained, plan, n_bits=n_bits, tolerance=planned.tolerance)
-    if runs:
-        problems += _compare(obtained, expected)
-    found = obtained.yardstick().to_dict()
-    del found["source"]
+            ran = _measure(encoder, decoder, golden, n_bits=n_bits)
+        problems += _compare(ran, expected)
     precision = {
         "plan": plan.to_dict(),
         "share_16_bit": plan.share(folded),
-        "figures": found,
-        "exact_images": obtained.exact_images,
-        "measured_on": "onnxruntime-cpu" if runs else "simulation",
+        "measured_on": "simulation",
+        "figures": expected.figures(),
+        "exact_images": expected.exact_images,
+        "onnxruntime_cpu": None if ran is None else ran.figures(),
+        "ranges": _ranges(ranges),
         "choice": None if planned.choice is None else planned.choice.to_dict(),
     }
-    return Findings(golden=golden, yardstick=figures, source=images.source, precision=precision, problems=problems)
+    return Findings(
+        golden=golden,
+        yardstick=figures,
+        source=images.source,
+        precision=precision,
+        problems=problems,
+        notes=() if problems else ranges.problems(),
+    )
+
+
+def _ranges(ranges: RangeReport) -> dict[str, Any]:
+    """For the manifest: the headroom of every step, and the tensor that has least."""
+    steps = {step: bits if math.isfinite(bits) else None for step, bits in ranges.headroom_of_steps().items()}
+    worst = None if ranges.worst is None else ranges.worst.to_dict()
+    return {"images": ranges.images, "headroom_bits": steps, "worst": worst}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +129,9 @@ class _Measured:
     zxz: tuple[ErrorSummary, ...]
     exact_images: int
 
-    def yardstick(self) -> Yardstick:
-        return Yardstick(
+    def figures(self) -> dict[str, Any]:
+        """As `Yardstick.from_manifest` reads them."""
+        yardstick = Yardstick(
             n=self.n,
             source="",
             x_hat=Figures.of(self.x_hat),
@@ -119,6 +141,9 @@ class _Measured:
             zxz=tuple(Figures.of(part) for part in self.zxz),
             non_finite=self.x_hat.non_finite,
         )
+        values = yardstick.to_dict()
+        del values["source"]
+        return values
 
 
 def _measure(encoder: Engine, decoder: Engine, reference: Coded, *, n_bits: int) -> _Measured:

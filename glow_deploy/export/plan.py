@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..precision.ranges import MIN_HEADROOM_BITS
 from .examine import Report
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
+    import onnx
+
+    from ..engines.protocol import Role
     from ..folding import FoldedGlow
     from ..precision.auto import AutoChoice
     from ..precision.plan import PrecisionPlan
+    from ..precision.ranges import RangeReport
     from .images import GoldenImages
 
-__all__ = ["CALIBRATION_IMAGES", "PIXEL_EXACT", "Planned", "make_plan"]
+__all__ = ["CALIBRATION_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
 
 CALIBRATION_IMAGES = 256
+_RANGE_IMAGES = 64
+_STRESS_IMAGES = 4  # of each kind
 PIXEL_EXACT = 0.5
 """The largest error, in pixel steps, that leaves a bin centre in its bin."""
 
@@ -36,6 +46,46 @@ class Planned:
     tolerance: float | None = None
 
 
+def _gains(graphs: Mapping[Role, onnx.ModelProto], images: GoldenImages, report: Report) -> dict[str, float]:
+    """Decode gain of every step, rms over a few images."""
+    from ..budget.gains import measure_profile
+    from ..float64.evaluate import Float64Graph
+
+    profile = measure_profile(
+        Float64Graph(graphs["encoder"], source="the encoder"),
+        Float64Graph(graphs["decoder"], source="the decoder"),
+        images.x,
+        images.y,
+        progress=lambda _, done, total: report("decode gains of the steps", done, total),
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {step.step: float(np.sqrt(np.square(step.gain).mean())) for step in profile.steps}
+
+
+def range_check(folded: FoldedGlow, plan: PrecisionPlan, x: np.ndarray, y: np.ndarray | None) -> RangeReport:
+    """Look at every tensor that a plan holds in 16 bit, on golden images and on images unlike any of them.
+
+    Args:
+        folded: the model.
+        plan: what is to be narrow.
+        x: images [N,C,H,W] float32 at bin centres.
+        y: their labels [N] int64.
+    """
+    from ..precision.ranges import measure_ranges
+    from ..precision.simulate import float32_graphs
+    from ..stress.inputs import stress_images
+
+    golden = x[:_RANGE_IMAGES]
+    shape = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
+    others = stress_images(shape, n_bits=folded.n_bits, n=_STRESS_IMAGES, seed=0, golden=golden)
+    images = np.concatenate((golden, *others.values()))
+    labels = None
+    if y is not None and folded.num_classes is not None:
+        rest = np.arange(len(images) - len(golden), dtype=np.int64) % folded.num_classes
+        labels = np.concatenate((y[: len(golden)], rest))
+    return measure_ranges(float32_graphs(folded), plan, images, labels)
+
+
 def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings, report: Report) -> Planned | None:
     """Return the plan of the precision in the settings; None for float32 throughout.
 
@@ -51,19 +101,25 @@ def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings
         return None
     if settings.precision != "auto":
         return Planned(plan=PrecisionPlan.uniform(settings.precision, folded))
-    from ..budget import measure_gains
     from ..precision.auto import choose_plan
     from ..precision.simulate import float32_graphs
 
     report("decode gains of the steps")
     graphs = float32_graphs(folded)
-    gains = measure_gains(graphs["encoder"], graphs["decoder"], images.x, images.y)
+    gains = _gains(graphs, images, report)
+    ranges = range_check(folded, PrecisionPlan.uniform("mixed", folded), images.x, images.y)
+    narrow_range = {
+        step: f"only {bits:.1f} bits of float16's range are left above the largest value seen"
+        for step, bits in ranges.headroom_of_steps().items()
+        if bits < MIN_HEADROOM_BITS
+    }
     tolerance = PIXEL_EXACT if settings.tolerance is None else settings.tolerance
     choice = choose_plan(
         folded,
         images.x,
         images.y,
         gains=gains,
+        excluded=narrow_range,
         tolerance=tolerance,
         progress=lambda done: report("simulated round trips", done),
     )

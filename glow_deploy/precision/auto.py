@@ -110,6 +110,7 @@ def choose_plan(
     y: np.ndarray | None = None,
     *,
     gains: Mapping[str, float],
+    excluded: Mapping[str, str] | None = None,
     tolerance: float = 0.5,
     margin: float = MARGIN,
     progress: Callable[[int], None] | None = None,
@@ -121,6 +122,7 @@ def choose_plan(
         x: calibration images [N,C,H,W] float32 at bin centres; 256 or more.
         y: their class labels [N] int64, for class-conditional models.
         gains: step path -> decode gain; one that is not finite keeps its step in float32.
+        excluded: step path -> why it stays in float32 whatever its error, such as its range.
         tolerance: largest |x_hat - x| allowed, in pixel steps; 0.5 gives every pixel back.
         margin: calibration images have to stay below tolerance / margin.
         progress: called with the simulations done.
@@ -136,8 +138,9 @@ def choose_plan(
     jumps = _jumps(search.graphs, paths, x[:_JUMP_IMAGES], few, coupling=folded.coupling)
     steps = 2.0**folded.n_bits
     predicted = {path: gains[path] * jumps[path] * steps for path in paths}
+    excluded = excluded or {}
     order = sorted(
-        (path for path in paths if math.isfinite(predicted[path])),
+        (path for path in paths if math.isfinite(predicted[path]) and path not in excluded),
         key=lambda path: predicted[path] ** 2 / counts[path],
     )
     narrow, worst = search.run(order)
@@ -152,7 +155,9 @@ def choose_plan(
             jump=jumps[path],
             predicted=predicted[path],
             share=counts[path] / total,
-            reason="" if path in chosen else _reason(path, predicted[path], search.refused.get(path), limit),
+            reason=""
+            if path in chosen
+            else excluded.get(path) or _reason(predicted[path], search.refused.get(path), limit),
         )
         for path in paths
     )
@@ -286,7 +291,7 @@ def _jumps(
     return jumps
 
 
-def _reason(path: str, predicted: float, refused: float | None, limit: float) -> str:
+def _reason(predicted: float, refused: float | None, limit: float) -> str:
     if not math.isfinite(predicted):
         return "its values, or those after it, are not finite in float16"
     if refused is not None:

@@ -18,11 +18,12 @@ from .report import BackendReport
 if TYPE_CHECKING:
     from ..bundle import Bundle
 
-__all__ = ["BACKENDS", "REFERENCE", "YARDSTICK", "Backend", "BackendSet", "Encoded", "open_backends"]
+__all__ = ["BACKENDS", "REFERENCE", "SIMULATED", "YARDSTICK", "Backend", "BackendSet", "Encoded", "open_backends"]
 
 REFERENCE = "pytorch-fp64"
 YARDSTICK = "pytorch-fp32"
-BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+SIMULATED = "simulated"
+BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
 
 _FILES = {
     "onnxruntime-cpu": ("encoder.onnx", "decoder.onnx"),
@@ -155,6 +156,8 @@ def _open(
         if ckpt is None:
             raise UsageError(f"{name} needs the checkpoint that the bundle was exported from: give --ckpt")
         return _open_pytorch(bundle, name, stack=stack, ckpt=ckpt)
+    if name == SIMULATED:
+        return _open_simulated(bundle, stack=stack)
     paths = [bundle.path / file for file in _FILES[name]]
     if name in _FLAVORS:
         missing = [path.name for path in paths if not path.is_file()]
@@ -192,6 +195,20 @@ def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) ->
         weights="raw" if bundle.manifest.weights == "raw" else "ema",
     )
     return Backend(name=name, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
+
+
+def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
+    """Graphs that hold 16-bit parts, rounded on the CPU as narrow hardware would."""
+    from ..graphs.lint import read_model
+    from ..manifest import DECODER, ENCODER
+    from ..precision.simulate import open_simulated
+
+    if bundle.manifest.precision == "fp32":
+        raise MissingDependencyError("float32 graphs need no simulation: nothing in them is rounded")
+    encoder, decoder = open_simulated(
+        {"encoder": read_model(bundle.file(ENCODER)), "decoder": read_model(bundle.file(DECODER))}
+    )
+    return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 
 
 def _check_signature(backend: Backend, model: Mapping[str, Any]) -> None:

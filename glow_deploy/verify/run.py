@@ -98,7 +98,11 @@ def run_verify(
         random=run.random,
         failures=failures,
         verdicts=_verdicts(failures, run.references, rules),
-        notes=(*run.notes, *arithmetic_notes(reports), *section_notes(steps, stress)),
+        notes=(
+            *run.notes,
+            *arithmetic_notes(reports, precision=bundle.manifest.precision),
+            *section_notes(steps, stress),
+        ),
         suggestions=tuple(suggest(bundle.manifest, run.image_sets, run.cells, run.random, budget=budget)),
         date=date,
         seconds=time.monotonic() - started,

@@ -15,6 +15,7 @@ from .settings import VerifySettings
 
 if TYPE_CHECKING:
     from ..budget.report import BudgetReport
+    from ..precision.plan import PrecisionPlan
     from ..steps.report import StepsReport
     from ..stress.report import StressReport
 
@@ -46,6 +47,7 @@ def measure_steps_of(
         settings=StepsSettings(images=settings.steps_images, backends=wanted, device=settings.device),
         x=images.x,
         y=images.y,
+        plan=_plan_of(bundle),
         trained=trained,
         progress=progress,
     )
@@ -121,6 +123,16 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
         if backend.first_jump is not None:
             yield f"{backend.backend}: {backend.first_jump}"
     yield from () if stress is None else stress.notes
+
+
+def _plan_of(bundle: Bundle) -> PrecisionPlan | None:
+    """The number every step should run in, as the manifest has it."""
+    from ..precision.plan import PrecisionPlan
+
+    values = bundle.manifest.numerics.get("precision")
+    if not isinstance(values, dict):
+        return None
+    return PrecisionPlan.from_dict(values.get("plan"), source=str(bundle.path / "manifest.json"))
 
 
 def _gate(measure: str, statistic: str, value: int) -> GateResult:
