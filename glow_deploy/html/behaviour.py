@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .blocks import Block, Cell, Column, Reproduce, Section, Table
-from .formats import ABSENT, count, number, value_of
+from .formats import count, number, plain, value_of
 from .tables import lost, name, right, text
 
 __all__ = ["stress_section"]
@@ -50,7 +50,7 @@ def stress_section(report: Mapping[str, Any]) -> Section:
     notes = [
         f"{', '.join(backends)}: no temperature that was tried gave a non-finite picture."
         if temperature is None
-        else f"{', '.join(backends)}: pictures are first not finite at T={value_of(temperature):g}."
+        else f"{', '.join(backends)}: pictures are first not finite at T={plain(temperature)}."
         for temperature, backends in firsts.items()
     ]
     notes += [str(failure.get("text") or _failure(failure)) for failure in stress.get("failures") or ()]
@@ -141,7 +141,7 @@ def _temperatures(rows: Sequence[Mapping[str, Any]], reproduce: Reproduce) -> Bl
         [
             (
                 name(row.get("backend")),
-                right(f"{value_of(row.get('temperature')):g}"),
+                right(plain(row.get("temperature"))),
                 right(count(row.get("n"))),
                 lost(row.get("non_finite"), row.get("n")),
                 right(number(row.get("largest"))),
@@ -251,9 +251,7 @@ def _steps(value: Any, n_bits: int) -> str:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value_of(value):g}" if value is not None else ABSENT
+    return value if isinstance(value, str) else plain(value)
 
 
 def _yes(value: Any) -> Cell:

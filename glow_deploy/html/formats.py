@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["ABSENT", "bound", "count", "identity", "number", "of_limit", "percent", "value_of"]
+__all__ = ["ABSENT", "bound", "count", "identity", "number", "of_limit", "percent", "plain", "value_of"]
 
 ABSENT = "none"
 _SPACE = "\u00a0"  # the figure and its unit stay on one line
@@ -30,6 +30,12 @@ def number(value: Any, *, digits: int = 2) -> str:
         return f"{figure:,.{places}f}"
     mantissa, exponent = f"{figure:.{digits - 1}e}".split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def plain(value: Any) -> str:
+    """Write a setting, such as a temperature, as it was given."""
+    figure = value_of(value)
+    return f"{figure:g}" if math.isfinite(figure) else ABSENT
 
 
 def count(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .blocks import Column, Reproduce, Section, Table
-from .formats import number, value_of
+from .formats import number, plain
 from .tables import lost, name, right, text
 
 __all__ = ["random_section"]
@@ -32,7 +32,7 @@ def random_section(report: Mapping[str, Any]) -> Section | None:
             (
                 name(row.get("decode")),
                 text(row.get("encode")),
-                right(f"{value_of(row.get('temperature')):g}"),
+                right(plain(row.get("temperature"))),
                 lost(row.get("non_finite_draws"), row.get("n")),
                 *(
                     right(number(((row.get("z_x_z") or {}).get(f"z{level}") or {}).get("rms")))

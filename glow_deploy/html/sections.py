@@ -54,7 +54,7 @@ def _notes(report: Mapping[str, Any]) -> Section | None:
 
 def _worst(report: Mapping[str, Any], pictures: Sequence[WorstImage]) -> Section:
     if not pictures:
-        return Section(id="worst", title="Worst images", lead="None were kept in this run.")
+        return Section(id="worst", title="Worst images", lead="Not measured: no images were kept.")
     reproduce = Reproduce(command=f"{report.get('command') or ''} --report report.html".strip())
     return Section(
         id="worst",
