@@ -47,6 +47,11 @@ class OnnxRuntimeEngine(EngineBase):
         source: str,
         threads: int | None = None,
     ) -> None:
+        if device.kind == "cpu" and graph.facts.precision == "bf16-mixed":
+            raise MissingDependencyError(
+                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU. Run it on an NVIDIA GPU, or export "
+                "with --precision mixed or fp32."
+            )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(
             role=graph.facts.role,

@@ -16,18 +16,18 @@ import numpy as np
 
 from ..engines.protocol import Engine, Role
 from ..images import bits_per_dim
+from ..precision.plan import PrecisionPlan
 from ..precision.simulate import open_simulated
 from ..verify.measures import ErrorSummary, ExactnessAccumulator, half_bin, summarize
 from ..verify.yardstick import Figures, Yardstick
 from .coded import Coded
 from .examine import Findings, Report, judge_model, measure_yardstick
 from .plan import range_check
-from .selfcheck import decode_latents, encode_images
+from .selfcheck import SelfCheck, batch_sizes, check_graphs, decode_latents, encode_images
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from ..folding import FoldedGlow
-    from ..precision.plan import PrecisionPlan
     from ..precision.ranges import RangeReport
     from .build import WrittenGraph
     from .images import GoldenImages
@@ -79,6 +79,11 @@ def examine_narrow(
     overflows = ranges.problems(min_bits=0.0)
     if plan.trunk == "fp32":
         problems += overflows
+    report("checking the float32 graphs in ONNX Runtime")
+    check = _check_float32(folded, golden, single)
+    problems += [
+        f"{gate.measure}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
+    ]
     report("checking the graphs against a simulation")
     with ExitStack() as stack:
         encoder, decoder = (stack.enter_context(engine) for engine in open_simulated(folded, plan))
@@ -106,9 +111,28 @@ def examine_narrow(
         golden=golden,
         yardstick=figures,
         source=images.source,
+        check=check,
         precision=precision,
         problems=problems,
         notes=() if problems else ranges.problems(),
+    )
+
+
+def _check_float32(folded: FoldedGlow, golden: Coded, single: Coded) -> SelfCheck:
+    """Hold the float32 graphs that the simulation starts from to float32's own limits."""
+    with ExitStack() as stack:
+        engines = open_simulated(folded, PrecisionPlan.uniform("fp32", folded))
+        encoder, decoder = (stack.enter_context(engine) for engine in engines)
+        z, log_prob = encode_images(encoder, golden.x, golden.y)
+        x_hat = decode_latents(decoder, z, golden.y)
+    graphs = Coded(x=golden.x, z=z, log_prob=log_prob, x_hat=x_hat, y=golden.y)
+    return check_graphs(
+        graphs=graphs,
+        batches=batch_sizes(len(golden.x)),
+        reference=golden,
+        single=single,
+        n_bits=folded.n_bits,
+        precision="fp32",
     )
 
 

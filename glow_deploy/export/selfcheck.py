@@ -15,7 +15,7 @@ from ..verify.measures import summarize
 from ..verify.yardstick import Figures
 from .coded import Coded
 
-__all__ = ["SelfCheck", "check_graphs", "code_images", "decode_latents", "encode_images"]
+__all__ = ["SelfCheck", "batch_sizes", "check_graphs", "code_images", "decode_latents", "encode_images"]
 
 _BATCHES = (1, 2, 3)
 
@@ -58,8 +58,12 @@ def code_images(
         z, log_prob = encode_images(engine, x, y)
     with _opened(decoder) as engine:
         x_hat = decode_latents(engine, z, y)
-    sizes = tuple(rows.stop - rows.start for rows in _batches(len(x)))
-    return Coded(x=x, z=z, log_prob=log_prob, x_hat=x_hat, y=y), sizes
+    return Coded(x=x, z=z, log_prob=log_prob, x_hat=x_hat, y=y), batch_sizes(len(x))
+
+
+def batch_sizes(count: int) -> tuple[int, ...]:
+    """Return the sizes of the batches that so many images are run in."""
+    return tuple(rows.stop - rows.start for rows in _batches(count))
 
 
 def encode_images(engine: Engine, x: np.ndarray, y: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
