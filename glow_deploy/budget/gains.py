@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 PROBE = 1e-6  # of the tensor's rms: far above float64's rounding, and small enough for every model seen to be linear
-COARSE = 1.3 * 2.0**-11  # the error a step of a float16 graph adds, relative to its output's rms
+COARSE = 1.3 * 2.0**-11  # the error a step of a float16 or TF32 graph adds, relative to its output's rms
 FP16_LARGEST = 65504.0
 IMAGES = 8
 PROBES = 1
@@ -56,7 +56,7 @@ class StepProfile:
         kept_rms: of the half that the conditioner reads.
         kept_values: how many values an image has there.
         size: (H, W) of the level.
-        largest: largest |value| inside the conditioner.
+        largest: largest |value| inside the conditioner, weights included.
         smallest_scale: smallest scale of the coupling in the encoding direction; 1 for an additive coupling.
     """
 
@@ -270,14 +270,16 @@ def _rounding(decoder: Float64Graph, path: str, kept: np.ndarray) -> tuple[np.nd
         pads = {"pads": [weight.shape[2] // 2] * 4}
         (exact,) = OPERATORS["Conv"]([exact, weight, bias], pads)
         (rounded,) = OPERATORS["Conv"]([_half(rounded), weight, bias], pads)
-        largest = np.maximum(largest, np.abs(exact).max(axis=(1, 2, 3)))
+        largest = np.maximum(np.maximum(largest, np.abs(weight).max()), np.abs(exact).max(axis=(1, 2, 3)))
         if number < 3:
             exact, rounded = np.maximum(exact, 0.0), np.maximum(rounded, 0.0)
     return _half(rounded) - exact, largest
 
 
 def _half(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float16).astype(np.float64)
+    """Round to float16's 11 significant bits, whatever the range: bfloat16's response is derived from this one."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**11) / 2.0**11, exponent))
 
 
 def _rms(values: np.ndarray) -> np.ndarray:

@@ -275,3 +275,11 @@ def test_a_weight_can_be_read_in_float64():
     assert graph.weight("w").dtype == np.float64
     with pytest.raises(BundleError, match="no weight 'v'"):
         graph.weight("v")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [(np.float32, 2**-24), (np.float16, 2**-11), (ml_dtypes.bfloat16, 2**-8)]
+)
+def test_the_roundoff_of_a_weight_is_that_of_its_type(dtype, expected):
+    graph = Float64Graph(small([RELU], [numpy_helper.from_array(np.zeros(1, dtype=dtype), "w")]))
+    assert graph.roundoff("w") == expected
