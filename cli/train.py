@@ -102,7 +102,7 @@ def train(
         typer.Option(
             metavar="X",
             min=0,
-            help="Bits/dim that a doubling of the decoder's error gain costs; try 0.1.",
+            help="Bits/dim that a doubling of the decoder's error gain costs; try 0.02.",
             rich_help_panel=_DEPLOYABLE,
         ),
     ] = 0.0,
@@ -121,7 +121,7 @@ def train(
         typer.Option(
             metavar="X",
             min=0,
-            help="Bits/dim per squared doubling between singular values of the 1x1s; try 0.01.",
+            help="Bits/dim per squared doubling between singular values of the 1x1s; try 0.03.",
             rich_help_panel=_DEPLOYABLE,
         ),
     ] = 0.0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -316,3 +318,12 @@ def test_each_penalty_lowers_what_it_penalises(tmp_path: Path) -> None:
     gains, kappas = zip(*(held_out(tmp_path / name) for name in variants), strict=True)
     assert gains[1] < gains[0] - 0.1
     assert kappas[2] < 0.8 * kappas[0]
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs() -> None:
+    script = Path(__file__).parents[3] / "benchmarks" / "penalties.py"
+    done = subprocess.run([sys.executable, str(script), "--quick"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "both, 0.02 and 0.03" in done.stdout
+    assert "nan" not in done.stdout
