@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..verify.gates import GateResult
 from .formats import ABSENT, count, number, of_limit, percent, value_of
 
 __all__ = ["Evidence", "cell_name", "gates_of", "worst_of"]
@@ -22,7 +23,7 @@ class Evidence:
         n: images it was measured on, 0 where that is not said.
         where: the cell or engine, in words.
         measure: what was measured.
-        statistic: `rms`, `p99.9`, `non-finite` or `rate`.
+        statistic: `rms`, `p99.9`, `mean`, `non-finite`, `count` or `rate`.
         value: what was found; NaN for what is not finite.
         limit: what it was held to.
         passed: the gate's own verdict.
@@ -42,13 +43,22 @@ class Evidence:
 
     @property
     def verdict(self) -> str:
-        """The verdict it belongs to: `likelihood` or `round_trip`."""
-        return "likelihood" if self.measure.startswith("bits/dim") else "round_trip"
+        """The verdict it belongs to: `round_trip`, `likelihood` or `samples`."""
+        gate = GateResult(
+            measure=self.measure,
+            statistic=self.statistic,
+            level=None,
+            value=self.value,
+            limit=self.limit,
+            passed=self.passed,
+            derivation=self.derivation,
+        )
+        return gate.verdict
 
     @property
     def ratio(self) -> float:
         """Value over limit; 0 for a met count or rate, infinite for a missed one and for no value."""
-        if self.statistic in ("non-finite", "rate"):
+        if self.statistic in ("non-finite", "count", "rate"):
             return 0.0 if self.passed else math.inf
         if not math.isfinite(self.value) or not self.limit > 0.0:
             return 0.0 if self.passed else math.inf
@@ -63,7 +73,7 @@ class Evidence:
         """The value with its unit."""
         if self.statistic == "rate":
             return percent(self.value)
-        if self.statistic == "non-finite":
+        if self.statistic in ("non-finite", "count"):
             return count(self.value)
         return self._with_unit(self.value, n_bits)
 
@@ -71,7 +81,7 @@ class Evidence:
         """The limit with its unit."""
         if self.statistic == "rate":
             return percent(self.limit)
-        if self.statistic == "non-finite":
+        if self.statistic in ("non-finite", "count"):
             return count(self.limit)
         return self._with_unit(self.limit, n_bits)
 
@@ -79,6 +89,8 @@ class Evidence:
         """Say what was found, in a few words."""
         if self.statistic == "non-finite":
             return f"{count(self.value)} non-finite values in {self.measure}"
+        if self.statistic == "count":
+            return f"{count(self.value)} {self.measure}"
         if self.statistic == "rate":
             return f"{self.measure}: {percent(self.value)} where {percent(self.limit)} is due"
         return f"{self.measure}: {self.statistic} {self.value_text(n_bits)}, {of_limit(self.ratio)}"

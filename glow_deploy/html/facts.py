@@ -127,7 +127,7 @@ def limits_section(report: Mapping[str, Any]) -> Section | None:
                 text(statistic),
                 right(worst.value_text(n_bits)),
                 right(worst.limit_text(n_bits)),
-                right(ratio if statistic not in ("non-finite", "rate") else ""),
+                right(ratio if statistic not in ("non-finite", "count", "rate") else ""),
                 _derivation(worst),
                 text(f"{worst.where}" + (f" (worst of {len(gates)})" if len(gates) > 1 else "")),
                 mark("pass" if worst.passed else "fail"),

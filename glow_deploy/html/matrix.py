@@ -149,7 +149,7 @@ def _heat_cell(cell: Mapping[str, Any] | None, *, images: str, gates: Sequence[E
     error = cell.get("x_z_x") or {}
     own = [g for g in gates if g.part == "cells" and g.images == images and g.where == cell_name(cell)]
     worst = worst_of(own)
-    verdict = "pass" if cell.get("verdict") == "pass" else "fail"
+    verdict = mark(cell.get("verdict")).text
     exact = cell.get("exact") or {}
     return HeatCell(
         verdict=verdict,
@@ -166,7 +166,7 @@ def _heat_cell(cell: Mapping[str, Any] | None, *, images: str, gates: Sequence[E
 
 def _ratio(worst: Evidence | None) -> str:
     if worst is None:
-        return "no limit"
+        return "not held to a limit"
     if worst.statistic == "non-finite" and not worst.passed:
         return "not finite"
     if worst.statistic == "rate" and not worst.passed:

@@ -23,7 +23,7 @@ def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
     """What each precision is expected to cost, and which step answers for it."""
     budget = report.get("budget")
     if not budget:
-        return Section(id="budget", title="Error budget", lead="Not measured: the report holds no error budget.")
+        return Section(id="budget", title="Error budget", lead="Not measured: add --steps.")
     reproduce = Reproduce(command=str(report.get("command") or ""), key="budget")
     n_bits = int(report.get("n_bits") or 8)
     step = 2**n_bits
@@ -50,6 +50,9 @@ def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
         svg = shares_chart(rows, title="Share of the squared error, by step", ids=ids)
         note = "Share of gamma squared that each step answers for."
         plots.append(Plot(svg=svg, heading="Where it comes from", note=note))
+    worst = ""
+    if budget.get("gamma_max") is not None:
+        worst = f", {number(budget['gamma_max'], digits=3)} for the worst image"
     blocks: list[Block] = []
     if plots:
         blocks.append(Charts(title="Prediction", plots=tuple(plots), reproduce=reproduce))
@@ -59,8 +62,9 @@ def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
         id="budget",
         title="Error budget",
         lead=f"Decode gains from float64 probes on {count(budget.get('images'))} images: gamma = "
-        f"{number(budget.get('gamma'), digits=3)}. The rms of a round trip is predicted as a constant times the "
+        f"{number(budget.get('gamma'), digits=3)}{worst}. The rms of a round trip is predicted as a constant times the "
         "precision's unit roundoff times gamma.",
+        notes=tuple(f"{flag.get('step')}: {flag.get('message')}" for flag in budget.get("flags") or ()),
         blocks=tuple(blocks),
     )
 

@@ -12,6 +12,7 @@ from .facts import backends_section, environment_section, limits_section
 from .matrix import batches_section, matrix_section, references_section
 from .numerics import CellKey, budget_section, histograms_section
 from .pictures import worst_pictures
+from .regression import baseline_section
 from .samples import random_section
 from .steps import steps_section
 from .svg import Identifiers
@@ -31,6 +32,7 @@ def sections_of(
     sections = (
         failures_section(report),
         _notes(report),
+        baseline_section(report),
         matrix_section(report),
         references_section(report),
         steps_section(report, ids=ids),
@@ -48,8 +50,9 @@ def sections_of(
 
 
 def _notes(report: Mapping[str, Any]) -> Section | None:
-    notes = tuple(str(note) for note in report.get("notes") or ())
-    return Section(id="notes", title="What to know", notes=notes) if notes else None
+    notes = [str(note) for note in report.get("notes") or ()]
+    notes += [f"What would help: {line}" for line in report.get("suggestions") or ()]
+    return Section(id="notes", title="What to know", notes=tuple(notes)) if notes else None
 
 
 def _worst(report: Mapping[str, Any], pictures: Sequence[WorstImage]) -> Section:

@@ -8,7 +8,7 @@ from typing import Any
 from .blocks import Cell
 from .formats import count, value_of
 
-__all__ = ["lost", "mark", "muted", "name", "right", "text"]
+__all__ = ["lost", "lost_figure", "mark", "muted", "name", "right", "text"]
 
 
 def text(value: Any) -> Cell:
@@ -40,7 +40,14 @@ def lost(non_finite: Any, n: Any = None, *, said: bool = False) -> Cell:
     return Cell(text=f"{count(figure)}{of}" if math.isfinite(figure) else "not counted", kind="lost")
 
 
+def lost_figure(value: str) -> Cell:
+    """A figure that is a failure."""
+    return Cell(text=value, kind="lost")
+
+
 def mark(verdict: Any) -> Cell:
-    """A verdict; everything that is not `pass` is a failure."""
+    """A verdict; everything that is neither `pass` nor `reported` is a failure."""
+    if verdict == "reported":
+        return Cell(text="reported", kind="muted")
     passed = verdict == "pass"
     return Cell(text="pass" if passed else "fail", kind="pass" if passed else "fail")

@@ -10,7 +10,7 @@ from typing import Any
 from ..verify.statistics import failure_rate_bound
 from .blocks import Card, FailureBlock, Reproduce, Section
 from .evidence import Evidence, cell_name, gates_of, worst_of
-from .formats import bound, count, number, value_of
+from .formats import bound, count, number, plain, value_of
 
 __all__ = ["VERDICTS", "failures_section", "verdict_cards"]
 
@@ -24,7 +24,7 @@ def verdict_cards(report: Mapping[str, Any]) -> tuple[Card, ...]:
     sentences = {
         "round_trip": _round_trip(report, gates, n_bits=n_bits),
         "likelihood": _likelihood(report, gates, n_bits=n_bits),
-        "samples": _samples(report),
+        "samples": _samples(report, gates, n_bits=n_bits),
     }
     verdicts = report["verdicts"]
     return tuple(
@@ -108,16 +108,20 @@ def _named(report: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> 
 
 def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
     cells = list(report.get("cells") or ())
-    worst = worst_of([gate for gate in gates if gate.verdict == "round_trip" and gate.part == "cells"])
-    overall = worst_of([gate for gate in gates if gate.verdict == "round_trip"])
+    if not cells:
+        return "No pair of backends was measured."
+    own = [gate for gate in gates if gate.verdict == "round_trip"]
+    worst = worst_of([gate for gate in own if gate.part == "cells"])
+    overall = worst_of(own)
     if overall is not None and not overall.passed and (worst is None or worst.passed):
         worst = overall  # an engine is off although every pair holds
-    if worst is None:
-        return "No pair of backends was measured."
     different = len({cell_name(cell) for cell in cells})
-    pairs = f"worst of {different} pairs" if different > 1 else "the only pair"
-    images = f", {count(worst.n)} {worst.images} images" if worst.n else ""
-    parts = [f"{pairs[0].upper()}{pairs[1:]}: {worst.where}{images}: {worst.sentence(n_bits)}"]
+    if worst is not None:
+        pairs = f"worst of {different} pairs" if different > 1 else "the only pair"
+        images = f", {count(worst.n)} {worst.images} images" if worst.n else ""
+        parts = [f"{pairs[0].upper()}{pairs[1:]}: {worst.where}{images}: {worst.sentence(n_bits)}"]
+    else:
+        parts = [_not_held(cells)]
     exact = [cell["exact"] for cell in cells if cell.get("exact")]
     if exact:
         least = min(exact, key=lambda entry: (value_of(entry.get("image_rate")), value_of(entry.get("images"))))
@@ -126,6 +130,19 @@ def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits:
             rate += " where fewest are"
         parts.append(f"{rate} (failure rate {bound(least.get('image_failure_bound'))}, 95 % bound)")
     return "; ".join(parts) + "."
+
+
+def _not_held(cells: Sequence[Mapping[str, Any]]) -> str:
+    """What was found where no limit applies, as of graphs that only promise to decode."""
+
+    def figure(cell: Mapping[str, Any]) -> float:
+        rms = value_of(((cell.get("x_z_x") or {}).get("pixel_steps") or {}).get("rms"))
+        return rms if math.isfinite(rms) else math.inf
+
+    worst = max(cells, key=figure)
+    lost = (worst.get("x_z_x") or {}).get("non_finite")
+    found = f"{count(lost)} non-finite values" if lost else f"rms {number(figure(worst))} pixel steps"
+    return f"Not held to a limit: {cell_name(worst)}, {worst.get('images')} images: x -> z -> x: {found}"
 
 
 def _likelihood(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
@@ -153,31 +170,38 @@ def _mean_with_bound(summary: Mapping[str, Any]) -> str:
     return f"mean difference {number(mean)} ± {number(half)} (95 %)"
 
 
-def _samples(report: Mapping[str, Any]) -> str:
+def _samples(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:
+    parts = []
+    own = [gate for gate in gates if gate.verdict == "samples"]
+    worst = worst_of([gate for gate in own if not gate.passed] or [gate for gate in own if gate.part == "references"])
+    if worst is not None:
+        images = f", latents of {count(worst.n)} {worst.images} images" if worst.n else ""
+        parts.append(f"Worst: {worst.where}{images}: {worst.sentence(n_bits)}")
+    parts += _drawn(report)
+    if not parts:
+        return "No picture was compared with the trained model's."
+    return "; ".join(parts) + "."
+
+
+def _drawn(report: Mapping[str, Any]) -> list[str]:
+    """What became of latents drawn at random: reported beside the verdict, never part of it."""
     rows = [row for row in report.get("random_latents") or () if math.isfinite(value_of(row.get("temperature")))]
     if not rows:
-        return "No latents were drawn at random."
-    gated = report["verdicts"].get("samples") != "reported"
+        return []
     hottest = max(value_of(row.get("temperature")) for row in rows)
     at = [row for row in rows if value_of(row.get("temperature")) == hottest]
     lost = max(at, key=lambda row: value_of(row.get("non_finite_draws")))
     n, gone = int(value_of(lost.get("n"))), int(value_of(lost.get("non_finite_draws")))
     limit = f" ({bound(failure_rate_bound(gone, n))}, 95 % bound)" if n else ""
-    parts = [f"{gone} of {n} draws at T={hottest:g} are not finite{limit}"]
-    if gone:
-        parts[0] += f", {cell_name(lost)}"
-    decoders = {str(row.get("decode")) for row in rows}
+    parts = [f"not gated: {gone} of {n} random draws at T={plain(hottest)} are not finite{limit}"]
     steps = [
         (value_of(((row.get("x_between_backends") or {}).get("pixel_steps") or {}).get("max")), row) for row in rows
     ]
     finite = [(value, row) for value, row in steps if math.isfinite(value)]
-    if len(decoders) < 2:
-        parts.append("one backend, so its pictures are compared with no other's")
-    elif finite:
+    if len({str(row.get("decode")) for row in rows}) > 1 and finite:
         value, row = max(finite, key=lambda pair: pair[0])
         parts.append(
-            f"the same latents decode to pictures at most {number(value)} pixel steps apart "
-            f"(T={value_of(row.get('temperature')):g}, {row.get('decode')})"
+            f"the same draws decode to pictures at most {number(value)} pixel steps apart "
+            f"(T={plain(row.get('temperature'))}, {row.get('decode')})"
         )
-    prefix = "" if gated else "Not gated: "
-    return prefix + "; ".join(parts) + "."
+    return parts

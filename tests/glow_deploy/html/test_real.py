@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ def report(perturbed_glow, tmp_path_factory):
     from glow_core import GlowConfig, save_checkpoint
     from glow_deploy.bundle import Bundle
     from glow_deploy.export import ExportSettings, export
-    from glow_deploy.steps.run import StepsSettings, measure_steps
     from glow_deploy.stress.run import measure_stress
     from glow_deploy.stress.settings import StressSettings
     from glow_deploy.verify import VerifySettings, verify
@@ -28,11 +28,8 @@ def report(perturbed_glow, tmp_path_factory):
     images = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
     save_checkpoint(perturbed_glow(config), folder / "ckpt.pt", images=images)
     export(folder / "ckpt.pt", out=folder / "bundle", settings=ExportSettings(golden=8))
-    found = verify(folder / "bundle", settings=VerifySettings(random_draws=4)).to_dict()
+    found = verify(folder / "bundle", settings=VerifySettings(random_draws=4, steps=True, steps_images=2)).to_dict()
     bundle = Bundle.open(folder / "bundle")
-    found["steps"] = measure_steps(bundle, settings=StepsSettings(images=2)).to_dict()
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         backends = open_backends(bundle, stack=stack, wanted=("onnxruntime-cpu",))
         found["stress"] = measure_stress(
@@ -55,7 +52,16 @@ def test_a_real_report_is_read_whole(report):
     assert "8x8x1, 8 bits, L=2 K=2 width 8, affine, bounded scale, lu 1x1" in text
     assert "onnxruntime-cpu against float64" in text
     assert "8/8 exact" in text
-    for measured in ("Error by step", "level 1", "Unusual images", "rademacher", "Determinism", "Repeated passes"):
+    for measured in (
+        "gamma = ",
+        "bf16-mixed",
+        "level 1",
+        "level1/step02",
+        "Unusual images",
+        "rademacher",
+        "Determinism",
+        "Repeated passes",
+    ):
         assert measured in text
     for lost in ("nan", "inf", "None", "not judged"):
         assert not re.search(rf"\b{lost}\b", text), lost
