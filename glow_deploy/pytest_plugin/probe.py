@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..bundle import Bundle
 from ..engines.device import Device, count_gpus, parse_device
-from ..verify.backends import BACKENDS, REFERENCE, YARDSTICK
+from ..verify.backends import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
 
 __all__ = ["unusable_backends"]
 
@@ -37,6 +37,8 @@ def unusable_backends(bundle: Bundle, *, device: str, ckpt: Path | None) -> Mapp
 def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> str:
     if name in (REFERENCE, YARDSTICK):
         return "" if ckpt is not None else "it needs the bundle's checkpoint: give --glow-ckpt"
+    if name == SIMULATED:
+        return "float32 graphs need no simulation" if bundle.manifest.precision == "fp32" else ""
     if name == "onnxruntime-cuda":
         return _no_gpu(device) or _no_cuda_provider(device)
     if name in _PLANS:

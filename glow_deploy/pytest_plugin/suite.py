@@ -91,6 +91,7 @@ class Suite:
         found = [(bundle, self._measurements.known(index)) for index, bundle in enumerate(bundles)]
         if terminalreporter.config.get_verbosity() < 0 or not any(known for _, known in found):
             return
+        terminalreporter.ensure_newline()
         terminalreporter.section("glow-deploy", sep="-")
         for bundle, known in found:
             if known is None or known.report is None:

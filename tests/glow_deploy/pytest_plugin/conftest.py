@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+# The outer run may have imported the plugin already.
+_QUIET = ("-p", "no:hypothesispytest", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 PLUGIN = "glow_deploy.pytest_plugin.plugin"
 
 
@@ -45,7 +47,7 @@ def stored(model, tmp_path_factory):
 def load_plugin():
     """Options that load the plugin where its entry point is not installed, and leave a slow one out."""
     installed = any(entry.value == PLUGIN for entry in metadata.entry_points(group="pytest11"))
-    return [*([] if installed else ["-p", PLUGIN]), "-p", "no:hypothesispytest"]
+    return [*([] if installed else ["-p", PLUGIN]), *_QUIET]
 
 
 def joined(*options):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from glow_deploy.verify.backends import BACKENDS
+
 pytest_plugins = ["pytester"]
 
 CPU = ("--glow-backends", "onnxruntime-cpu")
@@ -22,12 +24,7 @@ def no_measuring(monkeypatch):
 @pytest.mark.usefixtures("bundle", "no_measuring")
 def test_every_figure_has_a_test_before_anything_is_measured(ids):
     assert ids() == [
-        "bundle::backend[pytorch-fp64]",
-        "bundle::backend[pytorch-fp32]",
-        "bundle::backend[onnxruntime-cpu]",
-        "bundle::backend[onnxruntime-cuda]",
-        "bundle::backend[tensorrt]",
-        "bundle::backend[tensorrt-rtx]",
+        *(f"bundle::backend[{name}]" for name in BACKENDS),
         "bundle::onnxruntime-cpu-vs-float64[golden]",
         "bundle::onnxruntime-cpu->onnxruntime-cpu[golden]",
         "bundle::onnxruntime-cpu-batches[encoder]",

@@ -204,10 +204,11 @@ def test_probing_knows_why(model, monkeypatch):
     assert "onnxruntime-cpu" not in found
     assert "--glow-ckpt" in found["pytorch-fp64"]
     assert "--flavor rtx" in found["tensorrt-rtx"]
-    assert set(probe.unusable_backends(bundle, device="auto", ckpt=model.ckpt)) == {
+    assert set(probe.unusable_backends(bundle, device="cpu", ckpt=model.ckpt)) == {
         "onnxruntime-cuda",
         "tensorrt",
         "tensorrt-rtx",
+        "simulated",
     }
     assert "is the CPU" in probe.unusable_backends(bundle, device="cpu", ckpt=None)["onnxruntime-cuda"]
     with pytest.raises(UsageError):
