@@ -184,7 +184,7 @@ def _attack(attack: Mapping[str, Any] | None, n_bits: int, reproduce: Reproduce)
     figures = ("images", "rms before", "worst rms", "worst max", "non-finite", "exact")
     rows = [
         (
-            name(row.get("backend")),
+            name(f"{row.get('backend')} (attacked)" if row is attack else row.get("backend")),
             right(count(row.get("images"))),
             right(_steps(row.get("start_rms"), n_bits)),
             right(_steps(row.get("worst_rms"), n_bits)),

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .blocks import Column, Reproduce, Section, Table
+from .blocks import Card, Column, Reproduce, Section, Table
 from .formats import count, number, percent, plain
 from .tables import lost_figure, name, right, text
 
-__all__ = ["baseline_section"]
+__all__ = ["baseline_card", "baseline_section"]
+
+
+def baseline_card(report: Mapping[str, Any]) -> Card | None:
+    """The outcome for the first screen, beside the three verdicts and no part of them."""
+    baseline = report.get("baseline")
+    if not baseline:
+        return None
+    rises, missing = len(baseline.get("rises") or ()), len(baseline.get("missing") or ())
+    found = [f"{rises} figures rose beyond {plain(baseline.get('factor'))} times the stored ones"] if rises else []
+    found += [f"{missing} rows are missing"] if missing else []
+    sentence = f"{count(baseline.get('compared'))} rows against {baseline.get('file')}"
+    sentence += f": {' and '.join(found)}." if found else ": no figure rose beyond its limit."
+    if not baseline.get("compared"):
+        sentence = f"Nothing could be compared with {baseline.get('file')}, and that is no pass."
+    return Card(title="Baseline", verdict=str(baseline.get("verdict")), sentence=sentence)
 
 
 def baseline_section(report: Mapping[str, Any]) -> Section | None:
@@ -35,6 +50,7 @@ def baseline_section(report: Mapping[str, Any]) -> Section | None:
                 title="Rows without a comparison",
                 columns=tuple(Column(label=label) for label in ("Row", "What", "Reason")),
                 rows=tuple((name(entry.get("row")), text(what), text(entry.get("reason"))) for entry, what in absent),
+                folded=len(absent) > 4,
                 reproduce=reproduce,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import PurePath
 from typing import Any
@@ -13,6 +14,7 @@ from ..errors import MissingDependencyError, UsageError
 from ..verify.worst import WorstImage
 from .facts import identity_rows
 from .numerics import CellKey
+from .regression import baseline_card
 from .sections import sections_of
 from .verdicts import verdict_cards
 
@@ -66,8 +68,8 @@ def render_report(
     text = environment.get_template("page.html").render(
         name=PurePath(path).name or "bundle",
         sound=bool(report.get("sound")),
-        cards=verdict_cards(report),
-        identity=identity_rows(report, date=date if date is not None else str(report.get("date") or "")),
+        cards=(*verdict_cards(report), *([card] if (card := baseline_card(report)) else [])),
+        identity=identity_rows(report, date=date if date is not None else _readable(str(report.get("date") or ""))),
         sections=sections_of(report, pictures=pictures, histograms=histograms or {}),
         command=str(report.get("command") or ""),
         style=style,
@@ -76,6 +78,15 @@ def render_report(
         script_hash=_hash(script),
     )
     return text if text.endswith("\n") else text + "\n"
+
+
+def _readable(date: str) -> str:
+    """Write an ISO 8601 time in UTC shorter; anything else stays as it is."""
+    try:
+        time = datetime.fromisoformat(date)
+    except ValueError:
+        return date
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time.utcoffset() == timedelta(0) else date
 
 
 def _asset(name: str) -> str:

@@ -32,9 +32,9 @@ def sections_of(
     sections = (
         failures_section(report),
         _notes(report),
-        baseline_section(report),
         matrix_section(report),
         references_section(report),
+        baseline_section(report),
         steps_section(report, ids=ids),
         budget_section(report, ids=ids),
         histograms_section(report, histograms=histograms, ids=ids),

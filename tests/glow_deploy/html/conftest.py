@@ -397,7 +397,7 @@ def build(names=("onnxruntime-cpu",), *, failing=False, full=True, sets=("golden
         },
         "command": COMMAND,
         "seconds": 16.475,
-        "date": "2031-05-04 12:00 UTC",
+        "date": "2031-05-04T12:00:09+00:00",
     }
     if not full:
         return report

@@ -233,10 +233,10 @@ def test_a_sound_report_shows_no_failure(make_report):
 def test_a_failing_verdict_hides_no_other(make_report):
     report = make_report(failing=True)
     cards = [a["class"] for a in Page(render_report(report)).named("section") if a["class"].startswith("card")]
-    assert cards == ["card bad", "card good", "card good"]
+    assert cards == ["card bad", "card good", "card good", "card bad"]
     report["verdicts"] = {"round_trip": "sound", "likelihood": "unsound", "samples": "reported"}
     cards = [a["class"] for a in Page(render_report(report)).named("section") if a["class"].startswith("card")]
-    assert cards == ["card good", "card bad", "card plain"]
+    assert cards == ["card good", "card bad", "card plain", "card bad"]
 
 
 def test_a_verdict_that_is_missing_is_not_sound(make_report):
@@ -317,7 +317,8 @@ def test_the_baseline_has_a_verdict_of_its_own(make_report):
     assert "What rose" not in calm
     report = make_report()
     report["baseline"]["verdict"] = "nothing compared"
-    assert "Nothing could be compared, and that is no pass" in Page(render_report(report)).text
+    report["baseline"]["compared"] = 0
+    assert Page(render_report(report)).text.count("and that is no pass") == 2
 
 
 def test_suggestions_and_flags_are_shown(make_report):
@@ -338,6 +339,7 @@ def test_histograms_may_come_with_the_report_or_beside_it(make_report):
 def test_the_date_of_the_report_can_be_replaced(make_report):
     assert "2031-05-04 12:00 UTC" in render_report(make_report())
     assert "2031-06-01" in render_report(make_report(), date="2031-06-01")
+    assert "some day" in render_report({**make_report(), "date": "some day"})
 
 
 @pytest.mark.parametrize("report", [{}, {"schema": "glow_deploy.bench"}, {"schema": "glow_deploy.verify"}])
