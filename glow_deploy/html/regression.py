@@ -18,8 +18,12 @@ def baseline_card(report: Mapping[str, Any]) -> Card | None:
     if not baseline:
         return None
     rises, missing = len(baseline.get("rises") or ()), len(baseline.get("missing") or ())
-    found = [f"{rises} figures rose beyond {plain(baseline.get('factor'))} times the stored ones"] if rises else []
-    found += [f"{missing} rows are missing"] if missing else []
+    found = (
+        [f"{rises} figure{'s' * (rises > 1)} rose beyond {plain(baseline.get('factor'))} times what was stored"]
+        if rises
+        else []
+    )
+    found += [f"{missing} row{'s are' if missing > 1 else ' is'} missing"] if missing else []
     sentence = f"{count(baseline.get('compared'))} rows against {baseline.get('file')}"
     sentence += f": {' and '.join(found)}." if found else ": no figure rose beyond its limit."
     if not baseline.get("compared"):

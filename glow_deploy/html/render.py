@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError, UsageError
 from ..verify.worst import WorstImage
@@ -18,7 +19,12 @@ from .regression import baseline_card
 from .sections import sections_of
 from .verdicts import verdict_cards
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 __all__ = ["render_report"]
+
+_FIGURE = re.compile(r"-?\b\d[\d.]*e-\d+\b", re.ASCII)
 
 
 def render_report(
@@ -62,6 +68,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["figures"] = _keep_figures_whole
     style, script = _asset("page.css"), _asset("page.js")
     bundle = report.get("bundle") or {}
     path = str(bundle.get("path") or "")
@@ -78,6 +85,13 @@ def render_report(
         script_hash=_hash(script),
     )
     return text if text.endswith("\n") else text + "\n"
+
+
+def _keep_figures_whole(text: str) -> Markup:
+    """Escape a sentence, and let no line end within `4.0e-7`."""
+    from markupsafe import Markup, escape
+
+    return Markup(_FIGURE.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def _readable(date: str) -> str:

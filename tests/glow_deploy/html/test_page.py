@@ -158,6 +158,15 @@ def test_untrusted_text_stays_text(make_report, make_worst, failing):
     assert len(calm.named("script")) == 1
 
 
+def test_no_line_ends_within_a_figure(make_report):
+    page = render_report(make_report())
+    assert 'rms <span class="whole">4.0e-7</span>' in page
+    evil = {**make_report(), "notes": ["<i>1.0e-7</i> & -2e-10"]}
+    assert '&lt;i&gt;<span class="whole">1.0e-7</span>&lt;/i&gt; &amp; <span class="whole">-2e-10</span>' in (
+        render_report(evil)
+    )
+
+
 def test_hostile_keys_stay_text_too(make_report):
     report = make_report()
     report["environment"]["versions"][HOSTILE] = "1"
