@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MARGIN", "AutoChoice", "StepChoice", "choose_plan"]
 
-# The worst of the calibration images stays below the tolerance over this: the worst of many more images lies further
-# out.
-MARGIN = 2.0
+# The worst of the calibration images has to stay below the tolerance over this, because the worst of many more images
+# lies further out: on Fashion-MNIST at 8 bits an image's largest error grew 1.8-fold for every tenfold number of images,
+# so 10,000 images reach 2.6 times the worst of 256, and that worst is itself a draw.
+MARGIN = 4.0
 
 _BATCH = 32
 _JUMP_IMAGES = 64  # enough for the rms of the jumps, which only order the steps
