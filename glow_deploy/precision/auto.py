@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["MARGIN", "AutoChoice", "StepChoice", "choose_plan"]
 
 # The worst of the calibration images has to stay below the tolerance over this, because the worst of many more images
-# lies further out: on Fashion-MNIST at 8 bits an image's largest error grew 1.8-fold for every tenfold number of images,
-# so 10,000 images reach 2.6 times the worst of 256, and that worst is itself a draw.
+# lies further out: on Fashion-MNIST at 8 bits an image's largest error grew 1.8-fold for every tenfold number of
+# images, so 10,000 images reach 2.6 times the worst of 256, and that worst is itself a draw.
 MARGIN = 4.0
 
 _BATCH = 32
