@@ -45,6 +45,8 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     for provider in report.providers:
         output.say(f"  {provider.name}: {'works' if provider.usable else f'does not work ({provider.detail})'}")
     output.say(f"TF32: {report.tf32}")
+    for arithmetic in report.arithmetic:
+        output.say(f"  {arithmetic.backend} computes float32 convolutions in: {arithmetic.text} ({arithmetic.detail})")
     for name, value in report.environment.items():
         output.say(f"  {name}={value}")
     output.say("")

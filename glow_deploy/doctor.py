@@ -79,6 +79,23 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """What a backend computes float32 convolutions in, with TF32 turned off: measured, not asked.
+
+    Attributes:
+        backend: `onnxruntime-cpu` or `onnxruntime-cuda`.
+        text: `float32 (measured)`, `TF32!`, ...; `not measured`.
+        detail: the error found beside that of TF32, or why it was not measured.
+        float32: what it ought to be; None where it was not measured.
+    """
+
+    backend: str
+    text: str
+    detail: str
+    float32: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything `examine` found; `advice` is empty where there is nothing to change."""
 
@@ -97,6 +114,7 @@ class Report:
     providers: tuple[Provider, ...]
     environment: Mapping[str, str]
     tf32: str
+    arithmetic: tuple[Arithmetic, ...]
     advice: tuple[str, ...]
 
 
@@ -111,6 +129,7 @@ def examine() -> Report:
         for name in ("NVIDIA_TF32_OVERRIDE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE")
         if name in os.environ
     }
+    arithmetic = _arithmetic(providers)
     agree = len({link.major for link in cuda if link.major is not None}) <= 1
     return Report(
         glow_deploy=__version__,
@@ -128,8 +147,46 @@ def examine() -> Report:
         providers=providers,
         environment=environment,
         tf32=_tf32_state(providers, environment),
-        advice=tuple(_advice(packages, cuda, gpus, providers, environment, agree=agree)),
+        arithmetic=arithmetic,
+        advice=(
+            *_advice(packages, cuda, gpus, providers, environment, agree=agree),
+            *_arithmetic_advice(arithmetic, environment),
+        ),
     )
+
+
+def _arithmetic(providers: tuple[Provider, ...]) -> tuple[Arithmetic, ...]:
+    """Run a canary convolution on ONNX Runtime's providers that work."""
+    from .canary import canary_for
+    from .canary.report import CanaryUnavailable
+
+    found = []
+    for backend, provider in (
+        ("onnxruntime-cpu", "CPUExecutionProvider"),
+        ("onnxruntime-cuda", "CUDAExecutionProvider"),
+    ):
+        if not any(each.name == provider and each.usable for each in providers):
+            continue
+        canary = canary_for(backend)
+        if isinstance(canary, CanaryUnavailable):
+            found.append(Arithmetic(backend=backend, text=canary.text, detail=canary.reason, float32=None))
+            continue
+        detail = f"error {canary.error:.1e}, TF32 would be {canary.expected['tf32']:.1e}"
+        found.append(Arithmetic(backend=backend, text=canary.text, detail=detail, float32=canary.float32))
+    return tuple(found)
+
+
+def _arithmetic_advice(arithmetic: tuple[Arithmetic, ...], environment: Mapping[str, str]) -> list[str]:
+    cause = (
+        "NVIDIA_TF32_OVERRIDE=1 is set: unset it"
+        if environment.get("NVIDIA_TF32_OVERRIDE") == "1"
+        else "the provider ignores that TF32 is turned off: update onnxruntime, or do not rely on it for round trips"
+    )
+    return [
+        f"{each.backend} computes float32 convolutions in {each.text}: {cause}"
+        for each in arithmetic
+        if each.float32 is False
+    ]
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], str]:

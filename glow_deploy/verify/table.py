@@ -229,8 +229,6 @@ def _closing(report: VerifyReport) -> Iterator[Text]:
     for name, value in report.verdicts.to_dict().items():
         style = {"sound": "bold green", "unsound": "bold red"}.get(value, "")
         yield _styled(f"{name.replace('_', ' ')}: {value}", style)
-    if report.baseline is not None:
-        yield _styled(f"baseline: {report.baseline.verdict}", "bold green" if report.baseline.passed else "bold red")
 
 
 def _table(title: str, *columns: str) -> Table:
