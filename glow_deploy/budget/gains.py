@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,87 +15,28 @@ import numpy as np
 from ..errors import BundleError, UsageError
 from ..float64 import Float64Graph
 from ..float64.ops import OPERATORS
+from .profile import DecodeProfile, StepProfile
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "FP16_LARGEST",
-    "IMAGES",
     "PROBES",
-    "DecodeProfile",
     "Progress",
-    "StepProfile",
     "measure_gains",
     "measure_profile",
 ]
 
 PROBE = 1e-6  # of the tensor's rms: far above float64's rounding, and small enough for every model seen to be linear
 COARSE = 1.3 * 2.0**-11  # the error a step of a float16 or TF32 graph adds, relative to its output's rms
-FP16_LARGEST = 65504.0
-IMAGES = 8
 PROBES = 1
+MOST_IMAGES, FEWEST_IMAGES = 8, 2
+EFFORT = 1.5e12  # multiply-adds that the choice of images stays below: a minute or two on one core
 BATCH = 4  # images at a time: the tensors of all steps are kept
 
 Progress = Callable[[str, int, int], None]
 
 _STEP_OUTPUT = re.compile(r"(level\d+/step\d+)/invconv:0")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepProfile:
-    """One step of flow as the decoder sees it; arrays are [N], one entry an image.
-
-    Attributes:
-        step: its path, `level1/step01`.
-        gain: rms of the change of x over that of a small change of the decoder's tensor after this step.
-        rms: root mean square of that tensor.
-        response: rms of the change of x, in units of x, if this step's conditioner runs in float16 in both directions
-            with roundings that have nothing to do with each other.
-        kept_rms: of the half that the conditioner reads.
-        kept_values: how many values an image has there.
-        size: (H, W) of the level.
-        largest: largest |value| inside the conditioner, weights included.
-        smallest_scale: smallest scale of the coupling in the encoding direction; 1 for an additive coupling.
-    """
-
-    step: str
-    gain: np.ndarray
-    rms: np.ndarray
-    response: np.ndarray
-    kept_rms: np.ndarray
-    kept_values: int
-    size: tuple[int, int]
-    largest: np.ndarray
-    smallest_scale: np.ndarray
-
-    @property
-    def overflows(self) -> bool:
-        """True where the conditioner leaves float16's range on some image."""
-        return not bool(np.all(self.largest <= FP16_LARGEST) and np.isfinite(self.response).all())
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DecodeProfile:
-    """All steps of a decoder, in the order in which it runs them: the last step of the coarsest level first.
-
-    Attributes:
-        steps: one profile each.
-        images: N.
-        coarse_non_finite: values of x that were not finite when every step was disturbed as float16 would.
-        coarse_largest: largest |value| of any tensor then.
-    """
-
-    steps: tuple[StepProfile, ...]
-    images: int
-    coarse_non_finite: int
-    coarse_largest: float
-
-    @property
-    def gammas(self) -> np.ndarray:
-        """Γ of each image [N], in units of x: the root of the sum over steps of (gain · rms)²."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(np.sqrt(sum(np.square(step.gain * step.rms) for step in self.steps)))
 
 
 def measure_gains(
@@ -105,7 +45,7 @@ def measure_gains(
     x: np.ndarray,
     y: np.ndarray | None = None,
     *,
-    images: int = IMAGES,
+    images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
     progress: Progress | None = None,
@@ -127,22 +67,24 @@ def measure_profile(
     x: np.ndarray,
     y: np.ndarray | None = None,
     *,
-    images: int = IMAGES,
+    images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> DecodeProfile:
     """Measure every step of every level.
 
-    The cost is that of images · K·L · (probes + 1) / 2 decodes in float64: some seconds for 8 images on a model of K=8,
-    L=2 and width 64, some 2 minutes an image on one core for the paper's K=32, L=3 and width 512 at 64x64.
+    The cost is that of images · K·L · (probes + 1) / 2 decodes in float64: a second or two for 8 images on a model of
+    K=8, L=2 and width 64. K=32, L=3 and width 512 takes some 6e11 multiply-adds an image of 32x32, which is about a
+    minute on one core, and four times that at 64x64.
 
     Args:
         encoder: of the model.
         decoder: of the same.
         x: images [N,C,H,W] in [0,1), N >= 1.
         y: labels [N] of a class-conditional model.
-        images: how many of them to measure on, spread evenly over the set; all where there are fewer.
+        images: how many of them to measure on, spread evenly over the set; all where there are fewer. None takes 8 of a
+            small model and fewer of a large one, at least 2.
         probes: random sign patterns a step, >= 1.
         seed: of the patterns.
         progress: called with what is done, steps done and steps in all.
@@ -151,12 +93,17 @@ def measure_profile(
         UsageError: arguments out of range, or images and labels that do not fit the graphs.
         BundleError: the decoder's tensors do not have the names that this release gives them.
     """
-    if min(images, probes, len(x)) < 1:
+    if x.ndim != 4:
+        raise UsageError(f"Images must be [N,C,H,W], not {x.shape}.")
+    if min(probes, len(x)) < 1 or (images is not None and images < 1):
         raise UsageError("Measuring gains needs at least one image and one probe.")
-    chosen = np.unique(np.linspace(0, len(x) - 1, min(images, len(x))).round().astype(np.int64))
     paths = [match[1] for name in decoder.tensor_names if (match := _STEP_OUTPUT.fullmatch(name))]
     if not paths:
         raise BundleError("the decoder has no tensors named levelL/stepSS/invconv:0; export it again")
+    if images is None:
+        effort = _effort(decoder, paths, pixels=x.shape[2] * x.shape[3], probes=probes)
+        images = min(MOST_IMAGES, max(FEWEST_IMAGES, int(EFFORT / effort)))
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(images, len(x))).round().astype(np.int64))
     parts: list[tuple[list[StepProfile], int, float]] = []
     total = len(paths) * -(-len(chosen) // BATCH)
     for first in range(0, len(chosen), BATCH):
@@ -176,6 +123,18 @@ def measure_profile(
         coarse_non_finite=sum(lost for _, lost, _ in parts),
         coarse_largest=float(np.max([largest for _, _, largest in parts])),
     )
+
+
+def _effort(decoder: Float64Graph, paths: Sequence[str], *, pixels: int, probes: int) -> float:
+    """Multiply-adds of all probes of one image."""
+    costs = []
+    for path in paths:
+        level = int(path.partition("/")[0].removeprefix("level"))
+        names = ("invconv", "coupling/conv1", "coupling/conv2", "coupling/conv3")
+        costs.append(sum(decoder.weight_size(f"{path}/{name}/weight") for name in names) * pixels / 4**level)
+    # A probe after a step decodes those that are left; the response decodes from the step itself.
+    remaining = np.cumsum(costs[::-1])[::-1]
+    return float(((probes + 1) * remaining).sum())
 
 
 class _Probe:

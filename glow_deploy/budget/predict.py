@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UsageError
-from .gains import FP16_LARGEST, DecodeProfile, StepProfile
+from .profile import FP16_LARGEST, DecodeProfile, StepProfile
 
 __all__ = [
     "HIT_FACTOR",

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..float64 import Float64Graph
 from .conditioning import Flag, check_step, measure_conditioning
-from .gains import IMAGES, PROBES, DecodeProfile, Progress, measure_profile
+from .gains import PROBES, Progress, measure_profile
 from .predict import PRECISIONS, Prediction, predict_precision
+from .profile import DecodeProfile
 
 if TYPE_CHECKING:
     import onnx
@@ -109,7 +110,7 @@ def measure_budget(
     x: np.ndarray,
     y: np.ndarray | None = None,
     *,
-    images: int = IMAGES,
+    images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
     progress: Progress | None = None,
@@ -121,7 +122,8 @@ def measure_budget(
         decoder: the decoder graph of the same model.
         x: images [N,C,H,W] in [0,1).
         y: labels [N] of a class-conditional model.
-        images: how many of them to measure on, spread evenly over the set; all where there are fewer.
+        images: how many of them to measure on, spread evenly over the set; all where there are fewer. None takes 8 of a
+            small model and fewer of a large one, at least 2.
         probes: sign patterns a step. See `gains.measure_profile` for the cost.
         seed: of the patterns.
         progress: called with what is done, steps done and steps in all.

@@ -71,6 +71,14 @@ class Float64Graph:
         """
         return _widen(self._stored(name))
 
+    def weight_size(self, name: str) -> int:
+        """How many values an initializer holds.
+
+        Raises:
+            BundleError: the graph has none of that name.
+        """
+        return int(self._stored(name).size)
+
     def roundoff(self, name: str) -> float:
         """Unit roundoff of the type that a weight is stored in: 2^-24 for float32.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glow_deploy.budget import measure_budget, measure_gains
+from glow_deploy.budget import gains, measure_budget, measure_gains
 from glow_deploy.budget.gains import measure_profile
 from glow_deploy.errors import UsageError
 from glow_deploy.float64 import Float64Graph
@@ -14,12 +14,12 @@ SCALES = [0.5, 3.0, 1.25, 10.0]
 def test_gains_of_scaled_rotations_multiply(linear_model, rotation, graphs, images):
     folded = linear_model([scale * rotation(12, seed=index) for index, scale in enumerate(SCALES)])
     x = images(5, (3, 8, 8))
-    gains = measure_gains(*graphs(folded), x)
+    measured = measure_gains(*graphs(folded), x)
     # After the decoder's step k the steps k-1 ... 1 are still to come.
     expected = {f"level1/step{k + 1:02d}": np.prod(SCALES[:k]) for k in range(len(SCALES))}
-    assert list(gains) == list(expected)
+    assert list(measured) == list(expected)
     for step, value in expected.items():
-        assert gains[step] == pytest.approx(value, rel=1e-6), step
+        assert measured[step] == pytest.approx(value, rel=1e-6), step
 
 
 def test_gamma_is_the_root_of_the_sum_of_squares(linear_model, rotation, graphs, images):
@@ -107,3 +107,19 @@ def test_nothing_to_measure_is_an_error(options, small_glow, graphs, images):
     x = images(options.pop("n", 1), (3, 16, 16))
     with pytest.raises(UsageError, match="at least one image and one probe"):
         measure_gains(*graphs(small_glow(steps=1)), x, **options)
+
+
+def test_a_large_model_is_measured_on_fewer_images(small_glow, graphs, images, monkeypatch):
+    models, x = graphs(small_glow(steps=2)), images(20, (3, 16, 16))
+    assert measure_budget(*models, x).images == 8
+    monkeypatch.setattr(gains, "EFFORT", 1.0)
+    assert measure_budget(*models, x).images == 2
+    assert measure_budget(*models, x, images=3).images == 3
+
+
+def test_the_effort_is_counted_per_step(small_glow, graphs):
+    _, decoder = graphs(small_glow(steps=1, levels=1, channels=1))
+    graph = Float64Graph(decoder)
+    # 1x1 of 4 channels, then 3x3 2 -> 32, 1x1 32 -> 32, 3x3 32 -> 4, at 8x8 positions; one probe and one response
+    weights = 16 + 9 * 2 * 32 + 32 * 32 + 9 * 32 * 4
+    assert gains._effort(graph, ["level1/step01"], pixels=256, probes=1) == 2 * 64 * weights
