@@ -77,11 +77,6 @@ def size(folded: FoldedGlow, plan: PrecisionPlan) -> int:
     return total
 
 
-def choose(folded: FoldedGlow, x: np.ndarray, gains: dict[str, float]) -> AutoChoice:
-    """The plan that `export --precision auto` would choose from these images."""
-    return choose_plan(folded, x, gains=gains)
-
-
 def measure(checkpoint: Path, data: str, *, limit: int) -> tuple[FoldedGlow, AutoChoice, list[Row]]:
     """All precisions of one model."""
     stored = read_checkpoint(checkpoint)
@@ -93,7 +88,7 @@ def measure(checkpoint: Path, data: str, *, limit: int) -> tuple[FoldedGlow, Aut
     x = values_to_x(images.batch(np.arange(min(limit, len(images)))), folded.n_bits)
     graphs = float32_graphs(folded)
     budget = measure_budget(graphs["encoder"], graphs["decoder"], calibration)
-    choice = choose(folded, calibration, {step.step: step.gain for step in budget.steps})
+    choice = choose_plan(folded, calibration, profile=budget.profile)
     plans: dict[str, PrecisionPlan | None] = {
         name: PrecisionPlan.uniform(name, folded) for name in ("fp32", "mixed", "bf16-mixed", "fp16")
     }
@@ -161,7 +156,8 @@ def main() -> None:
         kept = sum(step.number == "fp32" for step in choice.steps)
         console.print(
             f"auto: {len(choice.steps) - kept} of {len(choice.steps)} conditioners in float16, chosen on {choice.n} "
-            f"images in {choice.simulations} simulations; worst of them {choice.worst:.2g} pixel steps\n"
+            f"images in {choice.simulations} simulations; 99th percentile of their errors {choice.tail:.2g}, worst "
+            f"{choice.worst:.2g} pixel steps\n"
         )
 
 

@@ -117,12 +117,11 @@ def _choice(choice: dict[str, Any] | None) -> Iterator[str]:
     if choice is None:
         return
     kept = [step for step in choice["steps"] if step["number"] == "fp32"]
-    worst = "not finite" if choice["worst"] is None else f"{choice['worst']:.2g}"
+    tail, worst = ("not finite" if choice[name] is None else f"{choice[name]:.2g}" for name in ("tail", "worst"))
     yield (
-        f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; worst of "
-        f"{choice['n']} calibration images {worst} pixel steps, {choice['tolerance']:g} allowed "
-        f"(95 % sure: fewer than {choice['bound']:.1%} of images like these beyond {choice['tolerance']:g}/"
-        f"{choice['margin']:g})"
+        f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; of {choice['n']} "
+        f"calibration images 99 % come back within {tail} pixel steps, the worst within {worst}, "
+        f"{choice['tolerance']:g} allowed (95 % sure: fewer than {choice['bound']:.1%} of images like these beyond it)"
     )
     for step in kept:
         yield f"  {step['step']} stays in float32: {step['reason']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,6 @@ from .examine import Report
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
-    import onnx
-
-    from ..engines.protocol import Role
     from ..folding import FoldedGlow
     from ..precision.auto import AutoChoice
     from ..precision.plan import PrecisionPlan
@@ -44,22 +40,6 @@ class Planned:
     plan: PrecisionPlan
     choice: AutoChoice | None = None
     tolerance: float | None = None
-
-
-def _gains(graphs: Mapping[Role, onnx.ModelProto], images: GoldenImages, report: Report) -> dict[str, float]:
-    """Decode gain of every step, rms over a few images."""
-    from ..budget.gains import measure_profile
-    from ..float64.evaluate import Float64Graph
-
-    profile = measure_profile(
-        Float64Graph(graphs["encoder"], source="the encoder"),
-        Float64Graph(graphs["decoder"], source="the decoder"),
-        images.x,
-        images.y,
-        progress=lambda _, done, total: report("decode gains of the steps", done, total),
-    )
-    with np.errstate(over="ignore", invalid="ignore"):
-        return {step.step: float(np.sqrt(np.square(step.gain).mean())) for step in profile.steps}
 
 
 def range_check(folded: FoldedGlow, plan: PrecisionPlan, x: np.ndarray, y: np.ndarray | None) -> RangeReport:
@@ -101,12 +81,20 @@ def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings
         return None
     if settings.precision != "auto":
         return Planned(plan=PrecisionPlan.uniform(settings.precision, folded))
+    from ..budget.gains import measure_profile
+    from ..float64.evaluate import Float64Graph
     from ..precision.auto import choose_plan
     from ..precision.simulate import float32_graphs
 
     report("decode gains of the steps")
     graphs = float32_graphs(folded)
-    gains = _gains(graphs, images, report)
+    profile = measure_profile(
+        Float64Graph(graphs["encoder"], source="the encoder"),
+        Float64Graph(graphs["decoder"], source="the decoder"),
+        images.x,
+        images.y,
+        progress=lambda _, done, total: report("decode gains of the steps", done, total),
+    )
     ranges = range_check(folded, PrecisionPlan.uniform("mixed", folded), images.x, images.y)
     narrow_range = {
         step: f"only {bits:.1f} bits of float16's range are left above the largest value seen"
@@ -118,7 +106,7 @@ def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings
         folded,
         images.x,
         images.y,
-        gains=gains,
+        profile=profile,
         excluded=narrow_range,
         tolerance=tolerance,
         progress=lambda done: report("simulated round trips", done),
