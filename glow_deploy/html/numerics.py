@@ -62,8 +62,9 @@ def budget_section(report: Mapping[str, Any], *, ids: Identifiers) -> Section:
         id="budget",
         title="Error budget",
         lead=f"Decode gains from float64 probes on {count(budget.get('images'))} images: gamma = "
-        f"{number(budget.get('gamma'), digits=3)}{worst}. The rms of a round trip is predicted as a constant times the "
-        "precision's unit roundoff times gamma.",
+        f"{number(budget.get('gamma'), digits=3)}{worst}. The rms of a round trip in one precision is predicted as a "
+        "constant times its unit roundoff times gamma; where only the conditioners are narrow, from how often their "
+        "two directions round differently.",
         notes=tuple(f"{flag.get('step')}: {flag.get('message')}" for flag in budget.get("flags") or ()),
         blocks=tuple(blocks),
     )

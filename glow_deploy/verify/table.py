@@ -52,9 +52,10 @@ def _sections(report: VerifyReport) -> Iterator[RenderableType]:
 
         yield steps_table(report.steps)
     if report.budget is not None:
-        from ..budget import budget_table
+        from ..budget import budget_table, prediction_table
 
         yield budget_table(report.budget)
+        yield prediction_table(report.budget, n_bits=report.n_bits)
     if report.stress is not None:
         from ..stress import stress_tables
 
