@@ -3,7 +3,8 @@
 Every row runs the same held-out images through the same model. fp32 is measured in ONNX Runtime; the others are
 simulated (operands rounded, float32 accumulation), because a CPU computes 16-bit convolutions in float32. `auto` is
 calibrated on the checkpoint's own validation images, none of which is among the held-out ones. Usage:
-    python benchmarks/precision.py CKPT DATA [CKPT DATA ...] [--limit N] [--quick]
+    python benchmarks/precision.py [CKPT DATA ...] [--limit N] [--quick]
+Without a checkpoint the demo's model is trained first, on the embedded faces (3 minutes).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import argparse
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from glow_core import read_checkpoint
+from glow_core.training import demo_config, demo_settings, train
 from glow_deploy.budget import measure_budget
 from glow_deploy.data import load_images
 from glow_deploy.engines.protocol import Engine
@@ -141,15 +144,36 @@ def table(title: str, rows: list[Row], *, n_bits: int) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", nargs="+", metavar="CKPT DATA", help="checkpoints, each with its data set")
+    parser.add_argument("pairs", nargs="*", metavar="CKPT DATA", help="checkpoints, each with its data set")
     parser.add_argument("--limit", type=int, default=2000, help="held-out images at most")
-    parser.add_argument("--quick", action="store_true", help="64 images, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="64 images, and few steps of training, to see that it runs"
+    )
     given = parser.parse_args()
     if len(given.pairs) % 2:
         parser.error("give a data set after every checkpoint")
+    with TemporaryDirectory() as folder:
+        pairs = given.pairs or [train_demo(Path(folder), quick=given.quick), "faces"]
+        show(pairs, limit=64 if given.quick else given.limit)
+
+
+def train_demo(folder: Path, *, quick: bool) -> str:
+    """Train the demo's model."""
+    train(
+        demo_config(quick=quick),
+        train_images=load_images("faces", split="train"),
+        validation_images=load_images("faces", split="validation"),
+        out=folder / "run",
+        settings=demo_settings(quick=quick),
+    )
+    return str(folder / "run" / "ckpt.pt")
+
+
+def show(pairs: list[str], *, limit: int) -> None:
+    """Measure and print every model."""
     console = Console()
-    for checkpoint, data in zip(given.pairs[::2], given.pairs[1::2], strict=True):
-        folded, choice, rows = measure(Path(checkpoint), data, limit=64 if given.quick else given.limit)
+    for checkpoint, data in zip(pairs[::2], pairs[1::2], strict=True):
+        folded, choice, rows = measure(Path(checkpoint), data, limit=limit)
         shape = "x".join(map(str, folded.image_shape[1:]))
         title = f"{data} {shape}, {folded.n_bits} bits, {rows[0].exact.images} held-out images; errors in pixel steps"
         console.print(table(title, rows, n_bits=folded.n_bits))
