@@ -83,7 +83,7 @@ def export(
     yardstick = manifest.numerics.get("yardstick")
     if yardstick:
         words = {"data": data, "checkpoint": "the checkpoint's validation set", "samples": "the model's own samples"}
-        source = words.get(str(manifest.golden_source), "the model's own samples")
+        source = words.get(str(manifest.golden_source), "not kept")
         step = 2**manifest.n_bits
         output.say(
             f"yardstick: in float32 PyTorch the model reconstructs {yardstick['n']} images ({source}) to "
@@ -121,7 +121,7 @@ def _choice(choice: dict[str, Any] | None) -> Iterator[str]:
     yield (
         f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; of {choice['n']} "
         f"calibration images 99 % come back within {tail} pixel steps, the worst within {worst}, "
-        f"{choice['tolerance']:g} allowed (95 % sure: fewer than {choice['bound']:.1%} of images like these beyond it)"
+        f"so that {choice['tolerance']:g} holds for more of them (95 % sure: fewer than {choice['bound']:.1%} beyond)"
     )
     for step in kept:
         yield f"  {step['step']} stays in float32: {step['reason']}"

@@ -58,7 +58,7 @@ def verify(
     rose above the --baseline; nothing is written but --json and --report.
     """
     wait_briefly()
-    from glow_deploy.errors import UnsoundModelError
+    from glow_deploy.errors import UnsoundModelError, UsageError
     from glow_deploy.verify import VerifySettings, check_report_target, report_tables, write_html
     from glow_deploy.verify import verify as measure
 
@@ -82,6 +82,8 @@ def verify(
     )
     if report is not None:
         check_report_target(report)
+        if json is not None and json != "-" and Path(json).resolve() == report.resolve():
+            raise UsageError(f"--json and --report both name {report}; give each a file of its own")
     with output.progress() as bars:
         found = measure(bundle, settings=settings, progress=bars.stage)
     output.show(report_tables(found))

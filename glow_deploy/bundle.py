@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -106,6 +109,8 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
         UsageError: it exists and holds something, unless `force` is on and it holds a bundle; or a folder lies where a
             file of the bundle belongs.
     """
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{path} is a link to nothing; give another --out")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; a bundle is a folder, give another --out")
     held = path.is_dir() and any(entry.suffix != _UNFINISHED for entry in path.iterdir())
@@ -125,7 +130,8 @@ class BundleWriter:
     A new bundle appears whole, by one rename. Over an earlier one the files are renamed one by one, the manifest last:
     a crash between two renames leaves files that the earlier manifest does not describe, which `Bundle.file` notices by
     their sha256. Plans and golden vectors of the earlier export are removed at the very end, for they no longer belong
-    to it. Leaving the block without `finish`, by an error or not, removes what was made.
+    to it. Leaving the block without `finish`, by an error or not, removes what was made; what a killed process left is
+    removed by the next one.
 
     Args:
         path: the folder, created if need be; its parent must exist.
@@ -141,11 +147,14 @@ class BundleWriter:
         self._force = force
         self._digests: dict[str, str] = {}
         # Beside what it becomes: a rename is atomic only within one file system.
-        place = path if path.is_dir() else path.parent
-        self._folder = place / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}"
+        self._place = path if path.is_dir() else path.parent
+        self._folder = self._place / f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}{_UNFINISHED}"
 
     def __enter__(self) -> Self:
         with self.errors():
+            for left in self._place.glob(f".{glob.escape(self._path.name)}.{_host()}.*{_UNFINISHED}"):
+                if not _running(left.name.split(".")[-3]):
+                    shutil.rmtree(left, ignore_errors=True)
             self._folder.mkdir()
         return self
 
@@ -201,6 +210,24 @@ class BundleWriter:
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(f"cannot write {self._path}: {reason}; choose another place with --out") from error
+
+
+def _host() -> str:
+    """This machine's name, without dots: only its own processes can be asked whether they still run."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
+
+
+def _running(pid: str) -> bool:
+    """False where a process is known to have ended."""
+    if not pid.isdigit() or os.name != "posix":
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Bundle:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from ..precision.ranges import RangeReport
     from .images import GoldenImages
 
-__all__ = ["CALIBRATION_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
+__all__ = ["CALIBRATION_IMAGES", "NARROW_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
 
 CALIBRATION_IMAGES = 256
+NARROW_IMAGES = 16
+"""At least so many images are examined, however few are kept: of a few, one may carry all of the error."""
+
 _RANGE_IMAGES = 64
 _STRESS_IMAGES = 4  # of each kind
 PIXEL_EXACT = 0.5

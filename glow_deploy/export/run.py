@@ -15,7 +15,7 @@ from glow_core.errors import GlowCoreError
 
 from .._version import __version__
 from ..bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
-from ..errors import CheckpointError, MissingDependencyError, UnsoundModelError
+from ..errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
 from ..folders import check_writable
 from ..golden import Golden, golden_bytes
 from .build import WrittenGraph, build_graphs
@@ -86,8 +86,9 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
             )
         report("writing the bundle")
         folded, graphs = folding.result(), building.result()
-        golden = found.golden if settings.golden is not None and found.golden and is_finite(found.golden) else None
-        if golden is not None:
+        golden = None
+        if settings.golden is not None and found.golden and is_finite(found.golden):
+            golden = found.golden.rows(range(min(settings.golden, len(found.golden.x))))
             vectors = Golden(x=golden.x, z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat, y=golden.y)
             writer.write(GOLDEN, golden_bytes(vectors))
         manifest = Manifest(
@@ -114,9 +115,10 @@ def _images(
 ) -> GoldenImages | str:
     """Choose the images; under `force` a model that cannot even be sampled is no error, but what is wrong in words."""
     from .images import choose_images
-    from .plan import CALIBRATION_IMAGES
+    from .plan import CALIBRATION_IMAGES, NARROW_IMAGES
 
-    wanted = CALIBRATION_IMAGES if settings.precision == "auto" else 1
+    auto, float32 = settings.precision == "auto", settings.precision == "fp32"
+    wanted = CALIBRATION_IMAGES if auto else 1 if float32 else NARROW_IMAGES
     try:
         images = choose_images(stored, reference, settings, at_least=wanted)
     except UnsoundModelError as error:
@@ -125,6 +127,11 @@ def _images(
             raise
         return str(error)
     folding.result()
+    if auto and len(images.x) < wanted:
+        raise DataError(
+            f"--precision auto is calibrated on at least {wanted} images, and {settings.data or 'the checkpoint'} "
+            f"gives {len(images.x)}: name a larger set with --data"
+        )
     return images
 
 

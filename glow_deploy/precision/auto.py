@@ -207,7 +207,7 @@ class _Search:
     ) -> None:
         self.done = 0
         self._graphs: Mapping[Role, onnx.ModelProto] = float32_graphs(folded)
-        self._refused: dict[str, tuple[float, float]] = {}  # step -> tail and worst of the set that failed with it
+        self._refused: dict[str, tuple[int, float, float]] = {}  # step -> size, tail and worst of the set that failed
         self._paths = step_paths(folded)
         self._x, self._y = x, y
         self._steps = 2.0**folded.n_bits
@@ -222,7 +222,7 @@ class _Search:
         best: tuple[Sequence[str], tuple[float, float]] = ((), self._measure(()))
         low, high = 0, len(order)  # a prefix of `low` fits, one of `high` does not
         if order:
-            self._refused[order[-1]] = figures
+            self._refused[order[-1]] = (len(order), *figures)
         while high - low > 1:
             middle = (low + high) // 2
             figures = self._measure(order[:middle])
@@ -230,7 +230,7 @@ class _Search:
                 low, best = middle, (order[:middle], figures)
             else:
                 high = middle
-                self._refused[order[middle - 1]] = figures
+                self._refused[order[middle - 1]] = (middle, *figures)
         # Large errors are rare, and one step's may hide in another's: those behind the first that failed get a chance.
         kept = list(best[0])
         for path in order[high : high + _SECOND_CHANCES]:
@@ -239,18 +239,19 @@ class _Search:
                 kept.append(path)
                 best = (tuple(kept), figures)
             else:
-                self._refused[path] = figures
+                self._refused[path] = (len(kept) + 1, *figures)
         return (best[0], *best[1])
 
     def reason(self, path: str) -> str:
         """Why a step stayed in float32."""
         if path not in self._refused:
-            return "adds more error for its work than the steps chosen, and there was no room left"
-        tail, worst = self._refused[path]
+            return "adds more error for its work than the steps chosen; not tried beside them"
+        size, tail, worst = self._refused[path]
+        together = "with it alone" if size == 1 else f"with it and {size - 1} other steps"
         if not math.isfinite(worst):
-            return "with it some calibration image is not finite"
+            return f"{together} some calibration image is not finite"
         return (
-            f"with it 1 % of the calibration images were off by {tail:.2g} pixel steps or more, the worst by "
+            f"{together} 1 % of the calibration images are off by {tail:.2g} pixel steps or more, the worst by "
             f"{worst:.2g}; {self._tolerance / TAIL_MARGIN:.2g} and {self._tolerance / WORST_MARGIN:.2g} are allowed"
         )
 

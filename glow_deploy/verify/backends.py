@@ -124,7 +124,7 @@ def open_backends(
         listing = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise MissingDependencyError(f"no backend can run {bundle.path} here: {listing}")
     for backend in matrix:
-        _check_signature(backend, bundle.manifest.model)
+        _check_signature(backend, bundle.manifest.model, precision=bundle.manifest.precision)
     return BackendSet(
         matrix=matrix,
         reference=opened.get(REFERENCE),
@@ -211,9 +211,14 @@ def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
     return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 
 
-def _check_signature(backend: Backend, model: Mapping[str, Any]) -> None:
-    """Both engines must be of the right role and speak of the same latents, those of the bundle's model."""
+def _check_signature(backend: Backend, model: Mapping[str, Any], *, precision: str) -> None:
+    """Both engines must be of the right role and precision, and speak of the same latents, the bundle's model's."""
     for role, engine in (("encoder", backend.encoder), ("decoder", backend.decoder)):
+        stated = engine.details.precision
+        if backend.name not in (REFERENCE, YARDSTICK, SIMULATED) and stated != precision:
+            raise BundleError(
+                f"{backend.name}: the {role} is of precision {stated}, the manifest says {precision}; export again"
+            )
         if engine.role != role:
             raise BundleError(f"{backend.name}: the {role} is really the {engine.role}; export the bundle again")
     written = [(spec.name, spec.shape) for spec in latent_specs(backend.encoder.outputs)]

@@ -31,6 +31,7 @@ __all__ = [
     "gate_error",
     "gate_exactness",
     "gate_finite",
+    "gate_tolerance",
     "growth",
     "image_limits",
     "latent_limits",
@@ -167,12 +168,14 @@ class Limits:
         factor: allowed multiple of it.
         floor: the rms limit never falls below it.
         ceiling: the rms limit never rises above it.
+        tail_ceiling: nor that of the 99.9th percentile above this; None for three times the ceiling.
     """
 
     yardstick: Figures
     factor: float
     floor: float
     ceiling: float = math.inf
+    tail_ceiling: float | None = None
 
 
 def growth(factors: Factors, n: int) -> float:
@@ -224,7 +227,7 @@ class GateResult:
 
     Attributes:
         measure: `x_hat`, `z2 -> x -> z2`, `z1`, `bits/dim`, `exact images` ...
-        statistic: `rms`, `p99.9`, `non-finite`, `mean`, `rate`.
+        statistic: `rms`, `p99.9`, `max`, `non-finite`, `mean`, `rate`, `count`.
         level: number of the level that the measure belongs to, None where it belongs to all.
         value: what was measured.
         limit: what it must not exceed; for a rate, what it must not fall below.
@@ -310,8 +313,24 @@ def gate_equivalence(summary: ErrorSummary, *, factors: Factors, measure: str) -
     )
 
 
+def gate_tolerance(summary: ErrorSummary, tolerance: float, *, n_bits: int) -> GateResult:
+    """No error may exceed what the graphs were made for, `tolerance` pixel steps."""
+    limit = tolerance * 2.0**-n_bits
+    return GateResult(
+        measure="x -> z -> x",
+        statistic="max",
+        level=None,
+        value=summary.max if summary.finite else math.nan,
+        limit=limit,
+        passed=bool(summary.finite and summary.max <= limit),
+        derivation=f"promised at export: {tolerance:g} pixel steps",
+    )
+
+
 def _limit(base: float, limits: Limits, spread: float) -> tuple[float, str]:
     floor, ceiling = limits.floor * spread, limits.ceiling * spread
+    if spread > 1.0 and limits.tail_ceiling is not None:
+        ceiling = limits.tail_ceiling
     if not math.isfinite(base):
         return floor, "a few float32 roundings; the trained model itself is not finite in float32"
     limit = limits.factor * base

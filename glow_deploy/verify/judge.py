@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from .backends import REFERENCE, YARDSTICK
 from .consistency import ConsistencyFigures
@@ -15,17 +16,21 @@ from .gates import (
     gate_error,
     gate_exactness,
     gate_finite,
+    gate_tolerance,
     growth,
     image_limits,
     latent_limits,
 )
 from .matrix import CellFigures, ReferenceFigures
 from .measures import half_bin
-from .report import ImageSetReport
+from .report import GOLDEN_SET, ImageSetReport
 from .rows import BatchReport, CellReport, ReferenceReport
 from .yardstick import Figures, Yardstick
 
 __all__ = ["Measure", "exactness_expected", "judge_batches", "judge_cell", "judge_reference", "measure_for"]
+
+CPU = "onnxruntime-cpu"
+_PIXEL_EXACT = 0.5  # of a pixel step: what leaves a bin centre in its bin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,8 @@ class Measure:
         factor: allowed multiple of them.
         factors: where it and the other figures come from.
         narrow: graphs of a narrower precision take part. Their round trips are held to the errors of single passes.
-        crossed: so does float32 PyTorch, and their errors do not cancel.
+        crossed: so does other arithmetic (PyTorch, ONNX Runtime on the CPU), and their errors do not cancel.
+        paired: the yardstick was measured on these very images.
     """
 
     yardstick: Yardstick
@@ -45,6 +51,7 @@ class Measure:
     factors: Factors
     narrow: bool = False
     crossed: bool = False
+    paired: bool = False
 
     @property
     def x_hat(self) -> Figures:
@@ -58,22 +65,53 @@ class Measure:
 
 
 def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure:
-    """Choose the yardstick: the float32 one, or for graphs of a narrower precision what they gave at export."""
-    trained = [name in (REFERENCE, YARDSTICK) for name in backends]
+    """Choose the yardstick by the arithmetic that the backends really do.
+
+    Float32 PyTorch is held to the float32 yardstick. Graphs in 16 bit are held to what they gave at export: simulated,
+    or for ONNX Runtime on the CPU, which computes them in float32, run there.
+    """
     own, factors = images.own, rules.own
-    if own is None or factors is None or all(trained):
-        factor = _factor(images.yardstick, rules.fp32, paired=images.paired)
-        return Measure(yardstick=images.yardstick, factor=factor, factors=rules.fp32)
-    factor = _factor(own, factors, paired=images.own_paired)
-    return Measure(yardstick=own, factor=factor, factors=factors, narrow=True, crossed=any(trained))
+    if own is None or factors is None or all(name in (REFERENCE, YARDSTICK) for name in backends):
+        return Measure(
+            yardstick=images.yardstick,
+            factor=_factor(images.yardstick, rules.fp32, paired=images.paired),
+            factors=rules.fp32,
+            paired=images.paired,
+        )
+    golden = images.name == GOLDEN_SET
+    if images.on_cpu is not None and all(name == CPU for name in backends):
+        # Float32 arithmetic; only the likelihood bears the rounding of the weights.
+        on_cpu = replace(
+            rules.fp32,
+            ceiling_bits_per_dim=factors.ceiling_bits_per_dim,
+            band_bits_per_dim=factors.band_bits_per_dim,
+            decode_only=factors.decode_only,
+        )
+        paired = golden and images.on_cpu.n == images.n
+        return Measure(
+            yardstick=images.on_cpu,
+            factor=_factor(images.on_cpu, on_cpu, paired=paired),
+            factors=on_cpu,
+            paired=paired,
+        )
+    # Of few images one may carry all of the error.
+    factor = factors.paired if golden and own.n == images.n else factors.unpaired
+    return Measure(
+        yardstick=own,
+        factor=factor * growth(factors, min(own.n, images.n)),
+        factors=factors,
+        narrow=True,
+        crossed=any(name in (REFERENCE, YARDSTICK, CPU) for name in backends),
+    )
 
 
 def exactness_expected(images: ImageSetReport, measure: Measure, *, n_bits: int) -> float | None:
     """The margin that the exactness of these images is gated with; None where it is only reported."""
     if measure.narrow:
-        return 0.0 if images.promised and not measure.crossed else None
+        promised = images.tolerance is not None and images.tolerance <= _PIXEL_EXACT
+        return 0.0 if promised and not measure.crossed else None
     yardstick, factors = measure.yardstick, measure.factors
-    margin = factors.exact_margin * (1.0 if images.paired else growth(factors, yardstick.n))
+    margin = factors.exact_margin * (1.0 if measure.paired else growth(factors, yardstick.n))
     return margin if margin * yardstick.x_hat.max <= half_bin(n_bits) else None
 
 
@@ -85,7 +123,11 @@ def judge_cell(
     yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
     gates: list[GateResult] = []
     limits = image_limits(measure.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.crossed)
+    if measure.narrow:
+        limits = replace(limits, tail_ceiling=math.inf)  # their errors are rare and large: see gates.py
     gates += gate_error(figures.x, limits, measure="x -> z -> x")
+    if measure.narrow and not measure.crossed and images.tolerance is not None:
+        gates.append(gate_tolerance(figures.x, images.tolerance, n_bits=n_bits))
     for level, (summary, part) in enumerate(zip(figures.z, measure.zxz, strict=True), 1):
         latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
         gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", level=level)
@@ -133,7 +175,7 @@ def judge_reference(
     gates += gate_error(figures.bits, bits, measure="bits/dim", rms_only=True)
     gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
     limits = image_limits(
-        yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.narrow
+        yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=images.own is None
     )
     gates += gate_error(figures.x, limits, measure="x from the reference's latents")
     if factors.decode_only:

@@ -26,6 +26,7 @@ from .gates import Rules, rules_for
 from .images import Images, Reference, check_bin_centres
 from .judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
 from .matrix import measure_matrix
+from .precision import PrecisionRecord, read_precision
 from .random_latents import measure_random
 from .report import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport
@@ -58,6 +59,7 @@ def run_verify(
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
+    precision = read_precision(bundle)
     sources = _sources(bundle, settings)
     with ExitStack() as stack:
         backends = open_backends(
@@ -69,7 +71,7 @@ def run_verify(
             trust_engine=settings.trust_engine,
         )
         reports = with_canaries(backends.reports, bundle, device=settings.device)
-        run = _Run(bundle, settings, backends, rules, progress)
+        run = _Run(bundle, settings, backends, rules, precision, progress)
         for source in sources:
             run.measure(source)
         run.measure_batches(sources[0])
@@ -79,7 +81,8 @@ def run_verify(
         if settings.stress:
             stress = measure_stress_of(bundle, backends.matrix, first, settings, progress=progress)
     # With the engines closed: these open their own.
-    steps = measure_steps_of(bundle, first, settings, progress=progress) if settings.steps else None
+    plan = None if precision is None else precision.plan
+    steps = measure_steps_of(bundle, first, settings, plan=plan, progress=progress) if settings.steps else None
     budget = measure_budget_of(bundle, first, settings, progress=progress) if settings.steps else None
     failures = (
         *explain(run.references, run.cells, run.batches, images=run.image_sets),
@@ -194,8 +197,10 @@ class _Run:
         settings: VerifySettings,
         backends: BackendSet,
         rules: Rules,
+        precision: PrecisionRecord | None,
         progress: Progress | None,
     ) -> None:
+        self._precision = precision
         self._manifest = bundle.manifest
         self._settings = settings
         self._backends = backends
@@ -232,8 +237,9 @@ class _Run:
             yardstick=figures.yardstick or self._stored_yardstick(),
             paired=figures.yardstick is not None or golden,
             reference=bool(figures.references),
-            own=self._own_yardstick(),
-            promised=self._exactness_promised(),
+            own=None if self._precision is None else self._precision.own,
+            on_cpu=None if self._precision is None else self._precision.on_cpu,
+            tolerance=None if self._precision is None else self._precision.tolerance,
         )
         self.image_sets.append(images)
         self.references += [
@@ -298,7 +304,7 @@ class _Run:
 
     def _note_exactness(self, images: ImageSetReport) -> None:
         """Say where exact images are not gated, and why."""
-        measure = measure_for(images, "onnxruntime-cpu", rules=self._rules)  # as for every backend with these graphs
+        measure = measure_for(images, "simulated" if images.own else "onnxruntime-cpu", rules=self._rules)
         largest = measure.yardstick.x_hat.max
         if self._rules.decode_only or not math.isfinite(largest):
             return
@@ -310,26 +316,6 @@ class _Run:
                 f"bin on {measure.yardstick.n} images"
             )
             self.notes.append(f"{images.name}: exact images are reported, not gated: {reason}")
-
-    def _exactness_promised(self) -> bool:
-        """The plan was chosen so that no pixel leaves its bin."""
-        values = self._manifest.numerics.get("precision")
-        choice = values.get("choice") if isinstance(values, dict) else None
-        tolerance = choice.get("tolerance") if isinstance(choice, dict) else None
-        return self._manifest.precision == "auto" and isinstance(tolerance, (int, float)) and tolerance <= 0.5
-
-    def _own_yardstick(self) -> Yardstick | None:
-        """What graphs of a narrower precision gave at export."""
-        precision = self._manifest.precision
-        if self._rules.own is None:
-            return None
-        values = self._manifest.numerics.get("precision")
-        figures = values.get("figures") if isinstance(values, dict) else None
-        return Yardstick.from_manifest(
-            figures,
-            levels=len(self._manifest.latent_shapes),
-            source=f"these {precision} graphs on the {{n}} golden images at export, from the manifest",
-        )
 
     def _stored_yardstick(self) -> Yardstick:
         levels = len(self._manifest.latent_shapes)

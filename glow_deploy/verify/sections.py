@@ -25,7 +25,12 @@ Progress = Callable[[str, int, int], None]
 
 
 def measure_steps_of(
-    bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: Progress | None
+    bundle: Bundle,
+    images: ImageBatch,
+    settings: VerifySettings,
+    *,
+    plan: PrecisionPlan | None,
+    progress: Progress | None,
 ) -> StepsReport:
     """Measure the error after every step of flow on the backends that can show it.
 
@@ -47,7 +52,7 @@ def measure_steps_of(
         settings=StepsSettings(images=settings.steps_images, backends=wanted, device=settings.device),
         x=images.x,
         y=images.y,
-        plan=_plan_of(bundle),
+        plan=plan,
         trained=trained,
         progress=progress,
     )
@@ -123,16 +128,6 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
         if backend.first_jump is not None:
             yield f"{backend.backend}: {backend.first_jump}"
     yield from () if stress is None else stress.notes
-
-
-def _plan_of(bundle: Bundle) -> PrecisionPlan | None:
-    """The number every step should run in, as the manifest has it."""
-    from ..precision.plan import PrecisionPlan
-
-    values = bundle.manifest.numerics.get("precision")
-    if not isinstance(values, dict):
-        return None
-    return PrecisionPlan.from_dict(values.get("plan"), source=str(bundle.path / "manifest.json"))
 
 
 def _gate(measure: str, statistic: str, value: int) -> GateResult:

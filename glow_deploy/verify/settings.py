@@ -70,6 +70,8 @@ class VerifySettings:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
         if self.limit is not None and self.data is None:
             raise UsageError("limit counts the images of --data, and none are given")
+        if not (math.isfinite(self.baseline_factor) and self.baseline_factor >= 1.0):
+            raise UsageError(f"baseline_factor is {self.baseline_factor}; it must be a finite number of at least 1")
         if self.random_draws < 0 or not 0 <= self.seed < 2**64:
             raise UsageError(f"random_draws ({self.random_draws}) and seed ({self.seed}) must not be negative")
         if not all(math.isfinite(t) and t >= 0.0 for t in self.temperatures):

@@ -179,7 +179,7 @@ def _random(report: VerifyReport) -> Table:
 
 def _limits(report: VerifyReport) -> Table:
     """Every kind of gate once: its limit, where that comes from, and the figure that came closest."""
-    title = "Limits: a factor times the yardstick, the trained model's own float32 error"
+    title = "Limits: a factor times the yardstick"
     table = _table(title, "images", "measure", "worst", "limit", "derivation")
     worst: dict[tuple[str, str, str], GateResult] = {}
     for name, gate in _gates(report):

@@ -12,6 +12,9 @@ from .measures import ErrorSummary
 
 __all__ = ["Figures", "Yardstick"]
 
+_MOST_IMAGES = 10**9
+_LARGEST = 1e6  # no model that was exported unforced errs so much, and no error of a forced one excuses more
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -65,7 +68,12 @@ class Yardstick:
 
     @classmethod
     def from_manifest(
-        cls, values: Any, *, levels: int, source: str = "PyTorch float32 on the {n} golden images, from the manifest"
+        cls,
+        values: Any,
+        *,
+        levels: int,
+        source: str = "PyTorch float32 on the {n} golden images, from the manifest",
+        where: str = "yardstick",
     ) -> Yardstick:
         """Read `manifest.numerics["yardstick"]`, or the errors of narrower graphs beside it.
 
@@ -74,22 +82,24 @@ class Yardstick:
                 and `zxz` with those of every level under `z1` ... `zL`.
             levels: L.
             source: in words, with `{n}` for the number of images.
+            where: its place under `numerics`, for messages.
 
         Raises:
             BundleError: a figure is missing, negative or not a finite number; a missing measure is never a pass.
         """
-        table = _mapping(values, "yardstick")
+        table = _mapping(values, where)
         n = table.get("n")
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise BundleError(f"manifest.json: numerics.yardstick.n is {n!r}; it must count the images; export again")
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST_IMAGES:
+            shown = str(n)[:40]
+            raise BundleError(f"manifest.json: numerics.{where}.n is {shown}; it must count the images; export again")
         return cls(
             n=n,
             source=source.format(n=n),
-            x_hat=_figures(table.get("x_hat"), "x_hat"),
-            z=_levels(table.get("z"), "z", levels),
-            bits_per_dim=_figures(table.get("bits_per_dim"), "bits_per_dim"),
-            zxz=_levels(table.get("zxz"), "zxz", levels),
-            x_from_z=_figures(table["x_from_z"], "x_from_z") if "x_from_z" in table else None,
+            x_hat=_figures(table.get("x_hat"), f"{where}.x_hat"),
+            z=_levels(table.get("z"), f"{where}.z", levels),
+            bits_per_dim=_figures(table.get("bits_per_dim"), f"{where}.bits_per_dim"),
+            zxz=_levels(table.get("zxz"), f"{where}.zxz", levels),
+            x_from_z=_figures(table["x_from_z"], f"{where}.x_from_z") if "x_from_z" in table else None,
         )
 
     @classmethod
@@ -127,19 +137,19 @@ def _mapping(values: Any, where: str) -> Mapping[str, Any]:
 
 
 def _figures(values: Any, where: str) -> Figures:
-    table = _mapping(values, f"yardstick.{where}")
+    table = _mapping(values, where)
     found = {}
     for name in ("rms", "p999", "max"):
         value = table.get(name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
             raise BundleError(
-                f"manifest.json: numerics.yardstick.{where}.{name} is {value!r}; it must be a finite number >= 0; "
-                "export again"
+                f"manifest.json: numerics.{where}.{name} is {str(value)[:40]}; it must be a number from 0 to "
+                f"{_LARGEST:g}; export again"
             )
         found[name] = float(value)
     return Figures(**found)
 
 
 def _levels(values: Any, where: str, levels: int) -> tuple[Figures, ...]:
-    table = _mapping(values, f"yardstick.{where}")
+    table = _mapping(values, where)
     return tuple(_figures(table.get(f"z{level}"), f"{where}.z{level}") for level in range(1, levels + 1))
