@@ -8,7 +8,7 @@ import pytest
 from glow_core import GlowConfig, save_checkpoint
 from glow_deploy.bundle import Bundle
 from glow_deploy.engines.open import open_engine
-from glow_deploy.errors import MissingDependencyError, UnsoundModelError, UsageError
+from glow_deploy.errors import DataError, MissingDependencyError, UnsoundModelError, UsageError
 from glow_deploy.export import ExportSettings, export
 from glow_deploy.precision.plan import PrecisionPlan
 from glow_deploy.verify import VerifySettings, verify
@@ -152,3 +152,18 @@ def test_a_tolerance_belongs_to_auto():
 def test_an_unknown_precision_names_the_known_ones():
     with pytest.raises(UsageError, match="bf16-mixed"):
         ExportSettings(precision="int8")
+
+
+def test_auto_needs_enough_images_to_promise_anything(checkpoint, tmp_path):
+    data = str(tmp_path / "few.npz")
+    np.savez(data, images=np.random.default_rng(0).integers(0, 256, (20, 8, 16, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match="at least 256 images"):
+        export(checkpoint(), out=tmp_path / "b", settings=settings("auto", data=data))
+    assert not (tmp_path / "b").exists()
+
+
+def test_few_golden_images_are_kept_and_more_are_examined(checkpoint, tmp_path):
+    bundle = export(checkpoint(), out=tmp_path / "b", settings=ExportSettings(precision="mixed", golden=2))
+    assert len(bundle.golden()) == 2
+    assert bundle.manifest.numerics["precision"]["figures"]["n"] == 16
+    assert verify(bundle.path, settings=VerifySettings(random_draws=0)).sound
