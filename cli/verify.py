@@ -80,6 +80,8 @@ def verify(
         baseline=baseline,
         baseline_factor=baseline_factor,
     )
+    if json is not None and json != "-" and not Path(json).parent.is_dir():
+        raise UsageError(f"--json {json}: no such folder; name a file in one that is there")
     if report is not None:
         check_report_target(report)
         if json is not None and json != "-" and Path(json).resolve() == report.resolve():

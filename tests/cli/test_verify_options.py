@@ -93,6 +93,21 @@ def test_a_page_that_cannot_be_written_is_noticed_before_measuring(invoke, model
     assert "Traceback" not in result.output
 
 
+def test_json_into_a_missing_folder_and_one_file_for_both_are_noticed_before_measuring(
+    invoke, model, tmp_path, monkeypatch
+):
+    from glow_deploy.verify import run
+
+    monkeypatch.setattr(run, "open_backends", lambda *a, **k: pytest.fail("it went to work"))
+    missing = invoke("verify", model.bundle, "--json", tmp_path / "none" / "r.json")
+    assert missing.exit_code == 2
+    assert "no such folder" in missing.output
+    both = invoke("verify", model.bundle, "--json", tmp_path / "r", "--report", tmp_path / "r")
+    assert both.exit_code == 2
+    assert "a file of its own" in both.output
+    assert not list(tmp_path.glob("r*"))
+
+
 def test_a_bundle_keeps_to_its_own_baseline(invoke, model, stored):
     result = invoke("verify", model.bundle, *FEW, "--baseline", stored)
     assert result.exit_code == 0, result.output
