@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +30,6 @@ __all__ = [
     "BundleWriter",
     "Manifest",
     "check_bundle_target",
-    "write_bundle",
 ]
 
 PLANS = ("encoder.trt", "decoder.trt", "encoder.rtx.trt", "decoder.rtx.trt")
@@ -228,14 +227,6 @@ def _running(pid: str) -> bool:
     except OSError:
         return True
     return True
-
-
-def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Bundle:
-    """Write a bundle whose files are at hand; see `BundleWriter`."""
-    with BundleWriter(path, force=force) as writer:
-        for name, data in files.items():
-            writer.write(name, data)
-        return writer.finish(manifest)
 
 
 def _remove_stale(path: Path, *, keep: set[str]) -> None:

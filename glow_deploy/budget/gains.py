@@ -56,9 +56,7 @@ def measure_gains(
         Step path, in encoding order -> gain; infinite or NaN where decoding overflows.
     """
     graphs = Float64Graph(encoder, source="the encoder"), Float64Graph(decoder, source="the decoder")
-    profile = measure_profile(*graphs, x, y, images=images, probes=probes, seed=seed, progress=progress)
-    with np.errstate(all="ignore"):
-        return {step.step: float(np.sqrt(np.square(step.gain).mean())) for step in reversed(profile.steps)}
+    return measure_profile(*graphs, x, y, images=images, probes=probes, seed=seed, progress=progress).gains
 
 
 def measure_profile(

@@ -61,6 +61,12 @@ class DecodeProfile:
     coarse_largest: float
 
     @property
+    def gains(self) -> dict[str, float]:
+        """Step path, in encoding order -> gain, rms over the images; infinite or NaN where decoding overflows."""
+        with np.errstate(all="ignore"):
+            return {step.step: float(np.sqrt(np.square(step.gain).mean())) for step in reversed(self.steps)}
+
+    @property
     def gammas(self) -> np.ndarray:
         """Γ of each image [N], in units of x: the root of the sum over steps of (gain · rms)²."""
         with np.errstate(over="ignore", invalid="ignore"):

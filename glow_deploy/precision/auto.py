@@ -144,7 +144,7 @@ def choose_plan(
     narrow, tail, worst = search.run(order)
     chosen = set(narrow)
     plan = PrecisionPlan.auto(folded, narrow=[path for path in paths if path in chosen])
-    gains = {step.step: float(np.sqrt(np.square(step.gain).mean())) for step in profile.steps}
+    gains = profile.gains
     rows = tuple(
         StepChoice(
             step=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from ..errors import MissingDependencyError, UsageError
@@ -23,12 +24,8 @@ def check_report_target(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or name another file")
     check_writable(path.parent)
-    try:
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "an HTML report needs jinja2: install it with `pip install 'glow-deploy[report]'`"
-        ) from error
+    if importlib.util.find_spec("jinja2") is None:
+        raise MissingDependencyError("an HTML report needs jinja2: install it with `pip install 'glow-deploy[report]'`")
 
 
 def write_html(report: VerifyReport, path: str | Path) -> None:

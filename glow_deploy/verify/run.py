@@ -30,7 +30,14 @@ from .precision import PrecisionRecord, read_precision
 from .random_latents import measure_random
 from .report import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
 from .rows import BatchReport, CellReport, RandomReport, ReferenceReport
-from .sections import measure_budget_of, measure_steps_of, measure_stress_of, section_failures, section_notes
+from .sections import (
+    measure_budget_of,
+    measure_steps_of,
+    measure_stress_of,
+    section_failures,
+    section_notes,
+    steps_backends,
+)
 from .settings import VerifySettings
 from .suggest import suggest
 from .yardstick import Yardstick
@@ -60,6 +67,8 @@ def run_verify(
     baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
     precision = read_precision(bundle)
+    if settings.steps:
+        steps_backends(settings)
     sources = _sources(bundle, settings)
     with ExitStack() as stack:
         backends = open_backends(
@@ -230,12 +239,13 @@ class _Run:
             yardstick=None if golden else self._backends.yardstick,
             progress=self._stage(f"{len(source)} {source.name} images"),
         )
+        yardstick = figures.yardstick or self._stored_yardstick()
         images = ImageSetReport(
             name=source.name,
             source=source.description,
             n=len(source),
-            yardstick=figures.yardstick or self._stored_yardstick(),
-            paired=figures.yardstick is not None or golden,
+            yardstick=yardstick,
+            paired=figures.yardstick is not None or (golden and self._kept_all(yardstick, len(source))),
             reference=bool(figures.references),
             own=None if self._precision is None else self._precision.own,
             on_cpu=None if self._precision is None else self._precision.on_cpu,
@@ -316,6 +326,10 @@ class _Run:
                 f"bin on {measure.yardstick.n} images"
             )
             self.notes.append(f"{images.name}: exact images are reported, not gated: {reason}")
+
+    def _kept_all(self, yardstick: Yardstick, n: int) -> bool:
+        """The stored yardstick is of the golden images alone; 16-bit exports look at more where few are kept."""
+        return self._precision is None or yardstick.n == n
 
     def _stored_yardstick(self) -> Yardstick:
         levels = len(self._manifest.latent_shapes)

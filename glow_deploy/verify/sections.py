@@ -19,9 +19,32 @@ if TYPE_CHECKING:
     from ..steps.report import StepsReport
     from ..stress.report import StressReport
 
-__all__ = ["measure_budget_of", "measure_steps_of", "measure_stress_of", "section_failures", "section_notes"]
+__all__ = [
+    "measure_budget_of",
+    "measure_steps_of",
+    "measure_stress_of",
+    "section_failures",
+    "section_notes",
+    "steps_backends",
+]
 
 Progress = Callable[[str, int, int], None]
+
+
+def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
+    """Those of the backends asked for that can show their steps; None for every one that is usable.
+
+    Raises:
+        UsageError: none of those asked for can.
+    """
+    from ..steps.probes import PROBES
+
+    if settings.backends is None:
+        return None
+    wanted = tuple(name for name in settings.backends if name in PROBES)
+    if not wanted:
+        raise UsageError(f"none of the backends named can show its steps: add --backend {' or '.join(PROBES)}")
+    return wanted
 
 
 def measure_steps_of(
@@ -37,11 +60,8 @@ def measure_steps_of(
     With a checkpoint the trained model's own folded weights tell which of the two graphs is wrong.
     """
     from ..steps import StepsSettings, measure_steps
-    from ..steps.probes import PROBES
 
-    wanted = None if settings.backends is None else tuple(name for name in settings.backends if name in PROBES)
-    if wanted == ():
-        raise UsageError(f"none of the backends named can show its steps: add --backend {' or '.join(PROBES)}")
+    wanted = steps_backends(settings)
     trained = None
     if settings.ckpt is not None:
         from ..engines.pytorch import folded_arrays

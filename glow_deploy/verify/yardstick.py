@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import BundleError
 from .measures import ErrorSummary
 
 __all__ = ["Figures", "Yardstick"]
 
 _MOST_IMAGES = 10**9
-_LARGEST = 1e6  # no model that was exported unforced errs so much, and no error of a forced one excuses more
+_LARGEST = float(np.finfo(np.float64).max)
+_LARGEST_NARROW = 1e6  # no graphs in 16 bit that were exported unforced err so much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +141,14 @@ def _mapping(values: Any, where: str) -> Mapping[str, Any]:
 
 def _figures(values: Any, where: str) -> Figures:
     table = _mapping(values, where)
+    most = _LARGEST_NARROW if where.startswith("precision.") else _LARGEST
     found = {}
     for name in ("rms", "p999", "max"):
         value = table.get(name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
             raise BundleError(
-                f"manifest.json: numerics.{where}.{name} is {str(value)[:40]}; it must be a number from 0 to "
-                f"{_LARGEST:g}; export again"
+                f"manifest.json: numerics.{where}.{name} is {str(value)[:40]}; it must be a number from 0 to {most:g}; "
+                "export again"
             )
         found[name] = float(value)
     return Figures(**found)

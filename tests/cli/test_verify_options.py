@@ -63,6 +63,16 @@ def sign(folder):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def test_backends_that_cannot_show_their_steps_are_refused_before_measuring(invoke, model, monkeypatch):
+    from glow_deploy.verify import run
+
+    monkeypatch.setattr(run, "open_backends", lambda *a, **k: pytest.fail("it went to work"))
+    options = ("--backend", "pytorch-fp64", "--ckpt", model.checkpoint, "--steps")
+    result = invoke("verify", model.bundle, *options)
+    assert result.exit_code == 2
+    assert "can show its steps" in " ".join(result.output.split())
+
+
 def test_stress_reports_its_sections(invoke, model, tmp_path):
     result = invoke("verify", model.bundle, *FEW, "--stress", "--json", tmp_path / "r.json")
     assert result.exit_code == 0, result.output

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 from glow_core import GlowConfig, save_checkpoint
-from glow_deploy.bundle import Bundle, BundleWriter, check_bundle_target, write_bundle
+from glow_deploy.bundle import Bundle, BundleWriter, check_bundle_target
 from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.export import ExportSettings, export
+
+
+def write_bundle(path, manifest, files, *, force):
+    with BundleWriter(path, force=force) as writer:
+        for name, data in files.items():
+            writer.write(name, data)
+        return writer.finish(manifest)
 
 
 @pytest.fixture(scope="module")

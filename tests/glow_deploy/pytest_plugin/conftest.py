@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 # The outer run may have imported the plugin already.
 _QUIET = ("-p", "no:hypothesispytest", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 PLUGIN = "glow_deploy.pytest_plugin.plugin"
-
-
-@pytest.fixture(scope="session")
-def making():
-    """What the tests of `verify` make and spoil bundles with."""
-    path = Path(__file__).parents[1] / "verify" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("glow_test_making_for_pytest", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
