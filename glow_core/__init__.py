@@ -11,14 +11,16 @@ from .config import GlowConfig
 from .errors import GlowCoreError
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
+    from .checkpoint import Checkpoint, save_checkpoint
     from .model import Glow
+    from .readers import ImportOptions, load_checkpoint, read_checkpoint
 
 __all__ = [
     "Checkpoint",
     "Glow",
     "GlowConfig",
     "GlowCoreError",
+    "ImportOptions",
     "load_checkpoint",
     "read_checkpoint",
     "save_checkpoint",
@@ -30,8 +32,12 @@ def __getattr__(name: str) -> object:
         from .model import Glow
 
         return Glow
-    if name in ("Checkpoint", "load_checkpoint", "read_checkpoint", "save_checkpoint"):
+    if name in ("Checkpoint", "save_checkpoint"):
         from . import checkpoint
 
         return getattr(checkpoint, name)
+    if name in ("ImportOptions", "load_checkpoint", "read_checkpoint"):
+        from . import readers
+
+        return getattr(readers, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

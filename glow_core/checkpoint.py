@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,13 +22,38 @@ from torch import Tensor
 from .config import GlowConfig
 from .errors import CheckpointError, ConfigError
 from .model import Glow
+from .state import check_state, is_plain, load_pt, reference_state
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Origin",
+    "check_content",
+    "is_native",
+    "looks_like_safetensors",
+    "read_native",
+    "read_safetensors",
+    "save_checkpoint",
+]
 
 FORMAT = "glow-deploy-checkpoint"
 FORMAT_VERSION = 1
 
 Weights = Literal["ema", "raw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the weights of another project's checkpoint came from.
+
+    Attributes:
+        project: whose code wrote the file, such as `rosinality/glow-pytorch`.
+        options: what had to be told to read it, as `ImportOptions.to_dict` gives it.
+        notes: what was taken for granted or left out, one sentence each.
+    """
+
+    project: str
+    options: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +67,7 @@ class Checkpoint:
         training: the training state (optimiser, counters, random states), or None.
         images: a few images of the validation set as n_bits-deep pixels, uint8 [n,C,H,W], or None.
         labels: their class labels, int64 [n], or None.
+        origin: of another project's checkpoint; None for one of this tool's own.
     """
 
     config: GlowConfig
@@ -51,6 +76,7 @@ class Checkpoint:
     training: Mapping[str, Any] | None = None
     images: np.ndarray | None = None
     labels: np.ndarray | None = None
+    origin: Origin | None = None
 
     def glow(self, *, weights: Weights = "ema") -> Glow:
         """Build the model in evaluation mode; `ema` falls back to the raw weights where there is no average.
@@ -110,26 +136,16 @@ def save_checkpoint(
     _replace(path, lambda temporary: torch.save(content, temporary))
 
 
-def load_checkpoint(path: str | Path, *, weights: Weights = "ema") -> Glow:
-    """Read the model of a checkpoint: float32, on the CPU, in evaluation mode.
+def is_native(content: Any) -> bool:
+    """Whether what was read from a torch file carries this tool's mark."""
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def read_native(path: str | Path) -> Checkpoint:
+    """Read and check everything that one of this tool's own checkpoints holds.
 
     Args:
         path: written by `save_checkpoint`.
-        weights: `ema` takes the averaged weights where there are any, `raw` the weights as trained.
-
-    Raises:
-        CheckpointError: see `read_checkpoint`.
-    """
-    return read_checkpoint(path).glow(weights=weights)
-
-
-def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
-    """Read and check everything a checkpoint holds.
-
-    Args:
-        path: written by `save_checkpoint`.
-        mmap: leave the tensors in the file and read them as they are used, which saves a copy of a large model. The
-            file must then stay as it is; replacing it by a rename is safe.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or its tensors are not those of the model it
@@ -138,10 +154,14 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    if _looks_like_safetensors(path):
-        return _read_safetensors(path)
-    content = _load_pt(path, mmap=mmap)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if looks_like_safetensors(path):
+        return read_safetensors(path)
+    return check_content(path, load_pt(path, mmap=False))
+
+
+def check_content(path: Path, content: Any) -> Checkpoint:
+    """Check what was read from a torch file of this tool's; errors as for `read_native`."""
+    if not is_native(content):
         raise CheckpointError(f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it)")
     version = content.get("format_version")
     if not isinstance(version, int) or version != FORMAT_VERSION:
@@ -149,8 +169,8 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
         found = f"format {version}" if known else "of an unknown format"
         raise CheckpointError(f"{path}: checkpoint {found}; this release reads {FORMAT_VERSION}")
     config = _read_config(path, content.get("config"))
-    reference = _reference_state(path, config, content.get("model"))
-    model = _check_state(path, content.get("model"), reference, part="model")
+    reference = reference_state(path, config, content.get("model"))
+    model = check_state(path, content.get("model"), reference, part="model")
     ema = content.get("ema")
     training = content.get("training")
     if training is not None and not isinstance(training, dict):
@@ -159,7 +179,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> Checkpoint:
     return Checkpoint(
         config=config,
         model=model,
-        ema=None if ema is None else _check_state(path, ema, reference, part="ema"),
+        ema=None if ema is None else check_state(path, ema, reference, part="ema"),
         training=training,
         images=images,
         labels=labels,
@@ -196,27 +216,15 @@ def _replace(path: Path, write: Any) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _looks_like_safetensors(path: Path) -> bool:
+def looks_like_safetensors(path: Path) -> bool:
+    """Tell a safetensors file by its first bytes."""
     # 8 bytes of header length, then JSON; a torch file is a zip ("PK") or an old pickle.
     with path.open("rb") as handle:
         return handle.read(9)[8:] == b"{"
 
 
-def _load_pt(path: Path, *, mmap: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: refused, because loading it would run code from the file or it is not a checkpoint; "
-            "only plain tensors, numbers and strings are read"
-        ) from error
-    except Exception as error:  # damaged zips and pickles surface as many unrelated types
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint (damaged, cut short, or another kind of file)"
-        ) from error
-
-
-def _read_safetensors(path: Path) -> Checkpoint:
+def read_safetensors(path: Path) -> Checkpoint:
+    """Read a `model.safetensors` of this tool's; errors as for `read_native`."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -235,8 +243,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
         config = _read_config(path, json.loads(header["config"]))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the model config in the header is not JSON") from error
-    reference = _reference_state(path, config, state)
-    return Checkpoint(config=config, model=_check_state(path, state, reference, part="model"))
+    reference = reference_state(path, config, state)
+    return Checkpoint(config=config, model=check_state(path, state, reference, part="model"))
 
 
 def _read_config(path: Path, values: Any) -> GlowConfig:
@@ -246,80 +254,6 @@ def _read_config(path: Path, values: Any) -> GlowConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _reference_state(path: Path, config: GlowConfig, state: Any) -> dict[str, Tensor]:
-    """Names, shapes and dtypes of the model's tensors, without allocating them."""
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: 'model' is missing or not a dictionary of tensors")
-    steps = config.levels * config.steps
-    if len(state) < steps:
-        # Even a model that is only described takes time to build: no more of it than the file has tensors for.
-        raise CheckpointError(
-            f"{path}: 'model' does not fit the config (tensors are missing: {len(state)} for {steps} steps of flow)"
-        )
-    with torch.device("meta"):
-        return Glow(config).state_dict()
-
-
-def _check_state(path: Path, state: Any, reference: Mapping[str, Tensor], *, part: str) -> dict[str, Tensor]:
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: '{part}' is missing or not a dictionary of tensors")
-    missing = sorted(set(reference) - set(state))
-    unknown = sorted(_key(key) for key in set(state) - set(reference))
-    if missing or unknown:
-        listed = ", ".join([*(f"no {key}" for key in missing[:2]), *(f"unknown {key}" for key in unknown[:2])])
-        counts = f"{len(missing)} missing, {len(unknown)} unknown tensors"
-        raise CheckpointError(f"{path}: '{part}' does not fit the config ({counts}: {listed})")
-    for name, expected in reference.items():
-        tensor = state[name]
-        if not _is_plain(tensor):
-            raise CheckpointError(f"{path}: '{part}' tensor {name} is not a plain array (sparse, or without its data)")
-        if tensor.shape != expected.shape or tensor.dtype != expected.dtype:
-            found = f"{tensor.dtype} {tuple(tensor.shape)}"
-            wanted = f"{expected.dtype} {tuple(expected.shape)}"
-            raise CheckpointError(f"{path}: '{part}' tensor {name} is {found}; the config asks for {wanted}")
-        if tensor.is_floating_point() and tensor.numel() and not all(map(torch.isfinite, torch.aminmax(tensor))):
-            raise CheckpointError(f"{path}: '{part}' tensor {name} holds NaN or infinity")
-        problem = _buffer_problem(name, tensor)
-        if problem is not None:
-            raise CheckpointError(f"{path}: '{part}' tensor {name} {problem}")
-    return {name: state[name] for name in reference}
-
-
-def _key(key: object) -> str:
-    return " ".join(key.split())[:80] if isinstance(key, str) else f"a key of type {type(key).__name__}"
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a tensor whose numbers all lie in memory, one after another: a few bytes can pose as more."""
-    return (
-        isinstance(value, Tensor)
-        and not value.is_nested
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.is_contiguous()
-    )
-
-
-def _buffer_problem(name: str, tensor: Tensor) -> str | None:
-    """Say what is wrong with a tensor that is fixed rather than learned.
-
-    The log-determinant takes these for what they should be, so that other values give a wrong density.
-    """
-    match name.rpartition(".")[2]:
-        case "sign" if not bool((tensor.abs() == 1).all()):
-            return "holds other signs than -1 and 1"
-        case "permutation":
-            ones = tensor == 1
-            once = bool((ones.sum(dim=0) == 1).all()) and bool((ones.sum(dim=1) == 1).all())
-            if not once or not bool((ones | (tensor == 0)).all()):
-                return "is not a permutation matrix"
-        case "order" if not torch.equal(torch.sort(tensor).values, torch.arange(len(tensor))):
-            return f"is not a permutation of 0..{len(tensor) - 1}"
-        case "initialized" if int(tensor) not in (0, 1):
-            return "is a flag other than 0 and 1"
-    return None
-
-
 def _read_images(
     path: Path, config: GlowConfig, images: Any, labels: Any
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -327,12 +261,12 @@ def _read_images(
         return None, None
     shape = (config.channels, *config.image_size)
     wanted = f"uint8 [n, {shape[0]}, {shape[1]}, {shape[2]}]"
-    if not _is_plain(images) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+    if not is_plain(images) or images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
         raise CheckpointError(f"{path}: its validation images are not {wanted}")
     if images.numel() and int(images.max()) >= 2**config.n_bits:
         raise CheckpointError(f"{path}: its validation images hold pixels beyond {config.n_bits} bits")
     if labels is None:
         return images.numpy(), None
-    if not _is_plain(labels) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+    if not is_plain(labels) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise CheckpointError(f"{path}: the labels of its validation images are not int64 of shape [n]")
     return images.numpy(), labels.numpy()

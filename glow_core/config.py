@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from .errors import ConfigError
 
-__all__ = ["Coupling", "GlowConfig", "Permutation"]
+__all__ = ["Coupling", "GlowConfig", "Permutation", "Prior"]
 
 Coupling = Literal["affine", "additive"]
 Permutation = Literal["lu", "plain", "shuffle", "reverse"]
+Prior = Literal["conditional", "independent"]
 
 _COUPLINGS = ("affine", "additive")
 _PERMUTATIONS = ("lu", "plain", "shuffle", "reverse")
+_PRIORS = ("conditional", "independent")
 
 # Far beyond any Glow that can be trained; a damaged or hostile file must not ask for more memory or time than that.
 _MAX_SIDE = 65536
@@ -23,6 +25,8 @@ _MAX_LEVELS = 16
 _MAX_STEPS = 1024
 _MAX_WIDTH = 65536
 _MAX_CLASSES = 1_000_000
+
+_LATER: Mapping[str, Any] = {"edge_bias": False, "prior": "conditional"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,13 @@ class GlowConfig:
         bounded_scale: the affine scale lies in (0.5, 1) rather than in (0, 1). A decoder then stretches by at most 2
             per step, which keeps samples finite far from the data. Has no meaning for additive coupling.
         n_bits: depth of the pixels the model is trained on, 1 to 8.
-        num_classes: the top prior is conditioned on a class label in 0 .. num_classes - 1, if given; at most a million.
+        num_classes: the priors are conditioned on a class label in 0 .. num_classes - 1, if given; at most a million.
+            With `conditional` priors that is the top one (the paper's `ycond`), with `independent` ones every one.
+        edge_bias: 3x3 convolutions see one more channel, which is 1 in the padding around the image and 0 inside, and
+            so know the border (the padding of the paper's code, which the paper leaves out).
+        prior: `conditional`, the paper's: each split predicts the mean and scale of the half that leaves from the half
+            that goes on, and the coarsest latent has one mean and scale a channel. `independent`: every latent has a
+            learned mean and scale at each of its channels and positions, whatever the others are.
 
     Raises:
         ConfigError: a value is out of range or the image cannot be squeezed `levels` times.
@@ -57,6 +67,8 @@ class GlowConfig:
     bounded_scale: bool = True
     n_bits: int = 8
     num_classes: int | None = None
+    edge_bias: bool = False
+    prior: Prior = "conditional"
 
     def __post_init__(self) -> None:
         size = self.image_size
@@ -72,8 +84,11 @@ class GlowConfig:
             raise ConfigError(f"coupling is {_shown(self.coupling)}; choose one of {', '.join(_COUPLINGS)}")
         if self.permutation not in _PERMUTATIONS:
             raise ConfigError(f"permutation is {_shown(self.permutation)}; choose one of {', '.join(_PERMUTATIONS)}")
-        if not isinstance(self.bounded_scale, bool):
-            raise ConfigError(f"bounded_scale is {_shown(self.bounded_scale)}; it must be true or false")
+        if self.prior not in _PRIORS:
+            raise ConfigError(f"prior is {_shown(self.prior)}; choose one of {', '.join(_PRIORS)}")
+        for name in ("bounded_scale", "edge_bias"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {_shown(getattr(self, name))}; it must be true or false")
         if self.num_classes is not None and not _is_count(self.num_classes, _MAX_CLASSES):
             raise ConfigError(
                 f"num_classes is {_shown(self.num_classes)}; it must be a whole number, 1 to {_MAX_CLASSES}, or none"
@@ -107,8 +122,12 @@ class GlowConfig:
         return (*split, shapes[-1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON and `from_dict` understand."""
-        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        """Return plain values that JSON and `from_dict` understand.
+
+        What the first releases did not know is left out where it is off, so that they read the files they can.
+        """
+        values = {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GlowConfig:
@@ -118,9 +137,9 @@ class GlowConfig:
             ConfigError: a key is missing or unknown, or a value is out of range.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, Mapping) or set(values) != known:
+        if not isinstance(values, Mapping) or set(values) | set(_LATER) != known:
             found = _shown(sorted(map(_shown, values))) if isinstance(values, Mapping) else type(values).__name__
-            raise ConfigError(f"the model config must hold exactly {sorted(known)}; it holds {found}")
+            raise ConfigError(f"the model config must hold {sorted(known)}; it holds {found}")
         return cls(**values)
 
 

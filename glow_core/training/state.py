@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from ..checkpoint import Checkpoint, read_native, save_checkpoint
 from ..config import GlowConfig
 from ..errors import CheckpointError, ConfigError, TrainingError
 from ..model import Glow
@@ -76,7 +76,7 @@ def _read(out: Path) -> tuple[RunState, Checkpoint]:
     path = out / CHECKPOINT_NAME
     if not path.is_file():
         raise TrainingError(f"{out}: nothing to resume, there is no {CHECKPOINT_NAME} in it")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_native(path)
     training = checkpoint.training
     if training is None or checkpoint.ema is None:
         raise TrainingError(f"{path} holds a model but no training state; it cannot be resumed")

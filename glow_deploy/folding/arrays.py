@@ -34,10 +34,13 @@ class FoldedConv:
     Attributes:
         weight: [out,in,k,k] float64, or float32 inside a conditioner.
         bias: [out] of the same dtype.
+        edge: what is added to the result near the border, beyond the bias: [out, min(H,3), min(W,3)] of the same dtype,
+            for the first row, every inner row and the last row, and columns likewise (see `edge_map`). None for none.
     """
 
     weight: np.ndarray
     bias: np.ndarray
+    edge: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,23 +71,8 @@ class FoldedStep:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FoldedLevel:
-    """K steps of flow after a squeeze.
-
-    Attributes:
-        shape: (C, H, W) inside the level.
-        steps: in encoding order.
-        split: 3x3 convolution of the kept half giving (mean, log_scale) of the emitted half; None at the last level.
-    """
-
-    shape: tuple[int, int, int]
-    steps: tuple[FoldedStep, ...]
-    split: FoldedConv | None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class FoldedPrior:
-    """The coarsest latent's normal distribution.
+    """A latent's normal distribution: of the coarsest, or of any level whose prior is independent.
 
     Attributes:
         mean: [K or 1, C, H or 1, W or 1] float64; K classes.
@@ -93,6 +81,22 @@ class FoldedPrior:
 
     mean: np.ndarray
     log_scale: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldedLevel:
+    """K steps of flow after a squeeze.
+
+    Attributes:
+        shape: (C, H, W) inside the level.
+        steps: in encoding order.
+        split: what gives (mean, log_scale) of the emitted half: a 3x3 convolution of the kept half, or a prior of its
+            own; None at the last level.
+    """
+
+    shape: tuple[int, int, int]
+    steps: tuple[FoldedStep, ...]
+    split: FoldedConv | FoldedPrior | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,12 +148,12 @@ class FoldedGlow:
                 yield f"{path}/invconv/inverse_weight", step.decode.weight
                 yield f"{path}/invconv/inverse_bias", step.decode.bias
                 for name in ("conv1", "conv2", "conv3"):
-                    conv: FoldedConv = getattr(step.conditioner, name)
-                    yield f"{path}/coupling/{name}/weight", conv.weight
-                    yield f"{path}/coupling/{name}/bias", conv.bias
-            if level.split is not None:
-                yield f"level{index}/split/conv/weight", level.split.weight
-                yield f"level{index}/split/conv/bias", level.split.bias
+                    yield from _named_conv(f"{path}/coupling/{name}", getattr(step.conditioner, name))
+            if isinstance(level.split, FoldedPrior):
+                yield f"level{index}/split/mean", level.split.mean
+                yield f"level{index}/split/log_scale", level.split.log_scale
+            elif level.split is not None:
+                yield from _named_conv(f"level{index}/split/conv", level.split)
         yield "prior/mean", self.prior.mean
         yield "prior/log_scale", self.prior.log_scale
 
@@ -166,3 +170,32 @@ class FoldedGlow:
 def step_path(level: int, step: int) -> str:
     """Return e.g. `level2/step07`; both count from 1."""
     return f"level{level}/step{step:02d}"
+
+
+def edge_map(edge: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Spread the border table of a `FoldedConv` over an image.
+
+    Args:
+        edge: [out, min(H,3), min(W,3)].
+        height: H.
+        width: W.
+
+    Returns:
+        [out,H,W].
+    """
+    spread: np.ndarray = edge[:, edge_index(height)][:, :, edge_index(width)]
+    return spread
+
+
+def edge_index(side: int) -> np.ndarray:
+    """Return which row (or column) of a border table each of `side` rows (or columns) takes, int64 [side]."""
+    index = np.minimum(np.arange(side), 1)
+    index[-1] = min(side, 3) - 1
+    return index
+
+
+def _named_conv(path: str, conv: FoldedConv) -> Iterator[tuple[str, np.ndarray]]:
+    yield f"{path}/weight", conv.weight
+    yield f"{path}/bias", conv.bias
+    if conv.edge is not None:
+        yield f"{path}/edge", conv.edge

@@ -88,7 +88,7 @@ def _content(glow, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.update(format="other"), "not a checkpoint"),
+        (lambda c: c.update(format="other"), "no layout known here"),
         (lambda c: c.update(format_version=99), "format 99"),
         (lambda c: c.update(config={"width": 3}), "config"),
         (lambda c: c["config"].update(width=7), "tensor"),

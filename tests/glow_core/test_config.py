@@ -62,5 +62,5 @@ def test_unknown_or_wrong_entries_are_refused(change):
 def test_missing_entry_is_refused():
     values = GlowConfig(image_size=(16, 16)).to_dict()
     del values["width"]
-    with pytest.raises(ConfigError, match="exactly"):
+    with pytest.raises(ConfigError, match="must hold"):
         GlowConfig.from_dict(values)
