@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from .config import GlowConfig
 from .errors import GlowCoreError
+from .import_options import ImportOptions
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, save_checkpoint
     from .model import Glow
-    from .readers import ImportOptions, load_checkpoint, read_checkpoint
+    from .readers import load_checkpoint, read_checkpoint
 
 __all__ = [
     "Checkpoint",
@@ -36,7 +37,7 @@ def __getattr__(name: str) -> object:
         from . import checkpoint
 
         return getattr(checkpoint, name)
-    if name in ("ImportOptions", "load_checkpoint", "read_checkpoint"):
+    if name in ("load_checkpoint", "read_checkpoint"):
         from . import readers
 
         return getattr(readers, name)

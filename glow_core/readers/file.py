@@ -44,8 +44,8 @@ def state_of(content: Any, *, path: Path) -> dict[str, Tensor]:
             break
         content = inner
     raise CheckpointError(
-        f"{path}: not a checkpoint (no state dictionary in it); give a checkpoint of this tool, or what the training code's state_dict() "
-        f"gives, alone or under one of {', '.join(_WRAPPERS)}"
+        f"{path}: not a checkpoint (no state dictionary in it); give a checkpoint of this tool, or what the training "
+        f"code's state_dict() gives, alone or under one of {', '.join(_WRAPPERS)}"
     )
 
 
