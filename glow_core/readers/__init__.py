@@ -23,10 +23,13 @@ from .file import read_npz, state_of
 from .native import to_checkpoint
 from .options import ImportOptions, InputRange, ScaleMap
 from .reader import Reader, Tensors
+from .rosinality import READER as ROSINALITY
 
 __all__ = ["READERS", "ImportOptions", "InputRange", "Reader", "ScaleMap", "load_checkpoint", "read_checkpoint"]
 
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (
+    ROSINALITY,
+)
 
 
 def load_checkpoint(path: str | Path, *, weights: Weights = "ema", options: ImportOptions | None = None) -> Glow:
