@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the formulas_*.py beside the tests are imported by name
 
 
 @pytest.fixture(scope="session")
