@@ -57,6 +57,12 @@ COMMANDS = {
         summary="Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.",
         panel=_MAKE,
     ),
+    "convert": Entry(
+        module="convert",
+        function="convert",
+        summary="Write another project's checkpoint as one of this tool's own, to train on or to keep.",
+        panel=_MAKE,
+    ),
     "compile": Entry(
         module="export",
         function="compile_",

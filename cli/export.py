@@ -11,11 +11,24 @@ import typer
 from .console import Output
 from .memory import keep_freed_memory
 from .openmp import wait_briefly
-from .options import Data, Force, Json, Quiet, Resize
+from .options import (
+    Data,
+    Force,
+    ImageSize,
+    InputRange,
+    Json,
+    NBits,
+    Quiet,
+    Resize,
+    ScaleMap,
+    import_options,
+)
 
 
 def export(
-    ckpt: Annotated[Path, typer.Argument(metavar="CKPT", help="ckpt.pt or model.safetensors.")],
+    ckpt: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="ckpt.pt, model.safetensors, or another project's checkpoint.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle.")
     ] = None,
@@ -38,6 +51,10 @@ def export(
     weights: Annotated[
         Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")
     ] = "ema",
+    image_size: ImageSize = None,
+    n_bits: NBits = None,
+    input_range: InputRange = None,
+    scale_map: ScaleMap = None,
     force: Force = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -47,6 +64,9 @@ def export(
     The graphs are run and compared with the float64 model before anything is written; a model that does not round-trip
     is refused (exit 1) unless forced. Golden images come from --data, else from those the checkpoint carries, else
     from the model's own samples.
+
+    Takes checkpoints of rosinality/glow-pytorch, chaiyujin/glow-pytorch, y0ast/Glow-PyTorch, normflows and openai/glow
+    too, told apart by their content; what such a file does not say is asked for by name.
     """
     wait_briefly()
     keep_freed_memory()
@@ -61,6 +81,7 @@ def export(
         golden=parse_golden(golden),
         resize=resize,
         weights=weights,
+        options=import_options(image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map),
         force=force,
     )
     with output.progress() as bars:

@@ -69,16 +69,21 @@ def inspect_checkpoint(path: Path) -> Inspection:
         CheckpointError: (of glow_core) not a checkpoint, damaged, or its tensors do not fit its config.
     """
     from glow_core import read_checkpoint
+    from glow_core.errors import MissingFactError
     from glow_deploy.files import sha256_file
     from glow_deploy.inspect import Inspection
 
-    checkpoint = read_checkpoint(path)
+    try:
+        checkpoint = read_checkpoint(path)
+    except MissingFactError as error:
+        return _unsaid(path, str(error))
     config = checkpoint.config
     values: dict[str, int] = {}
     for name, tensor in checkpoint.model.items():
         group = ".".join(name.split(".")[:2])
         values[group] = values.get(group, 0) + tensor.numel()
     facts: dict[str, object] = {
+        **({} if checkpoint.origin is None else {"written_by": checkpoint.origin.project}),
         "size": path.stat().st_size,
         "sha256": sha256_file(path),
         **config.to_dict(),
@@ -98,4 +103,29 @@ def inspect_checkpoint(path: Path) -> Inspection:
         ],
         "Parameters": [{"part": group, "values": count} for group, count in values.items()],
     }
+    if checkpoint.origin is not None:
+        tables["Taken for granted"] = [{"note": note} for note in checkpoint.origin.notes]
     return Inspection(kind="checkpoint", path=str(path), facts=facts, tables=tables)
+
+
+def _unsaid(path: Path, reason: str) -> Inspection:
+    """What can be told of another project's checkpoint that leaves out a fact which reading it takes."""
+    from glow_core.readers import read_tensors, reader_of
+    from glow_deploy.files import sha256_file
+    from glow_deploy.inspect import Inspection
+
+    tensors = read_tensors(path)
+    reader = reader_of(tensors)
+    facts: dict[str, object] = {
+        "written_by": None if reader is None else reader.project,
+        "size": path.stat().st_size,
+        "sha256": sha256_file(path),
+        "tensors": len(tensors),
+        "values": sum(tensor.numel() for tensor in tensors.values()),
+        "to_read_it": reason.removeprefix(f"{path}: "),
+    }
+    rows: list[dict[str, object]] = [
+        {"tensor": name, "shape": str(tuple(tensor.shape)), "dtype": str(tensor.dtype).removeprefix("torch.")}
+        for name, tensor in tensors.items()
+    ]
+    return Inspection(kind="checkpoint", path=str(path), facts=facts, tables={"Tensors": rows})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from glow_core import ImportOptions
 
 __all__ = [
     "Backends",
@@ -15,13 +18,21 @@ __all__ = [
     "Device",
     "Engine",
     "Force",
+    "ImageSize",
+    "InputRange",
     "Json",
+    "NBits",
     "Quiet",
     "Resize",
+    "ScaleMap",
     "Seed",
     "Temperature",
     "TrustEngine",
+    "import_options",
+    "parse_size",
 ]
+
+_OTHERS = "Another project's checkpoint: what it does not say"
 
 Backends = Annotated[
     list[str] | None,
@@ -72,3 +83,55 @@ Data = Annotated[
         help="Images: a folder, an .npz, an IDX folder, [b]faces[/b], or [b]hf:OWNER/NAME[/b].",
     ),
 ]
+ImageSize = Annotated[
+    str | None, typer.Option("--image-size", metavar="N|HxW", help="Of its images.", rich_help_panel=_OTHERS)
+]
+NBits = Annotated[
+    int | None,
+    typer.Option("--n-bits", metavar="N", min=1, max=8, help="Depth of its pixels.", rich_help_panel=_OTHERS),
+]
+InputRange = Annotated[
+    Literal["unit", "centred"] | None,
+    typer.Option("--input-range", help="It was fed images in [0,1), or the same minus 0.5.", rich_help_panel=_OTHERS),
+]
+ScaleMap = Annotated[
+    Literal["sigmoid", "exp", "sigmoid_inv"] | None,
+    typer.Option("--scale-map", help="Of its affine couplings; only sigmoid can be taken.", rich_help_panel=_OTHERS),
+]
+
+
+def import_options(
+    *,
+    image_size: str | None,
+    n_bits: int | None,
+    input_range: Literal["unit", "centred"] | None,
+    scale_map: Literal["sigmoid", "exp", "sigmoid_inv"] | None,
+) -> ImportOptions:
+    """Gather what was told about another project's checkpoint.
+
+    Raises:
+        UsageError: a size that is none.
+    """
+    from glow_core import ImportOptions
+
+    return ImportOptions(
+        image_size=None if image_size is None else parse_size(image_size),
+        n_bits=n_bits,
+        input_range=input_range,
+        scale_map=scale_map,
+    )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse `--image-size 32` or `--image-size 48x32` (height x width).
+
+    Raises:
+        UsageError: neither.
+    """
+    from glow_deploy.errors import UsageError
+
+    parts = text.lower().split("x")
+    numbers = [part.isascii() and part.isdigit() and len(part) <= 6 and int(part) > 0 for part in parts]
+    if len(parts) > 2 or not all(numbers):
+        raise UsageError(f"--image-size is {text[:32]!r}; give a side, such as 32, or height x width, such as 48x32")
+    return int(parts[0]), int(parts[-1])

@@ -1,6 +1,6 @@
 """Errors the model, its files and its training raise on purpose. No torch here."""
 
-__all__ = ["CheckpointError", "ConfigError", "GlowCoreError", "TrainingError"]
+__all__ = ["CheckpointError", "ConfigError", "GlowCoreError", "MissingFactError", "TrainingError"]
 
 
 class GlowCoreError(Exception):
@@ -15,6 +15,10 @@ class ConfigError(GlowCoreError):
 
 class CheckpointError(GlowCoreError):
     """A checkpoint that cannot be read, or does not hold the model it says."""
+
+
+class MissingFactError(CheckpointError):
+    """Another project's checkpoint that does not hold a fact which nobody gave; the message names the option."""
 
 
 class TrainingError(GlowCoreError):

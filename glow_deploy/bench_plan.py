@@ -58,7 +58,12 @@ def plan_bundle(
         if name in (REFERENCE, YARDSTICK):
             from .engines.pytorch import open_pytorch
 
-            pair = open_pytorch(Path(str(ckpt)), precision="fp64" if name == REFERENCE else "fp32", device="cpu")
+            pair = open_pytorch(
+                Path(str(ckpt)),
+                precision="fp64" if name == REFERENCE else "fp32",
+                device="cpu",
+                options=bundle.manifest.import_options,
+            )
             return pair[0] if role == "encoder" else pair[1]
         file = path / f"{role}{_SUFFIXES[name]}"
         if not file.is_file():

@@ -39,6 +39,8 @@ class Manifest:
         numerics: the figures measured at export; `yardstick` is the trained model's own float32 error.
         versions: package -> version that made the bundle.
         files: file name -> sha256; the only digests that gate.
+        source: of a model from another project's checkpoint: `project`, and the `options` that reading it took. None
+            for this tool's own, and then left out of the file.
     """
 
     format_version: int = FORMAT_VERSION
@@ -51,6 +53,7 @@ class Manifest:
     numerics: Mapping[str, Any]
     versions: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
+    source: Mapping[str, Any] | None = None
 
     @property
     def n_bits(self) -> int:
@@ -79,7 +82,13 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """JSON with sorted keys; the same manifest gives the same bytes."""
-        return (json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+        values = {name: value for name, value in asdict(self).items() if name != "source" or value is not None}
+        return (json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+    @property
+    def import_options(self) -> Mapping[str, Any]:
+        """What it takes to read the checkpoint again; empty for this tool's own checkpoints."""
+        return {} if self.source is None else self.source["options"]
 
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str) -> Manifest:
@@ -134,6 +143,7 @@ class Manifest:
             raise ValueError("weights")
         if not isinstance(self.precision, str):
             raise ValueError("precision")
+        self._check_source()
         if self.golden_source not in (None, "data", "checkpoint", "samples"):
             raise ValueError("golden_source")
         if not isinstance(self.numerics, dict) or not isinstance(self.versions, dict):
@@ -161,6 +171,14 @@ class Manifest:
             found = self.tensors[role][side]
             if {name: (spec["dtype"], tuple(spec["shape"])) for name, spec in found.items()} != specs:
                 raise ValueError(f"tensors.{role}.{side} are not those of the model")
+
+    def _check_source(self) -> None:
+        if self.source is None:
+            return
+        if set(self.source) != {"project", "options"} or not isinstance(self.source["project"], str):
+            raise ValueError("source")
+        if not isinstance(self.source["options"], dict):
+            raise ValueError("source.options")
 
 
 def read_manifest_bytes(path: Path) -> bytes | None:

@@ -5,8 +5,11 @@ One file a project. To add one, write a `Reader` and name it in `READERS`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ..checkpoint import (
     Checkpoint,
@@ -17,18 +20,22 @@ from ..checkpoint import (
     read_safetensors,
 )
 from ..errors import CheckpointError
+from ..import_options import ImportOptions
 from ..model import Glow
 from ..state import key_name, load_pt
+from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
 from .native import to_checkpoint
-from .options import ImportOptions, InputRange, ScaleMap
 from .reader import Reader, Tensors
 from .rosinality import READER as ROSINALITY
+from .y0ast import READER as Y0AST
 
-__all__ = ["READERS", "ImportOptions", "InputRange", "Reader", "ScaleMap", "load_checkpoint", "read_checkpoint"]
+__all__ = ["READERS", "Reader", "load_checkpoint", "read_checkpoint", "read_tensors", "reader_of"]
 
 READERS: tuple[Reader, ...] = (
     ROSINALITY,
+    CHAIYUJIN,
+    Y0AST,
 )
 
 
@@ -51,7 +58,7 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
 
     Args:
         path: written by `save_checkpoint`, or by one of the projects of `READERS`; recognised by its content.
-        options: what another project's file does not say. Has no meaning for this tool's own.
+        options: what another project's file does not say. This tool's own says all; a different value is refused.
         mmap: leave the tensors in the file and read them as they are used, which saves a copy of a large model. The
             file must then stay as it is; replacing it by a rename is safe.
 
@@ -73,16 +80,36 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
     return _foreign(path, state_of(content, path=path), options)
 
 
+def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
+    """Read the tensors of another project's checkpoint by name, as they are.
+
+    Raises:
+        CheckpointError: not such a file, or damaged.
+    """
+    path = Path(path)
+    return read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
+
+
+def reader_of(names: Iterable[str]) -> Reader | None:
+    """Find the reader of a layout by its tensors' names; None for one that is not known."""
+    known = tuple(names)
+    return next((reader for reader in READERS if reader.recognise(known)), None)
+
+
 def _own(path: Path, checkpoint: Checkpoint, options: ImportOptions | None) -> Checkpoint:
-    given = {} if options is None else options.to_dict()
-    if given:
-        names = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise CheckpointError(f"{path}: this checkpoint says all about its model; leave {names} away")
+    """Hold what was told against what this tool's own file says; the rest of the options has no meaning for it."""
+    config, told = checkpoint.config, options or ImportOptions()
+    for name, found, given in (
+        ("image-size", "{}x{}".format(*config.image_size), told.image_size and "{}x{}".format(*told.image_size)),
+        ("n-bits", config.n_bits, told.n_bits),
+    ):
+        if given not in (None, found):
+            raise CheckpointError(f"{path}: --{name} says {given}, but the checkpoint itself says {found}")
     return checkpoint
 
 
 def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -> Checkpoint:
-    reader = next((reader for reader in READERS if reader.recognise(state)), None)
+    reader = reader_of(state)
     if reader is None:
         some = ", ".join(key_name(name) for name in list(state)[:3])
         known = ", ".join(reader.project for reader in READERS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, MissingFactError
 from ..state import key_name
 from .layers import ForeignGlow
 from .options import ImportOptions
@@ -130,9 +130,9 @@ class Tensors:
         if given is not None and given != found:
             raise CheckpointError(f"{self.path}: {option} says {given}, but {name} in the file is {found}")
 
-    def ask(self, option: str, what: str) -> CheckpointError:
+    def ask(self, option: str, what: str) -> MissingFactError:
         """Return the error for a fact that the file does not hold and nobody gave."""
-        return CheckpointError(f"{self.path}: the file does not say {what}: give {option}")
+        return MissingFactError(f"{self.path}: the file does not say {what}: give {option}")
 
     def _found(self, name: str) -> Tensor:
         try:

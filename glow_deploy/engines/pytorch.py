@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,6 +102,7 @@ def open_pytorch(
     precision: Precision = "fp64",
     device: str = "cpu",
     weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[PyTorchEngine, PyTorchEngine]:
     """Open the encoder and the decoder of a trained model; both share one copy of its weights.
 
@@ -110,6 +111,7 @@ def open_pytorch(
         precision: `fp64`, the reference every backend is measured against, or `fp32`, the yardstick.
         device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off in convolutions and matrix products.
         weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
+        options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
 
     Returns:
         (encoder, decoder).
@@ -128,25 +130,31 @@ def open_pytorch(
         ) from None
     import copy
 
-    from glow_core import Glow, load_checkpoint
+    from glow_core import Glow, ImportOptions, load_checkpoint
 
     usable = torch.cuda.is_available()
     if wanted.kind == "cuda" and (not usable or wanted.index >= torch.cuda.device_count()):
         build = "" if torch.version.cuda else " (the installed torch is a CPU build)"
         raise MissingDependencyError(f"PyTorch cannot run on {wanted}: it finds no such GPU{build}.")
     name = str(wanted) if wanted.kind != "auto" else ("cuda:0" if usable else "cpu")
-    model = copy.deepcopy(source) if isinstance(source, Glow) else load_checkpoint(source, weights=weights)
+    if isinstance(source, Glow):
+        model = copy.deepcopy(source)
+    else:
+        model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
     dtype = torch.float64 if precision == "fp64" else torch.float32
     model = model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
     return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
 
 
-def folded_arrays(path: str | Path, *, weights: Literal["ema", "raw"] = "ema") -> dict[str, np.ndarray]:
+def folded_arrays(
+    path: str | Path, *, weights: Literal["ema", "raw"] = "ema", options: Mapping[str, Any] | None = None
+) -> dict[str, np.ndarray]:
     """Fold the model of a checkpoint once more, to compare graphs with it.
 
     Args:
         path: of the checkpoint.
         weights: as in `open_pytorch`.
+        options: likewise.
 
     Returns:
         Path of the initializer -> array, as `FoldedGlow.named_arrays` gives them.
@@ -155,10 +163,12 @@ def folded_arrays(path: str | Path, *, weights: Literal["ema", "raw"] = "ema") -
         glow_core.errors.CheckpointError: the checkpoint cannot be read.
         CheckpointError: the model cannot be folded.
     """
-    from glow_core import load_checkpoint
+    from glow_core import ImportOptions, load_checkpoint
     from glow_deploy.folding.fold import fold
 
-    return dict(fold(load_checkpoint(path, weights=weights)).named_arrays())
+    return dict(
+        fold(load_checkpoint(path, weights=weights, options=ImportOptions.from_dict(options or {}))).named_arrays()
+    )
 
 
 def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -85,12 +86,15 @@ class RoundTripGradient:
             raise EngineError(f"PyTorch failed on a batch of {len(x)}: {reason}") from None
 
 
-def open_gradient(source: str | Path | Glow, *, weights: Literal["ema", "raw"] = "ema") -> RoundTripGradient:
+def open_gradient(
+    source: str | Path | Glow, *, weights: Literal["ema", "raw"] = "ema", options: Mapping[str, Any] | None = None
+) -> RoundTripGradient:
     """Open a trained model in float32 on the CPU for its gradient.
 
     Args:
         source: a checkpoint file, or a model, which is copied and so stays as it is.
         weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
+        options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
 
     Raises:
         MissingDependencyError: torch is not there.
@@ -104,7 +108,10 @@ def open_gradient(source: str | Path | Glow, *, weights: Literal["ema", "raw"] =
         ) from None
     import copy
 
-    from glow_core import Glow, load_checkpoint
+    from glow_core import Glow, ImportOptions, load_checkpoint
 
-    model = copy.deepcopy(source) if isinstance(source, Glow) else load_checkpoint(source, weights=weights)
+    if isinstance(source, Glow):
+        model = copy.deepcopy(source)
+    else:
+        model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
     return RoundTripGradient(model.to(dtype=torch.float32).eval().requires_grad_(requires_grad=False))

@@ -25,6 +25,7 @@ from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from glow_core import Checkpoint
+    from glow_core.checkpoint import Origin
 
     from ..engines.protocol import Role
     from ..folding import FoldedGlow
@@ -55,7 +56,7 @@ def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: 
     report = _Stages(progress)
     report("reading the checkpoint")
     with _checkpoint_errors():
-        stored = _read(path)
+        stored = _read(path, settings)
     with _checkpoint_errors(f"{path}: "):
         return _export(stored, path, target, settings, report)
 
@@ -103,9 +104,14 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                 "self_check": None if found.check is None else _json_figures(found.check),
                 "precision": found.precision,
                 "problems": found.problems,
-                "notes": [*([] if reference.single.is_initialized else [_UNTRAINED]), *found.notes],
+                "notes": [
+                    *([] if reference.single.is_initialized else [_UNTRAINED]),
+                    *_origin(stored, found),
+                    *found.notes,
+                ],
             },
             versions=_versions(),
+            source=None if stored.origin is None else _source(stored.origin),
         )
         return writer.finish(manifest)
 
@@ -187,12 +193,34 @@ def _checkpoint_errors(prefix: str = "") -> Iterator[None]:
         raise CheckpointError(f"{prefix}{error}") from error
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, settings: ExportSettings) -> Checkpoint:
     try:
         from glow_core import read_checkpoint
     except ImportError as error:
         raise MissingDependencyError("export needs torch: pip install 'glow-deploy[train]'") from error
-    return read_checkpoint(path, mmap=True)
+    return read_checkpoint(path, options=settings.options, mmap=True)
+
+
+def _source(origin: Origin) -> dict[str, Any]:
+    return {"project": origin.project, "options": dict(origin.options)}
+
+
+def _origin(stored: Checkpoint, found: Findings) -> list[str]:
+    """What is known about another project's model: how it was read, and whether its likelihoods make sense."""
+    if stored.origin is None:
+        return []
+    notes = [f"read as a checkpoint of {stored.origin.project}", *stored.origin.notes]
+    if found.golden is None or found.source != "data":
+        return [*notes, "no images of yours were looked at: give --data to see whether the likelihoods make sense"]
+    config = stored.config
+    bits = float(np.mean(config.n_bits - found.golden.log_prob / (config.dims * math.log(2))))
+    notes.append(f"{len(found.golden.x)} images of --data have {bits:.3f} bits/dim at bin centres")
+    if not bits < config.n_bits:
+        notes.append(
+            f"that is no better than pixels drawn at random ({config.n_bits} bits/dim): is the model trained, and are "
+            "--n-bits, --image-size, --input-range and the images those it was trained with?"
+        )
+    return notes
 
 
 def _json_figures(check: SelfCheck) -> dict[str, Any]:

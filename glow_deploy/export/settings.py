@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from glow_core.import_options import ImportOptions
+
 from ..errors import UsageError
 
 __all__ = ["ExportSettings", "Precision", "Weights"]
@@ -29,6 +31,7 @@ class ExportSettings:
         golden: how many golden images at most; None for a bundle without golden vectors.
         resize: crop and resample images of `data` that are of another size, instead of refusing them.
         weights: `ema` exports the averaged weights where there are any, `raw` the weights as trained.
+        options: what another project's checkpoint does not say of its model.
         force: replace an existing bundle, and write one even if the model was judged not to be invertible; what was
             found is then in the manifest's `numerics.problems`.
 
@@ -42,6 +45,7 @@ class ExportSettings:
     golden: int | None = 64
     resize: bool = False
     weights: Weights = "ema"
+    options: ImportOptions | None = None
     force: bool = False
 
     def __post_init__(self) -> None:

@@ -142,7 +142,7 @@ def _attack(
     from ..engines.pytorch_gradient import open_gradient
 
     try:
-        gradient = open_gradient(origin.ckpt, weights=origin.weights)
+        gradient = open_gradient(origin.ckpt, weights=origin.weights, options=origin.options)
     except MissingDependencyError as error:
         return None, f"half-bin attack: left out. {error}"
     with clock.section("attack") as step:

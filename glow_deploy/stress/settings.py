@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UsageError
 
@@ -79,6 +80,7 @@ class Origin:
         bundle: folder of the bundle.
         ckpt: the checkpoint it was exported from; needed by the attack and by the PyTorch backends.
         weights: which weights of the checkpoint the bundle was made from.
+        options: what reading another project's checkpoint takes.
         device: as given to `open_backends`.
         trust_engine: likewise.
     """
@@ -86,5 +88,6 @@ class Origin:
     bundle: Path
     ckpt: Path | None = None
     weights: Literal["ema", "raw"] = "ema"
+    options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     trust_engine: bool = False

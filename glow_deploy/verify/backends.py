@@ -193,6 +193,7 @@ def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) ->
         precision="fp64" if name == REFERENCE else "fp32",
         device="cpu",
         weights="raw" if bundle.manifest.weights == "raw" else "ema",
+        options=bundle.manifest.import_options,
     )
     return Backend(name=name, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 

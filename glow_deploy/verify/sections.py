@@ -66,7 +66,11 @@ def measure_steps_of(
     if settings.ckpt is not None:
         from ..engines.pytorch import folded_arrays
 
-        trained = folded_arrays(settings.ckpt, weights="raw" if bundle.manifest.weights == "raw" else "ema")
+        trained = folded_arrays(
+            settings.ckpt,
+            weights="raw" if bundle.manifest.weights == "raw" else "ema",
+            options=bundle.manifest.import_options,
+        )
     return measure_steps(
         bundle,
         settings=StepsSettings(images=settings.steps_images, backends=wanted, device=settings.device),
@@ -113,6 +117,7 @@ def measure_stress_of(
             bundle=bundle.path,
             ckpt=settings.ckpt,
             weights="raw" if manifest.weights == "raw" else "ema",
+            options=manifest.import_options,
             device=settings.device,
             trust_engine=settings.trust_engine,
         ),

@@ -11,7 +11,22 @@ from glow_core.errors import CheckpointError
 from glow_deploy import __version__
 from glow_deploy.errors import BundleError, UnsoundModelError
 
-COMMANDS = ("export", "compile", "verify", "bench", "sample", "encode", "decode", "inspect", "doctor", "train", "demo")
+COMMANDS = (
+    *(
+        "export",
+        "convert",
+        "compile",
+        "verify",
+        "bench",
+        "sample",
+        "encode",
+        "decode",
+        "inspect",
+        "doctor",
+        "train",
+        "demo",
+    ),
+)
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "matplotlib", "PIL", "numpy", "datasets")
 
 
