@@ -107,6 +107,8 @@ class GraphBuilder:
     def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: Number | None = None) -> str:
         """Add a convolution that keeps the size; its initializers are `<name>/weight` and `<name>/bias`.
 
+        An edge is not looked at: `parts.edged_conv` adds it.
+
         Args:
             tensor: its input, of the same number.
             conv: its weights.

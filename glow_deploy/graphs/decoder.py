@@ -13,7 +13,7 @@ from ..precision.plan import PrecisionPlan
 from .builder import GraphBuilder
 from .graph import Graph
 from .metadata import GraphMetadata
-from .parts import check_plan, conditioner, negate_second_half
+from .parts import check_plan, conditioner, edged_conv, negate_second_half
 
 __all__ = ["build_decoder"]
 
@@ -48,12 +48,13 @@ class _Decoder:
         if narrow:
             latents = [graph.cast(z, graph.trunk, name=f"{z}/cast_in") for z in latents]
         labels = None if model.num_classes is None else graph.input("y", (), dtype=TensorProto.INT64)
-        h = self._prior(latents[-1], model.prior, labels)
+        h = self._prior(latents[-1], model.prior, labels, path="prior")
         for index, level in reversed(list(enumerate(model.levels, start=1))):
             if level.split is not None:
-                h = self._split(h, latents[index - 1], level.split, index)
+                emitted = self._emitted(h, latents[index - 1], level.split, index, level.shape[1:], labels)
+                h = graph.node("Concat", [h, emitted], name=f"level{index}/split/concat", axis=1)
             for number, step in reversed(list(enumerate(level.steps, start=1))):
-                h = self._step(h, step, step_path(index, number))
+                h = self._step(h, step, step_path(index, number), level.shape[1:])
             output = "x" if index == 1 and not narrow else None
             # Mode CRD is pixel_shuffle: channel 4c+2i+j goes to offset (i,j) of channel c.
             h = graph.node("DepthToSpace", [h], name=f"level{index}/unsqueeze", output=output, blocksize=2, mode="CRD")
@@ -62,32 +63,38 @@ class _Decoder:
         graph.output("x", model.image_shape)
         return graph.build(metadata.to_props())
 
-    def _prior(self, z: str, prior: FoldedPrior, labels: str | None) -> str:
+    def _prior(self, z: str, prior: FoldedPrior, labels: str | None, *, path: str) -> str:
+        """Scale and shift by constants, or by entries of a table with one for each class."""
         graph = self._graph
-        mean = graph.constant("prior/mean", prior.mean)
-        scale = graph.constant("prior/scale", np.exp(prior.log_scale))
+        mean = graph.constant(f"{path}/mean", prior.mean)
+        scale = graph.constant(f"{path}/scale", np.exp(prior.log_scale))
         if labels is not None:
-            mean = graph.node("Gather", [mean, labels], name="prior/mean/gather", axis=0)
-            scale = graph.node("Gather", [scale, labels], name="prior/scale/gather", axis=0)
-        scaled = graph.node("Mul", [z, scale], name="prior/apply")
-        return graph.node("Add", [scaled, mean], name="prior/shift")
+            mean = graph.node("Gather", [mean, labels], name=f"{path}/mean/gather", axis=0)
+            scale = graph.node("Gather", [scale, labels], name=f"{path}/scale/gather", axis=0)
+        return self._stretch(z, scale, mean, path)
 
-    def _split(self, h: str, z: str, conv: FoldedConv, index: int) -> str:
-        graph = self._graph
-        params = graph.conv(h, conv, name=f"level{index}/split/conv")
-        mean, log_scale = graph.halves(params, name=f"level{index}/split/params")
-        scale = graph.node("Exp", [log_scale], name=f"level{index}/split/exp")
-        scaled = graph.node("Mul", [z, scale], name=f"level{index}/split/apply")
-        emitted = graph.node("Add", [scaled, mean], name=f"level{index}/split/shift")
-        return graph.node("Concat", [h, emitted], name=f"level{index}/split/concat", axis=1)
+    def _emitted(
+        self, h: str, z: str, split: FoldedConv | FoldedPrior, index: int, size: tuple[int, int], labels: str | None
+    ) -> str:
+        """Return the half that left at a split, from its latent and the half that stayed."""
+        graph, path = self._graph, f"level{index}/split"
+        if isinstance(split, FoldedPrior):
+            return self._prior(z, split, labels, path=path)
+        params = edged_conv(graph, h, split, name=f"{path}/conv", size=size)
+        mean, log_scale = graph.halves(params, name=f"{path}/params")
+        return self._stretch(z, graph.node("Exp", [log_scale], name=f"{path}/exp"), mean, path)
 
-    def _step(self, h: str, step: FoldedStep, path: str) -> str:
+    def _stretch(self, z: str, scale: str, mean: str, path: str) -> str:
+        scaled = self._graph.node("Mul", [z, scale], name=f"{path}/apply")
+        return self._graph.node("Add", [scaled, mean], name=f"{path}/shift")
+
+    def _step(self, h: str, step: FoldedStep, path: str, size: tuple[int, int]) -> str:
         graph, net = self._graph, step.conditioner
         kept, moved = graph.halves(h, name=f"{path}/coupling/split")
         if self._model.coupling == "affine" and not self._model.bounded_scale:
             # (t, -(h + 2)) saves a Neg before the Exp
             net = replace(net, conv3=negate_second_half(net.conv3))
-        params = conditioner(graph, kept, net, path=path)
+        params = conditioner(graph, kept, net, path=path, size=size)
         if self._model.coupling == "additive":
             shift = params
         else:

@@ -15,7 +15,7 @@ from ..precision.plan import PrecisionPlan
 from .builder import GraphBuilder
 from .graph import Graph
 from .metadata import GraphMetadata
-from .parts import check_plan, conditioner, negate_second_half
+from .parts import check_plan, conditioner, edged_conv, negate_second_half
 
 __all__ = ["build_encoder"]
 
@@ -59,8 +59,8 @@ class _Encoder:
             h = graph.node("SpaceToDepth", [h], name=f"level{index}/squeeze", blocksize=2)
             h = self._steps(h, level, index)
             if level.split is not None:
-                h = self._split(h, level.split, index)
-        self._prior(h, model.prior, labels, output=f"z{last}")
+                h = self._split(h, level.split, index, level.shape[1:], labels)
+        self._prior(h, model.prior, labels, path="prior", size=model.levels[-1].shape[1:], output=f"z{last}")
         for index, shape in enumerate(model.latent_shapes, start=1):
             graph.output(f"z{index}", shape)
         self._log_prob()
@@ -74,7 +74,7 @@ class _Encoder:
             path = step_path(index, number)
             if number == 1:
                 step = replace(step, encode=_reorder_inputs(step.encode))
-            h, log_scale = self._step(h, step, path)
+            h, log_scale = self._step(h, step, path, level.shape[1:])
             if log_scales is None or log_scale is None:
                 log_scales = log_scale
             else:
@@ -83,11 +83,11 @@ class _Encoder:
             self._log_prob_terms.append(self._sum(log_scales, name=f"level{index}/log_det"))
         return h
 
-    def _step(self, h: str, step: FoldedStep, path: str) -> tuple[str, str | None]:
+    def _step(self, h: str, step: FoldedStep, path: str, size: tuple[int, int]) -> tuple[str, str | None]:
         graph = self._graph
         h = graph.conv(h, step.encode, name=f"{path}/invconv")
         kept, moved = graph.halves(h, name=f"{path}/coupling/split")
-        params = conditioner(graph, kept, step.conditioner, path=path)
+        params = conditioner(graph, kept, step.conditioner, path=path, size=size)
         log_scale = None
         if self._model.coupling == "additive":
             moved = graph.node("Add", [moved, params], name=f"{path}/coupling/shift")
@@ -117,11 +117,21 @@ class _Encoder:
         softplus = graph.node("Softplus", [negative], name=f"{path}/log_det/softplus")
         return scale, graph.node("Neg", [softplus], name=f"{path}/log_det/log_sigmoid")
 
-    def _split(self, h: str, conv: FoldedConv, index: int) -> str:
+    def _split(
+        self, h: str, split: FoldedConv | FoldedPrior, index: int, size: tuple[int, int], labels: str | None
+    ) -> str:
+        """Emit the second half as `z<index>` and return the first."""
+        kept, emitted = self._graph.halves(h, name=f"level{index}/split")
+        if isinstance(split, FoldedPrior):
+            self._prior(emitted, split, labels, path=f"level{index}/split", size=size, output=f"z{index}")
+        else:
+            self._conditional_prior(kept, emitted, split, index, size)
+        return kept
+
+    def _conditional_prior(self, kept: str, emitted: str, conv: FoldedConv, index: int, size: tuple[int, int]) -> None:
         graph = self._graph
-        kept, emitted = graph.halves(h, name=f"level{index}/split")
         # The convolution gives (mean, -log_scale), so that one Exp yields the factor of z.
-        params = graph.conv(kept, negate_second_half(conv), name=f"level{index}/split/conv")
+        params = edged_conv(graph, kept, negate_second_half(conv), name=f"level{index}/split/conv", size=size)
         mean, negative_log_scale = graph.halves(params, name=f"level{index}/split/params")
         centred = graph.node("Sub", [emitted, mean], name=f"level{index}/split/centre")
         factor = graph.node("Exp", [negative_log_scale], name=f"level{index}/split/exp")
@@ -129,24 +139,25 @@ class _Encoder:
         exact = self._in_float32(negative_log_scale, name=f"level{index}/split/log_det/cast")
         self._log_prob_terms.append(self._sum(exact, name=f"level{index}/split/log_det"))
         self._log_prob_terms.append(self._minus_half_square(z, name=f"level{index}/split/log_prob"))
-        return kept
 
-    def _prior(self, h: str, prior: FoldedPrior, labels: str | None, *, output: str) -> None:
+    def _prior(
+        self, h: str, prior: FoldedPrior, labels: str | None, *, path: str, size: tuple[int, int], output: str
+    ) -> None:
+        """Normalise a latent whose mean and scale are constants, or entries of a table with one for each class."""
         graph = self._graph
-        mean = graph.constant("prior/mean", prior.mean)
-        factor = graph.constant("prior/inverse_scale", np.exp(-prior.log_scale))
-        positions = _positions(prior, self._model.levels[-1].shape)
-        log_det = -prior.log_scale.sum(axis=(1, 2, 3)) * positions
+        mean = graph.constant(f"{path}/mean", prior.mean)
+        factor = graph.constant(f"{path}/inverse_scale", np.exp(-prior.log_scale))
+        log_det = -prior.log_scale.sum(axis=(1, 2, 3)) * _positions(prior, size)
         if labels is None:
             self._constant += float(log_det[0])
         else:
-            mean = graph.node("Gather", [mean, labels], name="prior/mean/gather", axis=0)
-            factor = graph.node("Gather", [factor, labels], name="prior/inverse_scale/gather", axis=0)
-            table = graph.constant("prior/log_det", log_det, number="fp32")
-            self._log_prob_terms.append(graph.node("Gather", [table, labels], name="prior/log_det/gather", axis=0))
-        centred = graph.node("Sub", [h, mean], name="prior/centre")
-        z = self._emit("Mul", [centred, factor], name="prior/normalise", output=output)
-        self._log_prob_terms.append(self._minus_half_square(z, name="prior/log_prob"))
+            mean = graph.node("Gather", [mean, labels], name=f"{path}/mean/gather", axis=0)
+            factor = graph.node("Gather", [factor, labels], name=f"{path}/inverse_scale/gather", axis=0)
+            table = graph.constant(f"{path}/log_det", log_det, number="fp32")
+            self._log_prob_terms.append(graph.node("Gather", [table, labels], name=f"{path}/log_det/gather", axis=0))
+        centred = graph.node("Sub", [h, mean], name=f"{path}/centre")
+        z = self._emit("Mul", [centred, factor], name=f"{path}/normalise", output=output)
+        self._log_prob_terms.append(self._minus_half_square(z, name=f"{path}/log_prob"))
 
     def _log_prob(self) -> None:
         graph = self._graph
@@ -183,10 +194,10 @@ def _reorder_inputs(conv: FoldedConv) -> FoldedConv:
     """Take SpaceToDepth's channel order (2i+j)*C+c where the model has 4c+2i+j."""
     channels = conv.weight.shape[1] // 4
     order = [4 * c + offset for offset in range(4) for c in range(channels)]
-    return FoldedConv(weight=conv.weight[:, order], bias=conv.bias)
+    return replace(conv, weight=conv.weight[:, order])
 
 
-def _positions(prior: FoldedPrior, shape: Sequence[int]) -> int:
+def _positions(prior: FoldedPrior, size: tuple[int, int]) -> int:
     """How many pixels one entry of the prior's scale stands for."""
     entries: int = prior.log_scale.shape[2] * prior.log_scale.shape[3]
-    return shape[1] * shape[2] // entries
+    return size[0] * size[1] // entries

@@ -32,7 +32,9 @@ _NUMBERS: dict[PlanName, tuple[Number, tuple[Number, ...]]] = {
 }
 
 _STEP = re.compile(r"level[1-9][0-9]*/step[0-9]{2,}")
-_CONDITIONER_NODE = re.compile(rf"({_STEP.pattern})/coupling/(?:conv[123]|relu[12])")
+_CONDITIONER_NODE = re.compile(
+    rf"({_STEP.pattern})/coupling/(?:conv[123]|relu[12]|conv[13]/(?:edge/(?:rows|columns)|add_edge))"
+)
 _FLOAT32_NODE = re.compile(r"(?:^|/)log_(?:det|prob)(?:/|$)")
 
 
@@ -172,8 +174,8 @@ def part_of(node: str) -> str | None:
     """Return what decides the number of a graph's node, known by its name.
 
     Returns:
-        The step's path for a convolution or ReLU of a conditioner, `trunk` for the rest of the flow, None for the sums
-        of log-determinants and densities, which are float32 in every plan.
+        The step's path for a convolution, its edge or a ReLU of a conditioner, `trunk` for the rest of the flow, None
+        for the sums of log-determinants and densities, which are float32 in every plan.
     """
     if _FLOAT32_NODE.search(node):
         return None
@@ -195,7 +197,8 @@ def step_paths(steps: FoldedGlow | Sequence[str]) -> tuple[str, ...]:
 def multiply_adds(folded: FoldedGlow) -> Mapping[str, int]:
     """Multiply-adds of all convolutions for one image, encoding and decoding it.
 
-    Elementwise work is left out: it is a few values for each of hundreds of products.
+    Elementwise work, that of edges and priors included, is left out: it is a few values for each of hundreds of
+    products.
 
     Returns:
         Step path -> those of its conditioner, and `trunk` -> those of the 1x1 and split convolutions.
@@ -209,7 +212,7 @@ def multiply_adds(folded: FoldedGlow) -> Mapping[str, int]:
             each = sum(_entries(conv) for conv in (net.conv1, net.conv2, net.conv3))
             counts[step_path(index, number)] = 2 * positions * each
             trunk += positions * (_entries(step.encode) + _entries(step.decode))
-        if level.split is not None:
+        if isinstance(level.split, FoldedConv):
             trunk += 2 * positions * _entries(level.split)
     return {**counts, "trunk": trunk}
 
