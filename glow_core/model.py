@@ -15,12 +15,14 @@ from .flows import (
     AffineCoupling,
     Bijection,
     FixedPermutation,
+    IndependentPrior,
     InvertibleConv1x1,
     InvertibleConv1x1LU,
     Split,
     Squeeze,
     TopPrior,
 )
+from .flows.conditioner import ZeroConv2d
 
 __all__ = ["FlowStep", "Glow", "Level"]
 
@@ -31,6 +33,19 @@ def _permutation(channels: int, kind: str) -> Bijection:
     if kind == "plain":
         return InvertibleConv1x1(channels)
     return FixedPermutation(channels, kind="reverse" if kind == "reverse" else "shuffle")
+
+
+def _split(shape: tuple[int, int, int], *, config: GlowConfig) -> Split:
+    channels, height, width = shape
+    if config.prior == "independent":
+        return Split(IndependentPrior((channels // 2, height, width), num_classes=config.num_classes))
+    return Split(ZeroConv2d(channels // 2, channels, edge_bias=config.edge_bias))
+
+
+def _top_prior(shape: tuple[int, int, int], *, config: GlowConfig) -> TopPrior | IndependentPrior:
+    if config.prior == "independent":
+        return IndependentPrior(shape, num_classes=config.num_classes)
+    return TopPrior(shape[0], num_classes=config.num_classes, edge_bias=config.edge_bias)
 
 
 class FlowStep(Bijection):
@@ -47,9 +62,11 @@ class FlowStep(Bijection):
         self.permutation = _permutation(channels, config.permutation)
         self.coupling: Bijection
         if config.coupling == "affine":
-            self.coupling = AffineCoupling(channels, width=config.width, bounded=config.bounded_scale)
+            self.coupling = AffineCoupling(
+                channels, width=config.width, bounded=config.bounded_scale, edge_bias=config.edge_bias
+            )
         else:
-            self.coupling = AdditiveCoupling(channels, width=config.width)
+            self.coupling = AdditiveCoupling(channels, width=config.width, edge_bias=config.edge_bias)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[N,C,H,W] -> the same shape, and the sum of the three log-determinants."""
@@ -68,16 +85,16 @@ class Level(nn.Module):
     """Squeeze, K steps of flow, and a split unless it is the last level.
 
     Args:
-        channels: C after the squeeze.
-        config: for the number and kind of steps.
+        shape: (C, H, W) after the squeeze.
+        config: for the number and kind of steps, and the kind of split.
         last: no split.
     """
 
-    def __init__(self, channels: int, *, config: GlowConfig, last: bool) -> None:
+    def __init__(self, shape: tuple[int, int, int], *, config: GlowConfig, last: bool) -> None:
         super().__init__()
         self.squeeze = Squeeze()
-        self.steps = nn.ModuleList(FlowStep(channels, config=config) for _ in range(config.steps))
-        self.split = None if last else Split(channels)
+        self.steps = nn.ModuleList(FlowStep(shape[0], config=config) for _ in range(config.steps))
+        self.split = None if last else _split(shape, config=config)
 
     def flow_steps(self) -> list[FlowStep]:
         """Return the K steps in encoding order."""
@@ -100,10 +117,9 @@ class Glow(nn.Module):
         self.config = config
         last = config.levels - 1
         self.levels = nn.ModuleList(
-            Level(channels, config=config, last=index == last)
-            for index, (channels, _, _) in enumerate(config.level_shapes)
+            Level(shape, config=config, last=index == last) for index, shape in enumerate(config.level_shapes)
         )
-        self.prior = TopPrior(config.level_shapes[-1][0], num_classes=config.num_classes)
+        self.prior = _top_prior(config.level_shapes[-1], config=config)
 
     def flow_levels(self) -> list[Level]:
         """Return the L levels, finest first."""
@@ -132,7 +148,7 @@ class Glow(nn.Module):
                 h, log_det = step.encode(h)
                 log_prob = log_prob + log_det
             if level.split is not None:
-                h, z, log_p = level.split.encode(h)
+                h, z, log_p = level.split.encode(h, y)
                 latents.append(z)
                 log_prob = log_prob + log_p
         z, log_p = self.prior.encode(h, y)
@@ -154,7 +170,7 @@ class Glow(nn.Module):
         h = self.prior.decode(z[-1], y)
         for index, level in reversed(list(enumerate(self.flow_levels()))):
             if level.split is not None:
-                h = level.split.decode(h, z[index])
+                h = level.split.decode(h, z[index], y)
             for step in reversed(level.flow_steps()):
                 h = step.decode(h)
             h = level.squeeze.decode(h)

@@ -4,7 +4,7 @@ from .actnorm import ActNorm
 from .base import Bijection
 from .coupling import AdditiveCoupling, AffineCoupling
 from .permutation import FixedPermutation, InvertibleConv1x1, InvertibleConv1x1LU
-from .prior import TopPrior
+from .prior import IndependentPrior, TopPrior
 from .split import Split
 from .squeeze import Squeeze
 
@@ -14,6 +14,7 @@ __all__ = [
     "AffineCoupling",
     "Bijection",
     "FixedPermutation",
+    "IndependentPrior",
     "InvertibleConv1x1",
     "InvertibleConv1x1LU",
     "Split",

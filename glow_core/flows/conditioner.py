@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .actnorm import ActNorm
+from .edge import edge_map
 
 __all__ = ["Conditioner", "ZeroConv2d"]
 
@@ -52,23 +53,34 @@ def _conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     )
 
 
+def _with_edge(y: Tensor, edge: Tensor | None) -> Tensor:
+    """Add what the border gives to a 3x3 convolution's result [N,out,H,W]."""
+    return y if edge is None else y + edge_map(_widened(edge, y), y.shape[2], y.shape[3])
+
+
+def _zero_edge(out_channels: int, *, wanted: bool) -> nn.Parameter | None:
+    return nn.Parameter(torch.zeros(out_channels, 3, 3)) if wanted else None
+
+
 class ZeroConv2d(nn.Module):
     """3x3 convolution that starts at zero, with outputs scaled by exp(3 * log_scale) per channel.
 
     Args:
         in_channels: of the input.
         out_channels: of the output.
+        edge_bias: it also sees where the image ends (`edge_map`).
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, edge_bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.log_scale = nn.Parameter(torch.zeros(out_channels))
+        self.edge = _zero_edge(out_channels, wanted=edge_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W], zero padded."""
-        y = _conv3x3(x, _widened(self.weight, x), self.bias)
+        y = _with_edge(_conv3x3(x, _widened(self.weight, x), self.bias), self.edge)
         return y * torch.exp(3 * self.log_scale)[None, :, None, None]
 
 
@@ -81,15 +93,17 @@ class Conditioner(nn.Module):
         in_channels: of the half that passes through unchanged.
         out_channels: shift, or shift and scale, for the other half.
         width: hidden channels.
+        edge_bias: the 3x3 convolutions also see where the image ends (`edge_map`).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, width: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, width: int, edge_bias: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.edge1 = _zero_edge(width, wanted=edge_bias)
         self.norm1 = ActNorm(width)
         self.conv2 = nn.Conv2d(width, width, 1, bias=False)
         self.norm2 = ActNorm(width)
-        self.conv3 = ZeroConv2d(width, out_channels)
+        self.conv3 = ZeroConv2d(width, out_channels, edge_bias=edge_bias)
         # A module on the meta device only describes; drawing there would import torch's compiler, for seconds.
         if not self.conv1.weight.is_meta:
             nn.init.normal_(self.conv1.weight, std=_HIDDEN_STD)
@@ -98,7 +112,7 @@ class Conditioner(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W]."""
         hidden = F.conv2d(x, _widened(self.conv1.weight, x), padding=1)
-        hidden = F.relu(self.norm1(hidden))
+        hidden = F.relu(self.norm1(_with_edge(hidden, self.edge1)))
         hidden = F.relu(self.norm2(_conv1x1(hidden, _widened(self.conv2.weight, hidden))))
         result: Tensor = self.conv3(hidden)
         return result

@@ -18,11 +18,12 @@ class AdditiveCoupling(Bijection):
     Args:
         channels: C, even.
         width: hidden channels of the conditioner.
+        edge_bias: the conditioner sees where the image ends.
     """
 
-    def __init__(self, channels: int, *, width: int) -> None:
+    def __init__(self, channels: int, *, width: int, edge_bias: bool = False) -> None:
         super().__init__()
-        self.conditioner = Conditioner(channels // 2, channels // 2, width=width)
+        self.conditioner = Conditioner(channels // 2, channels // 2, width=width, edge_bias=edge_bias)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Volume-preserving: the log-determinant is 0."""
@@ -45,12 +46,13 @@ class AffineCoupling(Bijection):
         channels: C, even.
         width: hidden channels of the conditioner.
         bounded: s in (0.5, 1) instead of (0, 1).
+        edge_bias: the conditioner sees where the image ends.
     """
 
-    def __init__(self, channels: int, *, width: int, bounded: bool) -> None:
+    def __init__(self, channels: int, *, width: int, bounded: bool, edge_bias: bool = False) -> None:
         super().__init__()
         self.bounded = bounded
-        self.conditioner = Conditioner(channels // 2, channels, width=width)
+        self.conditioner = Conditioner(channels // 2, channels, width=width, edge_bias=edge_bias)
 
     def _log_scale(self, h: Tensor) -> Tensor:
         if self.bounded:

@@ -211,7 +211,7 @@ def _disturbed_decode(model: Glow, z: Sequence[Tensor], y: Tensor | None, distur
     h = model.prior.decode(z[-1], y)
     for index, level in reversed(list(enumerate(model.flow_levels()))):
         if level.split is not None:
-            h = level.split.decode(h, z[index])
+            h = level.split.decode(h, z[index], y)
         for step in reversed(level.flow_steps()):
             # The rms keeps its gradient: else the penalty would fall where a step merely enlarges what it gives on.
             rms = h.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

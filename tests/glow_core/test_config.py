@@ -17,6 +17,17 @@ def test_dict_round_trip_goes_through_json():
     assert GlowConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_dict_names_later_features_only_where_they_are_on():
+    """The first releases refuse entries that they do not know, and must go on reading the models they can."""
+    plain = GlowConfig(image_size=(8, 8))
+    assert {"edge_bias", "prior"}.isdisjoint(plain.to_dict())
+    assert GlowConfig.from_dict(plain.to_dict() | {"edge_bias": False, "prior": "conditional"}) == plain
+    for feature in ({"edge_bias": True}, {"prior": "independent"}):
+        config = GlowConfig(image_size=(8, 8), **feature)
+        assert config.to_dict() == plain.to_dict() | feature
+        assert GlowConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -32,6 +43,9 @@ def test_dict_round_trip_goes_through_json():
         ({"coupling": "spline"}, "coupling"),
         ({"permutation": "qr"}, "permutation"),
         ({"bounded_scale": 1}, "bounded_scale"),
+        ({"edge_bias": None}, "edge_bias"),
+        ({"prior": "uniform"}, "prior is 'uniform'; choose one of conditional, independent"),
+        ({"prior": ["independent"]}, "prior"),
         ({"num_classes": 0}, "num_classes"),
         ({"channels": 2}, r"1 \(greyscale\) or 3"),
         ({"channels": 10**18}, "channels"),

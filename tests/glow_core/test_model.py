@@ -8,7 +8,7 @@ import torch
 
 from glow_core import Glow, GlowConfig
 from glow_core.errors import ConfigError
-from glow_core.flows import ActNorm
+from glow_core.flows import ActNorm, IndependentPrior, TopPrior
 
 OPTIONS = [
     pytest.param(
@@ -19,6 +19,20 @@ OPTIONS = [
         ["affine", "additive"], [True, False], ["lu", "plain", "shuffle", "reverse"], [None, 3]
     )
     if bounded or coupling == "affine"
+] + [
+    pytest.param(
+        {**kind, "edge_bias": edges, "prior": prior, "num_classes": classes},
+        id="-".join([*kind.values(), "edges" if edges else "noedges", prior, f"{classes or 'no'}classes"]),
+    )
+    for kind, (edges, prior), classes in itertools.product(
+        [
+            {"coupling": "affine", "permutation": "lu"},
+            {"coupling": "affine", "permutation": "plain"},
+            {"coupling": "additive", "permutation": "lu"},
+        ],
+        [(True, "conditional"), (False, "independent"), (True, "independent")],
+        [None, 3],
+    )
 ]
 SHAPES = [
     pytest.param(
@@ -78,12 +92,36 @@ def test_a_layer_that_forgets_its_log_det_is_noticed(coupling, perturbed_glow, m
     assert abs(float((before - glow.log_prob(x)).detach())) > 1e-3
 
 
-def test_rows_do_not_influence_each_other(perturbed_glow):
-    config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6)
+@pytest.mark.parametrize(
+    ("features", "layer"), [({"edge_bias": True}, TopPrior), ({"prior": "independent"}, IndependentPrior)]
+)
+def test_a_prior_that_forgets_its_log_scales_is_noticed(features, layer, perturbed_glow, monkeypatch):
+    config = GlowConfig(image_size=(8, 8), levels=2, steps=1, width=5, **features)
+    glow = perturbed_glow(config).double()
+    x = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    before = glow.log_prob(x)
+    whole = layer.encode
+
+    def forgetful(self, x, y):
+        z, _ = whole(self, x, y)
+        return z, -0.5 * (z**2 + math.log(2 * math.pi)).sum(dim=(1, 2, 3))
+
+    monkeypatch.setattr(layer, "encode", forgetful)
+    assert abs(float((before - glow.log_prob(x)).detach())) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "features",
+    [{}, {"edge_bias": True}, {"prior": "independent", "num_classes": 3}],
+    ids=["plain", "edges", "independent"],
+)
+def test_rows_do_not_influence_each_other(features, perturbed_glow):
+    config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, **features)
     glow = perturbed_glow(config).double()
     x = torch.rand(7, 3, 8, 8, dtype=torch.float64)
-    whole, log_prob = glow.encode(x)
-    alone, single = glow.encode(x[3:4])
+    y = None if config.num_classes is None else torch.tensor([0, 1, 2, 1, 0, 2, 2])
+    whole, log_prob = glow.encode(x, y)
+    alone, single = glow.encode(x[3:4], None if y is None else y[3:4])
     assert all(torch.allclose(a[3:4], b, atol=1e-12) for a, b in zip(whole, alone, strict=True))
     assert torch.allclose(log_prob[3:4], single, atol=1e-9)
 
@@ -148,10 +186,87 @@ def test_sample_scales_every_latent_and_is_reproducible(perturbed_glow):
 
 
 @pytest.mark.parametrize("labels", [None, torch.tensor([0, 3]), torch.tensor([-1, 0])])
-def test_labels_must_fit(labels, perturbed_glow):
-    glow = perturbed_glow(GlowConfig(image_size=(4, 4), levels=1, steps=1, width=4, num_classes=3))
+@pytest.mark.parametrize("prior", ["conditional", "independent"])
+def test_labels_must_fit(prior, labels, perturbed_glow):
+    config = GlowConfig(image_size=(4, 4), levels=2, steps=1, width=4, num_classes=3, prior=prior)
+    glow = perturbed_glow(config)
     with pytest.raises(ConfigError, match=r"0\.\.2"):
         glow.encode(torch.rand(2, 3, 4, 4), labels)
+    with pytest.raises(ConfigError, match=r"0\.\.2"):
+        glow.decode([torch.rand(2, *shape) for shape in config.latent_shapes], labels)
+
+
+@pytest.mark.parametrize("prior", ["conditional", "independent"])
+def test_labels_without_classes_are_refused(prior, perturbed_glow):
+    glow = perturbed_glow(GlowConfig(image_size=(4, 4), levels=2, steps=1, width=4, prior=prior))
+    with pytest.raises(ConfigError, match="no classes"):
+        glow.encode(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+
+
+def test_new_edges_and_priors_leave_a_fresh_model_as_it_was():
+    """They start at zero and draw no random numbers."""
+    x = torch.rand(2, 3, 8, 8)
+    values = []
+    for features in ({}, {"edge_bias": True}, {"prior": "independent"}):
+        torch.manual_seed(0)
+        values.append(Glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, **features)).log_prob(x))
+    assert torch.allclose(values[0], values[1], rtol=1e-6)
+    assert torch.allclose(values[0], values[2], rtol=1e-6)
+
+
+def test_only_the_border_knows_of_an_edge(perturbed_glow):
+    """With nothing but the edge of one convolution moved, the centre of a coupling's output stays."""
+    config = GlowConfig(image_size=(16, 16), channels=1, levels=1, steps=1, width=6, edge_bias=True)
+    coupling = perturbed_glow(config).double().flow_levels()[0].flow_steps()[0].coupling
+    x = torch.rand(1, 4, 8, 8, dtype=torch.float64)
+    before, _ = coupling.encode(x)
+    coupling.conditioner.conv3.edge.data += 0.5
+    moved = (coupling.encode(x)[0] - before).detach()[0, 2:].abs().amax(dim=0)
+    assert float(moved[1:-1, 1:-1].max()) == 0
+    border = torch.ones(8, 8, dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    assert float(moved[border].min()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("features", "extra"),
+    [
+        ({}, {}),
+        (
+            {"edge_bias": True},
+            {
+                "levels.0.steps.0.coupling.conditioner.edge1": (5, 3, 3),
+                "levels.0.steps.0.coupling.conditioner.conv3.edge": (12, 3, 3),
+                "levels.0.split.prior.edge": (12, 3, 3),
+                "levels.1.steps.0.coupling.conditioner.edge1": (5, 3, 3),
+                "levels.1.steps.0.coupling.conditioner.conv3.edge": (24, 3, 3),
+                "prior.edge": (48, 3, 3),
+            },
+        ),
+        (
+            {"prior": "independent", "num_classes": 3},
+            {
+                "levels.0.split.prior.mean": (3, 6, 4, 2),
+                "levels.0.split.prior.log_scale": (3, 6, 4, 2),
+                "prior.mean": (3, 24, 2, 1),
+                "prior.log_scale": (3, 24, 2, 1),
+            },
+        ),
+    ],
+    ids=["plain", "edges", "independent"],
+)
+def test_state_has_the_tensors_of_its_config(features, extra):
+    """The names and shapes that checkpoints are made of, on the meta device, which allocates nothing."""
+    sizes = {"image_size": (8, 4), "levels": 2, "steps": 1, "width": 5}
+    with torch.device("meta"):
+        plain = Glow(GlowConfig(**sizes)).state_dict()
+        state = Glow(GlowConfig(**sizes, **features)).state_dict()
+    assert all(tensor.is_meta for tensor in state.values())
+    new = {name: tuple(t.shape) for name, t in state.items() if name not in plain or t.shape != plain[name].shape}
+    assert new == extra
+    gone = {name for name in plain if name not in state}
+    independent = {f"levels.0.split.prior.{name}" for name in ("weight", "bias")}
+    assert gone == (independent if "prior" in features else set())
 
 
 def test_wrong_shapes_are_named(perturbed_glow):
