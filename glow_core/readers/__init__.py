@@ -26,6 +26,8 @@ from ..state import key_name, load_pt
 from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
 from .native import to_checkpoint
+from .normflows import READER as NORMFLOWS
+from .openai import READER as OPENAI
 from .reader import Reader, Tensors
 from .rosinality import READER as ROSINALITY
 from .y0ast import READER as Y0AST
@@ -36,6 +38,8 @@ READERS: tuple[Reader, ...] = (
     ROSINALITY,
     CHAIYUJIN,
     Y0AST,
+    NORMFLOWS,
+    OPENAI,
 )
 
 
