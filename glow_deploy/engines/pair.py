@@ -1,0 +1,130 @@
+"""An encoder and a decoder of one model, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from glow_deploy.bundle import Bundle
+from glow_deploy.errors import BundleError, EngineError, UsageError
+from glow_deploy.graphs.metadata import GraphMetadata
+from glow_deploy.manifest import DECODER, ENCODER
+
+from .open import open_engine
+from .plan import MAGICS
+from .protocol import Engine, Role, TensorSpec
+from .sidecar import read_sidecar
+
+__all__ = ["PairFlavor", "open_pair", "pair_files"]
+
+PairFlavor = Literal["onnx", "tensorrt", "rtx"]
+"""Which engines of a bundle: the ONNX graphs, or the plans of a TensorRT flavour."""
+
+_FILES: dict[PairFlavor, tuple[str, str]] = {
+    "onnx": (ENCODER, DECODER),
+    "tensorrt": ("encoder.trt", "decoder.trt"),
+    "rtx": ("encoder.rtx.trt", "decoder.rtx.trt"),
+}
+
+
+@contextmanager
+def open_pair(
+    bundle: str | Path | None = None,
+    *,
+    encoder: str | Path | None = None,
+    decoder: str | Path | None = None,
+    flavor: PairFlavor = "onnx",
+    device: str = "auto",
+    trust_engine: bool = False,
+) -> Iterator[tuple[Engine, Engine]]:
+    """Open both halves of a model for a `with` block; they are closed at its end.
+
+    Args:
+        bundle: the folder that `export` wrote; or None, and the two files by name.
+        encoder: instead of a bundle: its encoder, an ONNX file or a plan.
+        decoder: instead of a bundle: its decoder.
+        flavor: which engines of the bundle; a file given by name tells its own kind.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_engine: run plans without a matching sidecar.
+
+    Yields:
+        The encoder and the decoder.
+
+    Raises:
+        UsageError: neither a bundle nor both files, or both ways at once; or the halves are given the wrong way round.
+        BundleError: a file is missing or damaged, or the two belong to different models.
+        EngineError: not an engine file, or the backend refuses it.
+        MissingDependencyError: the device asked for, or the package a plan needs, is not there.
+    """
+    first, second = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
+    with open_engine(first, device=device, trust_engine=trust_engine) as opened_encoder:
+        _need_role(first, opened_encoder, "encoder")
+        with open_engine(second, device=device, trust_engine=trust_engine) as opened_decoder:
+            _need_role(second, opened_decoder, "decoder")
+            _need_one_model(first, opened_encoder, second, opened_decoder)
+            yield opened_encoder, opened_decoder
+
+
+def pair_files(
+    bundle: str | Path | None,
+    *,
+    encoder: str | Path | None = None,
+    decoder: str | Path | None = None,
+    flavor: PairFlavor = "onnx",
+) -> tuple[Path, Path]:
+    """Name the two files that `open_pair` opens.
+
+    Raises:
+        UsageError: neither a bundle nor both files, or both ways at once, or a flavour of files that tell their own.
+        BundleError: no such bundle.
+        EngineError: the bundle has no plans of that flavour.
+    """
+    if bundle is None:
+        if encoder is None or decoder is None:
+            raise UsageError("name a BUNDLE folder, or both --encoder FILE and --decoder FILE")
+        if flavor != "onnx":
+            raise UsageError("--flavor chooses among the engines of a BUNDLE; files named one by one tell their kind")
+        return Path(encoder), Path(decoder)
+    if encoder is not None or decoder is not None:
+        raise UsageError(f"{bundle} brings its own engines; give either a BUNDLE or --encoder and --decoder")
+    folder = Bundle.open(bundle).path
+    first, second = (folder / name for name in _FILES[flavor])
+    for path in (first, second):
+        if flavor != "onnx" and not path.is_file():
+            raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it.")
+    return first, second
+
+
+def _need_role(path: Path, engine: Engine, role: Role) -> None:
+    if engine.role != role:
+        raise UsageError(f"{path} is the {engine.role}, the {role} is needed here; were the two swapped?")
+
+
+def _need_one_model(first: Path, encoder: Engine, second: Path, decoder: Engine) -> None:
+    facts = (encoder.n_bits, encoder.num_classes, _shapes(encoder.outputs))
+    fits = facts == (decoder.n_bits, decoder.num_classes, _shapes(decoder.inputs))
+    ids = _model_id(first), _model_id(second)
+    # A plan that is trusted without a sidecar does not say whose it is; then the shapes are all there is to compare.
+    if not fits or (None not in ids and ids[0] != ids[1]):
+        raise BundleError(f"{first} and {second} belong to different models; give both files of one bundle")
+
+
+def _shapes(specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+    return {spec.name: spec.shape for spec in specs if spec.name[:1] == "z"}
+
+
+def _model_id(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(4)
+        if start in MAGICS:
+            sidecar = read_sidecar(path)
+            return (
+                None
+                if sidecar is None
+                else GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json").model_id
+            )
+        from .onnx_file import read_graph
+
+        return read_graph(start + file.read(), source=str(path)).facts.model_id
