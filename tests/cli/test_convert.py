@@ -1,0 +1,165 @@
+"""Other projects' checkpoints on the command line: export, verify, convert, inspect, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glow_core import read_checkpoint
+from glow_deploy.bundle import Bundle
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "other_projects"
+FOLDERS = sorted(path.parent.name for path in FIXTURES.glob("*/options.json"))
+
+
+def checkpoint(folder: str) -> tuple[Path, list[str]]:
+    """A file, and the options that reading it takes."""
+    told = json.loads((FIXTURES / folder / "options.json").read_text())
+    file = FIXTURES / folder / told.pop("file")
+    return file, [word for name, value in told.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def without(options: list[str], name: str) -> list[str]:
+    index = options.index(name)
+    return options[:index] + options[index + 2 :]
+
+
+def test_every_project_has_a_checkpoint():
+    assert {name.partition("_")[0] for name in FOLDERS} == {"chaiyujin", "normflows", "openai", "rosinality", "y0ast"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_exports_verifies_and_converts(folder, invoke, place):
+    file, options = checkpoint(folder)
+    result = invoke("export", file, *options, "--out", "bundle", "--golden", "4", "--json", "export.json")
+    assert result.exit_code == 0, result.stderr
+    assert "note: read as a checkpoint of " in result.stdout
+    assert "give --data" in result.stdout
+    manifest = Bundle.open(place / "bundle").manifest
+    assert folder.partition("_")[0] in manifest.source["project"].replace(
+        "VincentStimper/normalizing-flows", "normflows"
+    )
+
+    # The bundle remembers what it took to read the file.
+    result = invoke("verify", "bundle", "--ckpt", file, "--random-draws", "0", "--json", "verify.json")
+    assert result.exit_code == 0, result.stderr
+    names = {row["name"] for row in json.loads((place / "verify.json").read_text())["backends"] if row["used"]}
+    assert {"pytorch-fp64", "pytorch-fp32", "onnxruntime-cpu"} <= names
+
+    result = invoke("convert", file, *options, "--out", "native.pt")
+    assert result.exit_code == 0, result.stderr
+    assert "wrote native.pt" in result.stdout
+    assert read_checkpoint(place / "native.pt").origin is None
+    result = invoke("export", "native.pt", "--out", "again", "--golden", "4")
+    assert result.exit_code == 0, result.stderr
+    for name in ("encoder.onnx", "decoder.onnx", "golden.npz"):
+        assert (place / "again" / name).read_bytes() == (place / "bundle" / name).read_bytes()
+    result = invoke("verify", "bundle", "--ckpt", "native.pt", "--random-draws", "0")
+    assert result.exit_code == 0, result.stderr
+
+
+def test_likelihoods_on_real_images_are_told(invoke, place):
+    file, options = checkpoint("y0ast_affine_lu")
+    with np.load(file.parent / "reference.npz") as archive:
+        pixels, bits = archive["pixels"], archive["bits_per_dim"]
+    np.savez(place / "images.npz", images=pixels.transpose(0, 2, 3, 1))
+    result = invoke("export", file, *options, "--data", "images.npz", "--golden", "3", "--out", "bundle")
+    assert result.exit_code == 0, result.stderr
+    assert f"3 images of --data have {bits.mean():.3f} bits/dim at bin centres" in result.stdout
+    assert "no better than pixels drawn at random (8 bits/dim)" in result.stdout  # the weights are random
+
+
+def test_convert_keeps_what_a_native_checkpoint_holds(invoke, place, model):
+    result = invoke("convert", model.checkpoint, "--out", "weights.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert "a checkpoint of this tool" in result.stdout
+    ours, theirs = read_checkpoint(place / "weights.safetensors"), read_checkpoint(model.checkpoint)
+    assert ours.config == theirs.config
+    assert all(torch.equal(tensor, theirs.model[name]) for name, tensor in ours.model.items())
+
+
+def test_convert_names_its_file_after_the_source_and_replaces_none(invoke, place):
+    file, options = checkpoint("chaiyujin_affine_lu")
+    assert invoke("convert", file, *options).exit_code == 0
+    written = (place / "trained-glow.pt").read_bytes()
+    result = invoke("convert", file, *options)
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+    assert "--force" in result.stderr
+    assert (place / "trained-glow.pt").read_bytes() == written
+    assert invoke("convert", file, *options, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["export", "convert"])
+@pytest.mark.parametrize(
+    ("folder", "left_out", "asked"),
+    [
+        ("rosinality_affine_lu", "--image-size", "--image-size HxW"),
+        ("rosinality_affine_lu", "--n-bits", "--n-bits N"),
+        ("normflows_affine_lu", "--scale-map", "--scale-map sigmoid"),
+        ("normflows_affine_lu", "--input-range", "--input-range unit"),
+        ("normflows_affine_lu", "--image-size", "--image-size HxW"),
+    ],
+)
+def test_what_a_file_does_not_say_is_asked_for(invoke, place, command, folder, left_out, asked):
+    file, options = checkpoint(folder)
+    result = invoke(command, file, *without(options, left_out))
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+    assert asked in result.stderr
+    assert str(file) in result.stderr
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "extra", "words"),
+    [
+        ("chaiyujin_affine_lu", ["--image-size", "32"], "--image-size says"),
+        ("normflows_affine_lu", ["--scale-map", "exp"], "exp"),
+        ("rosinality_affine_lu", ["--image-size", "18"], "multiples of 4"),
+        ("rosinality_affine_lu", ["--image-size", "16x"], "--image-size is '16x'"),
+        ("rosinality_affine_lu", ["--image-size", "16x16x3"], "--image-size is '16x16x3'"),
+        ("rosinality_affine_lu", ["--n-bits", "9"], "--n-bits"),
+    ],
+)
+def test_what_cannot_be_is_refused(invoke, place, folder, extra, words):
+    file, options = checkpoint(folder)
+    options = without(options, extra[0]) if extra[0] in options else options
+    result = invoke("export", file, *options, *extra)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert list(place.iterdir()) == []
+
+
+def test_options_against_a_native_checkpoint_are_refused(invoke, place, model):
+    result = invoke("export", model.checkpoint, "--n-bits", "8")
+    assert result.exit_code == 2
+    assert "--n-bits says 8, but the checkpoint itself says 5" in result.stderr
+    assert invoke("export", model.checkpoint, "--n-bits", "5", "--image-size", "8").exit_code == 0
+
+
+def test_a_layout_nobody_knows_is_named(invoke, place):
+    torch.save({"encoder.weight": torch.zeros(3, 3)}, place / "other.pt")
+    result = invoke("export", "other.pt")
+    assert result.exit_code == 2
+    assert "no layout known here" in result.stderr
+    assert "rosinality/glow-pytorch" in result.stderr
+
+
+def test_inspect_tells_whose_a_checkpoint_is(invoke):
+    file, _ = checkpoint("y0ast_affine_lu")
+    result = invoke("inspect", file)
+    assert result.exit_code == 0, result.stderr
+    assert "y0ast/Glow-PyTorch" in result.stdout
+    assert "16x16" in result.stdout
+
+
+def test_inspect_tells_what_a_checkpoint_leaves_out(invoke):
+    file, _ = checkpoint("rosinality_affine_lu")
+    result = invoke("inspect", file)
+    assert result.exit_code == 0, result.stderr
+    assert "rosinality/glow-pytorch" in result.stdout
+    assert "--image-size HxW" in result.stdout
+    assert "blocks.0.flows.0.actnorm.loc" in result.stdout
