@@ -33,13 +33,13 @@ def numbered_levels(tensors: Tensors) -> list[tuple[list[str], str | None]]:
     steps = {number for number, part in layers if part != "conv"}
     levels = len(splits) + 1
     count = min(splits) - 1 if splits else max(steps, default=0)
+    if count < 1:
+        raise tensors.refuse("it has no step of flow before its first split; the file is incomplete")
     firsts = [level * (count + 2) + 1 for level in range(levels)]
     wanted_splits = [first + count for first in firsts[:-1]]
-    problem = (
-        _difference((first + step for first in firsts for step in range(count)), steps, kind="step of flow")
-        or _difference(wanted_splits, splits, kind="split")
-        or (None if count > 0 else "there is no step of flow before the first split")
-    )
+    problem = _difference(
+        (first + step for first in firsts for step in range(count)), steps, kind="step of flow"
+    ) or _difference(wanted_splits, splits, kind="split")
     if problem is not None:
         raise tensors.refuse(
             f"its layers do not repeat from level to level: with {levels} levels of {count} steps each, {problem}; "
