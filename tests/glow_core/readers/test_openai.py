@@ -33,9 +33,9 @@ CASES = {
     "shuffled channels": replace(SIZES, permutation=1, affine=False),
     "factored 1x1": replace(SIZES, permutation=3, levels=3),
 }
-# Sums of some thousand float64 terms; measured: 4e-14 for latents, 2e-12 nats.
+# Measured: 2e-15 for latents, 2e-13 nats, 5e-15 for decoded images.
 TOLERANCE = 1e-10
-# The stored model is float32: a few of its steps round what the file holds. Measured: 2e-8 bits/dim.
+# The stored model is float32, and so rounds what was multiplied by 3. Measured: 1.1e-8 bits/dim.
 BITS = 1e-6
 
 
