@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,13 @@ from .options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngi
 from .sample import parse_classes, sync_folder, write_whole
 
 if TYPE_CHECKING:
-    from glow_deploy.engines.protocol import Engine as OpenEngine
-    from glow_deploy.latents import PictureBatch
+    import numpy as np
+    import numpy.typing as npt
 
+    from glow_deploy.engines.protocol import Engine as OpenEngine
+    from glow_deploy.latents import Latents, PictureBatch
+
+_BEST = "best"
 _LONGEST_NAME = 200  # bytes; leaves room for a number and the suffix
 
 
@@ -33,7 +37,11 @@ def encode(
     seed: Seed = 0,
     classes: Annotated[
         str | None,
-        typer.Option("--class", metavar="Y[,Y...]", help="For class-conditional models: one for all, or one an image."),
+        typer.Option(
+            "--class",
+            metavar="Y[,Y...]|best",
+            help="For class-conditional models: one for all, one an image, or whichever makes an image likeliest.",
+        ),
     ] = None,
     batch: Batch = 64,
     device: Device = "auto",
@@ -43,17 +51,21 @@ def encode(
 ) -> None:
     """Turn pictures into latents with their exact likelihood.
 
-    Writes z1..zL, log_prob, bits_per_dim, bits_per_dim_centre and names as an .npz. bits_per_dim is averaged over
-    dequantisation noise; the value at the bin centre is systematically lower and serves to compare backends.
+    Writes z1..zL, log_prob, bits_per_dim, bits_per_dim_centre and names as an .npz, and y for class-conditional models.
+    bits_per_dim is averaged over dequantisation noise; the value at the bin centre is systematically lower and serves
+    to compare backends. --class best also writes class_log_prob, each picture's log-likelihood under every class.
     """
     from glow_deploy.engines.open import open_engine
-    from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, save_latents
+    from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, need_role, save_latents
 
     output = Output(quiet=quiet, json=json)
-    settings = EncodeSettings(draws=draws, seed=seed, batch=batch)
+    best = classes == _BEST
+    chosen = None if best else parse_classes(classes, words=(_BEST,))
+    settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=best)
     files = find_pictures(images)
-    labels = _labels(classes, len(files))
     with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as encoder:
+        need_role(encoder, "encoder", "encoding")
+        labels = None if best else _labels(encoder, chosen, len(files), what="pictures")
         count = bars.counter("encoding")
         parts = []
         for part in encode_stream(encoder, _read(files, encoder, batch, labels, resize), settings=settings):
@@ -67,15 +79,18 @@ def encode(
         "bits_per_dim_centre": latents.bits_per_dim_centre,
         "log_prob": latents.log_prob,
     }
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, **{key: None if values is None else float(values[row]) for key, values in figures.items()}}
         for row, name in enumerate(latents.names)
     ]
+    _add_classes(rows, latents)
     output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows})
     output.say(f"{len(files)} pictures encoded on {provider}")
     for row in rows[:16]:
         value, centre = row["bits_per_dim"], row["bits_per_dim_centre"]
-        shown = f"{value:.4f} bits/dim" if isinstance(value, float) else f"{centre:.4f} bits/dim at the bin centre"
+        shown = f"{centre:.4f} bits/dim at the bin centre" if value is None else f"{value:.4f} bits/dim"
+        if "posterior" in row:
+            shown += f", class {row['class']} with probability {row['posterior']:.2f}"
         output.say(f"  {row['name']}: {shown}")
     if len(rows) > 16:
         output.say(f"  ... and {len(rows) - 16} more")
@@ -88,6 +103,14 @@ def decode(
     latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="As `encode` writes them.")],
     engine: Engine,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("decoded"),
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="Y[,Y...]",
+            help="Instead of the classes they were encoded with: one for all, or one a row.",
+        ),
+    ] = None,
     batch: Batch = 64,
     device: Device = "auto",
     trust_engine: TrustEngine = False,
@@ -96,19 +119,23 @@ def decode(
 ) -> None:
     """Turn latents back into pictures, one PNG each.
 
-    Rows that do not decode to finite values are counted and named, and no picture is written for them.
+    Rows that do not decode to finite values are counted and named, and no picture is written for them. Latents of a
+    class-conditional model are decoded as the classes they were encoded with; --class turns them into others.
     """
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
     from glow_deploy.images import png_bytes, x_to_values
-    from glow_deploy.latents import decode_latents, load_latents
+    from glow_deploy.latents import decode_latents, load_latents, need_role
 
     output = Output(quiet=quiet, json=json)
+    chosen = parse_classes(classes)
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; name a folder")
     with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as decoder:
-        found = load_latents(latents, decoder.inputs)
-        decoded = decode_latents(decoder, found.z, labels=found.labels, batch=batch, progress=bars.counter("decoding"))
+        need_role(decoder, "decoder", "decoding")
+        found = load_latents(latents, decoder.inputs, num_classes=decoder.num_classes, need_y=chosen is None)
+        labels = found.labels if chosen is None else _labels(decoder, chosen, len(found), what="rows")
+        decoded = decode_latents(decoder, found.z, labels=labels, batch=batch, progress=bars.counter("decoding"))
         provider = f"{decoder.details.backend} ({decoder.details.provider}, {decoder.details.device})"
     out.mkdir(parents=True, exist_ok=True)
     names = file_names(found.names)
@@ -120,7 +147,15 @@ def decode(
         write_whole(out / name, png_bytes(x_to_values(decoded.x[row : row + 1], decoder.n_bits)[0]))
         written.append(name)
     sync_folder(out)
-    output.write_json({"out": out, "backend": decoder.details.backend, "written": written, "nonfinite": lost})
+    output.write_json(
+        {
+            "out": out,
+            "backend": decoder.details.backend,
+            "written": written,
+            "nonfinite": lost,
+            "classes": None if labels is None else [int(label) for label in labels],
+        }
+    )
     output.say(f"{len(names)} latents decoded on {provider}; not finite: {len(lost)}")
     for name in lost[:16]:
         output.say(f"  not written: {name}")
@@ -172,32 +207,40 @@ def file_names(names: tuple[str, ...]) -> list[str]:
     return result
 
 
-def _labels(classes: str | None, count: int) -> list[int] | None:
+def _labels(
+    engine: OpenEngine, classes: tuple[int, ...] | None, count: int, *, what: str
+) -> npt.NDArray[np.int64] | None:
+    """The label of every picture or row, checked against the model before anything is run."""
     from glow_deploy.errors import UsageError
+    from glow_deploy.latents import check_labels
 
-    parsed = parse_classes(classes)
-    if parsed is None:
-        return None
-    if len(parsed) == 1:
-        return [parsed[0]] * count
-    if len(parsed) != count:
-        raise UsageError(f"--class names {len(parsed)} classes for {count} pictures; give one, or one for each")
-    return list(parsed)
+    if classes is not None and engine.num_classes is not None and len(classes) not in (1, count):
+        raise UsageError(f"--class names {len(classes)} classes for {count} {what}; give one, or one for each")
+    return check_labels(engine, classes * count if classes is not None and len(classes) == 1 else classes, count)
+
+
+def _add_classes(rows: list[dict[str, Any]], latents: Latents) -> None:
+    """Put the class into each row of a class-conditional model, and its probability where it was chosen by that."""
+    from glow_deploy.latents import class_posterior
+
+    if latents.labels is None:
+        return
+    for row, label in zip(rows, latents.labels, strict=True):
+        row["class"] = int(label)
+    if latents.class_log_prob is not None:
+        for row, share in zip(rows, class_posterior(latents.class_log_prob).max(axis=1), strict=True):
+            row["posterior"] = float(share)
 
 
 def _read(
-    files: list[Path], encoder: OpenEngine, batch: int, labels: list[int] | None, resize: bool
+    files: list[Path], encoder: OpenEngine, batch: int, labels: npt.NDArray[np.int64] | None, resize: bool
 ) -> Iterator[PictureBatch]:
     import numpy as np
 
-    from glow_deploy.errors import UsageError
     from glow_deploy.images import read_picture
     from glow_deploy.latents import PictureBatch
 
-    shape = next((spec.shape for spec in encoder.inputs if spec.name == "x"), None)
-    if shape is None:
-        raise UsageError("encoding needs an encoder, this engine is the decoder; give the other file")
-    channels, height, width = shape
+    channels, height, width = next(spec.shape for spec in encoder.inputs if spec.name == "x")
     for first in range(0, len(files), batch):
         part = files[first : first + batch]
         pictures = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in part]

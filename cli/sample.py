@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # More than this in one grid is a wall nobody looks at.
 _LARGEST_GRID = 1024
+_MOST_COLUMNS = 64
+_ALL = "all"
 
 
 def sample(
@@ -36,7 +40,12 @@ def sample(
         ),
     ] = Path("samples.png"),
     classes: Annotated[
-        str | None, typer.Option("--class", metavar="Y[,Y...]", help="For class-conditional models; taken in turn.")
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="Y[,Y...]|all",
+            help="For class-conditional models: taken in turn, a column of the grid each.",
+        ),
     ] = None,
     batch: Batch = 64,
     device: Device = "auto",
@@ -58,12 +67,15 @@ def sample(
     folder = is_folder(out)
     if not folder and count > _LARGEST_GRID:
         raise UsageError(f"{count} samples do not fit one picture; name a folder: --out {out.with_suffix('')}/")
-    settings = SampleSettings(temperature=temperature, seed=seed, batch=batch, labels=parse_classes(classes))
+    labels = None if classes == _ALL else parse_classes(classes, words=(_ALL,))
+    settings = SampleSettings(temperature=temperature, seed=seed, batch=batch, labels=labels)
     with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as decoder:
+        if classes == _ALL:
+            settings = replace(settings, labels=tuple(range(decoder.num_classes or 1)))
         batches = draw(decoder, count=count, settings=settings, progress=bars.counter("sampling"))
         tally = _Tally()
         write = _write_files if folder else _write_grid
-        write(tally.watch(batches), out, decoder.n_bits, count)
+        write(tally.watch(batches), out, decoder.n_bits, count, settings.labels)
         provider = f"{decoder.details.backend} ({decoder.details.provider}, {decoder.details.device})"
     output.write_json(
         {
@@ -71,6 +83,7 @@ def sample(
             "count": count,
             "seed": seed,
             "temperature": temperature,
+            "classes": settings.labels,
             "backend": decoder.details.backend,
             "device": decoder.details.device,
             "nonfinite_draws": tally.nonfinite,
@@ -82,7 +95,8 @@ def sample(
         f"non-finite draws: {tally.nonfinite}"
         + (f", {tally.redrawn} samples were drawn again" if tally.redrawn else "")
     )
-    output.say(f"wrote {out}{'/' if folder else ''}")
+    columns = None if folder or settings.labels is None else class_columns(count, len(settings.labels))
+    output.say(f"wrote {out}{'/' if folder else ''}" + (", each column of one class" if columns else ""))
 
 
 class _Tally:
@@ -99,14 +113,19 @@ class _Tally:
             yield batch
 
 
-def _write_grid(batches: Iterable[SampleBatch], out: Path, n_bits: int, _count: int) -> None:
+def _write_grid(
+    batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int, labels: tuple[int, ...] | None
+) -> None:
     from glow_deploy.images import grid, write_png, x_to_values
     from glow_deploy.latents import concatenate_samples
 
-    write_png(out, grid(x_to_values(concatenate_samples(batches).x, n_bits)))
+    columns = class_columns(count, 1 if labels is None else len(labels))
+    write_png(out, grid(x_to_values(concatenate_samples(batches).x, n_bits), columns=columns))
 
 
-def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int) -> None:
+def _write_files(
+    batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int, _labels: tuple[int, ...] | None
+) -> None:
     from glow_deploy.images import png_bytes, x_to_values
 
     digits = max(4, len(str(count - 1)))
@@ -114,9 +133,21 @@ def _write_files(batches: Iterable[SampleBatch], out: Path, n_bits: int, count: 
     first = next(batches)  # the folder is made only once the engine has proved that it can draw
     out.mkdir(parents=True, exist_ok=True)
     for batch in itertools.chain([first], batches):
-        for index, values in zip(batch.indices, x_to_values(batch.x, n_bits), strict=True):
-            write_whole(out / f"sample-{index:0{digits}d}.png", png_bytes(values))
+        for row, values in enumerate(x_to_values(batch.x, n_bits)):
+            ending = "" if batch.labels is None else f"-class{batch.labels[row]}"
+            write_whole(out / f"sample-{batch.indices[row]:0{digits}d}{ending}.png", png_bytes(values))
     sync_folder(out)
+
+
+def class_columns(count: int, classes: int) -> int | None:
+    """Return columns for a grid of `count` samples whose classes take turns, so that each column is of one class.
+
+    A multiple of the number of classes, the grid as square as that allows; None where nothing takes turns, or the
+    classes are too many for one row.
+    """
+    if not 1 < classes <= _MOST_COLUMNS:
+        return None
+    return classes * max(1, round(math.sqrt(count) / classes))
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -161,8 +192,12 @@ def is_folder(out: Path) -> bool:
     return False
 
 
-def parse_classes(text: str | None) -> tuple[int, ...] | None:
+def parse_classes(text: str | None, *, words: tuple[str, ...] = ()) -> tuple[int, ...] | None:
     """Parse `--class 3` or `--class 0,1,2`.
+
+    Args:
+        text: as typed, or None.
+        words: what may be given instead of numbers, for the message.
 
     Raises:
         UsageError: not whole numbers.
@@ -174,5 +209,6 @@ def parse_classes(text: str | None) -> tuple[int, ...] | None:
     parts = [part.strip() for part in text.split(",")]
     # Nine digits are more than enough, and far longer ones Python itself or int64 refuses.
     if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
-        raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2")
+        or_word = "".join(f", or {word}" for word in words)
+        raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2{or_word}")
     return tuple(int(part) for part in parts)

@@ -19,6 +19,7 @@ def array_images(
     fit: Fit,
     description: str,
     labels: npt.NDArray[np.int64] | None = None,
+    class_names: tuple[str, ...] = (),
     attributes: npt.NDArray[np.bool_] | None = None,
     attribute_names: tuple[str, ...] = (),
 ) -> ImageSet:
@@ -29,6 +30,7 @@ def array_images(
         fit: what the model takes.
         description: where they come from, for messages.
         labels: [N].
+        class_names: of class 0, 1, ...
         attributes: [N,K].
         attribute_names: K names.
 
@@ -69,6 +71,7 @@ def array_images(
         count=len(stored),
         read=read,
         labels=labels,
+        class_names=class_names,
         attributes=attributes,
         attribute_names=attribute_names,
     )

@@ -54,7 +54,12 @@ def folder_images(folder: Path, *, split: Split, fit: Fit) -> ImageSet:
 
 
 def picture_images(
-    paths: Sequence[Path], *, fit: Fit, description: str, labels: npt.NDArray[np.int64] | None = None
+    paths: Sequence[Path],
+    *,
+    fit: Fit,
+    description: str,
+    labels: npt.NDArray[np.int64] | None = None,
+    class_names: Sequence[str] = (),
 ) -> ImageSet:
     """Wrap picture files; without a size in `fit` they must all be as large as the first.
 
@@ -63,6 +68,7 @@ def picture_images(
         fit: what the model takes.
         description: for messages.
         labels: class of every picture.
+        class_names: of class 0, 1, ...
 
     Raises:
         DataError: the first picture cannot be read or does not fit. Others are reported when they are read.
@@ -84,6 +90,7 @@ def picture_images(
         count=len(paths),
         read=read,
         labels=labels,
+        class_names=tuple(class_names),
     )
 
 
@@ -93,7 +100,7 @@ def _tree(folder: Path, fit: Fit, classes: Sequence[str]) -> ImageSet:
     if classes and paths:
         numbers = {name: number for number, name in enumerate(classes)}
         labels = np.array([numbers[path.relative_to(folder).parts[0]] for path in paths], np.int64)
-    return picture_images(paths, fit=fit, description=str(folder), labels=labels)
+    return picture_images(paths, fit=fit, description=str(folder), labels=labels, class_names=classes)
 
 
 def _classes(roots: Sequence[Path]) -> list[str]:

@@ -103,4 +103,5 @@ def _wrap(rows: Any, fit: Fit, description: str) -> ImageSet:
     # Some sets publish their test split without labels, as None or -1.
     known = classes is not None and all(number is not None and number >= 0 for number in classes)
     labels = np.asarray(classes, dtype=np.int64) if known else None
-    return ImageSet(description=description, shape=shape, count=len(raw), read=read, labels=labels)
+    names = () if label is None or labels is None else tuple(rows.features[label].names or ())
+    return ImageSet(description=description, shape=shape, count=len(raw), read=read, labels=labels, class_names=names)

@@ -22,9 +22,9 @@ __all__ = ["npz_images"]
 def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
     """Read one split of an .npz file.
 
-    Besides `images` it may hold `labels` [N] (whole numbers), `attributes` [N,K] (0 or 1) with `attribute_names` [K],
-    and `split` [N] (whole numbers) with `split_names`: see `named_split` for files that lack one of the three. Without
-    `split` the file is divided by `take_split`.
+    Besides `images` it may hold `labels` [N] (whole numbers) with `label_names` [K], `attributes` [N,K] (0 or 1) with
+    `attribute_names` [K], and `split` [N] (whole numbers) with `split_names`: see `named_split` for files that lack one
+    of the three. Without `split` the file is divided by `take_split`.
 
     Raises:
         DataError: damaged, without images, or with arrays that do not fit together.
@@ -37,6 +37,7 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
             fit=fit,
             description=str(path),
             labels=_labels(archive, path),
+            class_names=_names(archive, "label_names"),
             attributes=_attributes(archive, path),
             attribute_names=_names(archive, "attribute_names"),
         )

@@ -93,6 +93,11 @@ class EngineBase(ABC):
         return self._n_bits
 
     @property
+    def num_classes(self) -> int | None:
+        """K of a class-conditional model, whose labels `y` are 0 .. K-1; None for a model without classes."""
+        return self._num_classes
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What `run` takes, without the batch dimension."""
         return self._inputs
@@ -135,7 +140,7 @@ class EngineBase(ABC):
         return outputs
 
     def _check_labels(self, labels: np.ndarray | None) -> None:
-        # A GPU backend would read beyond the table of class priors without a word.
+        # ONNX Runtime counts negative ones from the end, and a GPU may read beyond the class tables without a word.
         if labels is None or self._num_classes is None:
             return
         if labels.min() < 0 or labels.max() >= self._num_classes:

@@ -69,6 +69,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def num_classes(self) -> int | None:
+        """K of a class-conditional model, whose labels `y` are 0 .. K-1; None for a model without classes."""
+        ...
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What `run` takes."""
         ...

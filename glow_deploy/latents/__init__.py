@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .classes import class_log_prob, class_posterior
 from .coding import (
     Decoded,
     EncodeSettings,
@@ -15,7 +16,7 @@ from .coding import (
 from .files import load_latents, save_latents
 from .noise import dequantisation, noise
 from .sampling import SampleBatch, SampleSettings, concatenate_samples, sample
-from .specs import Progress, conditional, finite_rows, latent_specs
+from .specs import Progress, check_labels, conditional, finite_rows, latent_specs, need_role
 
 __all__ = [
     "Decoded",
@@ -25,6 +26,9 @@ __all__ = [
     "Progress",
     "SampleBatch",
     "SampleSettings",
+    "check_labels",
+    "class_log_prob",
+    "class_posterior",
     "concatenate_latents",
     "concatenate_samples",
     "conditional",
@@ -35,6 +39,7 @@ __all__ = [
     "finite_rows",
     "latent_specs",
     "load_latents",
+    "need_role",
     "noise",
     "sample",
     "save_latents",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..engines.protocol import Engine
 from ..errors import DataError, UnsoundModelError, UsageError
 from ..images import bits_per_dim, pixels_to_x, values_to_pixels
+from .classes import class_log_prob
 from .noise import check_seed, dequantisation
 from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
 
@@ -35,11 +36,14 @@ class EncodeSettings:
         draws: dequantisation draws that `bits_per_dim` is averaged over; 0 leaves it out.
         seed: of the dequantisation noise, 0 .. 2^64-1.
         batch: images encoded at once.
+        best_class: for class-conditional models: encode each picture as the class under which its bits/dim is lowest
+            (at the bin centre, where `draws` is 0), instead of with labels.
     """
 
     draws: int = 8
     seed: int = 0
     batch: int = 64
+    best_class: bool = False
 
     def __post_init__(self) -> None:
         if self.draws < 0:
@@ -69,6 +73,8 @@ class Latents:
         bits_per_dim_centre: float64 [n], from `log_prob`; systematically lower, only for comparing backends.
         names: one a row.
         labels: int64 [n], or None.
+        class_log_prob: float64 [n, K], natural log density under each of the K classes, averaged over dequantisation
+            noise, where the class was chosen by it; else None.
     """
 
     z: tuple[npt.NDArray[np.floating], ...]
@@ -77,6 +83,7 @@ class Latents:
     bits_per_dim: npt.NDArray[np.float64] | None = None
     bits_per_dim_centre: npt.NDArray[np.float64] | None = None
     labels: npt.NDArray[np.int64] | None = None
+    class_log_prob: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.z[0])
@@ -107,20 +114,20 @@ def encode_images(
         values: uint8 [N, C, H, W], 8-bit picture values, N >= 1.
         settings: how to encode; None for the defaults.
         names: one a picture; None numbers them from `start`.
-        labels: [N] whole numbers, for class-conditional models.
+        labels: [N] whole numbers, for class-conditional models; None with `settings.best_class`.
         start: number of the first picture: image i's noise depends on (seed, start + i) alone.
         progress: called with (done, N) after each batch.
 
     Raises:
         UsageError: the engine is a decoder, or labels are missing or not wanted.
-        DataError: the pictures do not fit the model.
+        DataError: the pictures do not fit the model, or a label is no class of it.
         UnsoundModelError: an image has a non-finite latent or likelihood.
     """
     settings = settings or EncodeSettings()
     total = len(values)
     if names is not None and len(names) != total:
         raise UsageError(f"{len(names)} names were given for {total} pictures")
-    every = check_labels(encoder, labels, total)
+    every = None if settings.best_class else check_labels(encoder, labels, total)
 
     def batches() -> Iterator[PictureBatch]:
         for first in range(0, total, settings.batch):
@@ -128,7 +135,7 @@ def encode_images(
             yield PictureBatch(
                 values=values[rows],
                 names=None if names is None else names[rows],
-                labels=None if every is None else every[rows],
+                labels=labels if every is None else every[rows],
             )
 
     parts = []
@@ -160,10 +167,18 @@ def encode_stream(
         indices = np.arange(start, start + n, dtype=np.int64)
         start += n
         names = tuple(batch.names) if batch.names is not None else tuple(str(i) for i in indices)
-        labels = check_labels(encoder, batch.labels, n)
         pixels = values_to_pixels(batch.values, encoder.n_bits)
+        by_class = None
+        labels = batch.labels
+        if settings.best_class:
+            if labels is not None:
+                raise UsageError("labels were given, and the best class was asked for; leave one of them out")
+            by_class = class_log_prob(encoder, _noisy(pixels, indices, encoder.n_bits, settings))
+            _need_finite(by_class, "log_prob", names)
+            labels = by_class.argmax(axis=1)
+        y = check_labels(encoder, labels, n)
 
-        def run(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64] | None = labels) -> dict[str, np.ndarray]:
+        def run(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64] | None = y) -> dict[str, np.ndarray]:
             feeds: dict[str, np.ndarray] = {"x": x.astype(spec.dtype, copy=False)}
             return encoder.run(feeds if y is None else feeds | {"y": y})
 
@@ -172,9 +187,8 @@ def encode_stream(
             _need_finite(out[name], name, names)
         log_prob = out["log_prob"].astype(np.float64)
         mean = np.zeros(n)
-        for draw in range(settings.draws):
-            u = dequantisation(settings.seed, indices, spec.shape, draw=draw)
-            noisy = run(pixels_to_x(pixels, encoder.n_bits, u=u))["log_prob"]
+        for x in _noisy(pixels, indices, encoder.n_bits, settings) if settings.draws else ():
+            noisy = run(x)["log_prob"]
             _need_finite(noisy, "log_prob", names)
             mean += noisy.astype(np.float64) / settings.draws
         yield Latents(
@@ -183,7 +197,8 @@ def encode_stream(
             log_prob=log_prob,
             bits_per_dim=bits_per_dim(mean, dims=dims, n_bits=encoder.n_bits) if settings.draws else None,
             bits_per_dim_centre=bits_per_dim(log_prob, dims=dims, n_bits=encoder.n_bits),
-            labels=labels,
+            labels=y,
+            class_log_prob=by_class,
         )
 
 
@@ -208,6 +223,7 @@ def concatenate_latents(parts: Sequence[Latents]) -> Latents:
         bits_per_dim=join("bits_per_dim"),
         bits_per_dim_centre=join("bits_per_dim_centre"),
         labels=np.concatenate(labels) if len(labels) == len(parts) else None,
+        class_log_prob=join("class_log_prob"),
     )
 
 
@@ -224,7 +240,8 @@ def decode_latents(
     Args:
         decoder: an open decoder.
         z: z1 ... zL, each [N, C, H, W], N >= 1; used as they are, without a temperature.
-        labels: [N] whole numbers, for class-conditional models.
+        labels: [N] whole numbers, for class-conditional models; other classes than the latents were encoded with turn
+            the pictures into those.
         batch: rows decoded at once.
         progress: called with (done, N) after each batch.
 
@@ -233,7 +250,7 @@ def decode_latents(
 
     Raises:
         UsageError: the engine is an encoder, or labels are missing or not wanted.
-        DataError: the latents do not fit the model.
+        DataError: the latents do not fit the model, or a label is no class of it.
     """
     need_role(decoder, "decoder", "decoding")
     if batch < 1:
@@ -258,6 +275,16 @@ def decode_latents(
             progress(min(first + batch, total), total)
     x = np.concatenate(parts)
     return Decoded(x=x, finite=finite_rows(x))
+
+
+def _noisy(
+    pixels: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64], n_bits: int, settings: EncodeSettings
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The pictures with each draw of dequantisation noise; without draws once, at bin centres."""
+    if settings.draws == 0:
+        yield pixels_to_x(pixels, n_bits)
+    for draw in range(settings.draws):
+        yield pixels_to_x(pixels, n_bits, u=dequantisation(settings.seed, indices, pixels.shape[1:], draw=draw))
 
 
 def _need_finite(array: npt.NDArray[np.floating], what: str, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Latent files: .npz with `z1` ... `zL`, `log_prob`, `bits_per_dim`, `bits_per_dim_centre`, `names` and `y`."""
+"""Latent files: .npz with `z1` ... `zL`, `names`, `y`, and what the model says about the images' likelihood."""
 
 from __future__ import annotations
 
@@ -24,27 +24,35 @@ _FIGURES = ("log_prob", "bits_per_dim", "bits_per_dim_centre")
 def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
     """Write latents to an .npz file, whole or not at all; an existing file is replaced.
 
-    The keys are `z1` ... `zL`, `names`, and those of `log_prob`, `bits_per_dim`, `bits_per_dim_centre` (float64 [n])
-    and `y` (int64 [n], the class labels) that are known. No suffix is added to `path`.
+    The keys are `z1` ... `zL`, `names`, and those of `log_prob`, `bits_per_dim`, `bits_per_dim_centre` (float64 [n]),
+    `y` (int64 [n], the class labels) and `class_log_prob` (float64 [n, K]) that are known. No suffix is added to
+    `path`.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {f"z{i}": z for i, z in enumerate(latents.z, start=1)}
     arrays |= {name: value for name in _FIGURES if (value := getattr(latents, name)) is not None}
     arrays["names"] = np.array(latents.names, dtype=np.str_)
     if latents.labels is not None:
         arrays["y"] = latents.labels
+    if latents.class_log_prob is not None:
+        arrays["class_log_prob"] = latents.class_log_prob
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stubs mistake the arrays for `allow_pickle`
 
 
-def load_latents(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> Latents:
+def load_latents(
+    path: str | os.PathLike[str], inputs: Sequence[TensorSpec], *, num_classes: int | None = None, need_y: bool = True
+) -> Latents:
     """Read latents for a decoder. Only `z1` ... `zL` (and `y` for class-conditional models) need to be there.
 
     Args:
         path: an .npz file; nothing in it is ever unpickled.
         inputs: `decoder.inputs`, which the latents must fit.
+        num_classes: `decoder.num_classes`: `y` must be below it; None does not look.
+        need_y: for class-conditional models: `y` must be there. Otherwise it is left unread, because the caller has
+            labels of its own.
 
     Returns:
-        The latents; `names` are the row numbers where the file has none.
+        The latents, without `class_log_prob`; `names` are the row numbers where the file has none.
 
     Raises:
         DataError: the file is missing, damaged or not an .npz file; an array is missing, of the wrong shape or type, or
@@ -81,7 +89,7 @@ def load_latents(path: str | os.PathLike[str], inputs: Sequence[TensorSpec]) -> 
         return Latents(
             z=tuple(z),
             names=_names(archive, count),
-            labels=_labels(archive, count) if any(spec.name == "y" for spec in inputs) else None,
+            labels=_labels(archive, count, num_classes) if need_y and _labelled(inputs) else None,
             **figures,
         )
 
@@ -106,11 +114,22 @@ def _names(archive: NpzArchive, count: int) -> tuple[str, ...]:
     return tuple(str(name) for name in archive.read("names"))
 
 
-def _labels(archive: NpzArchive, count: int) -> npt.NDArray[np.int64]:
+def _labelled(inputs: Sequence[TensorSpec]) -> bool:
+    return any(spec.name == "y" for spec in inputs)
+
+
+def _labels(archive: NpzArchive, count: int, num_classes: int | None) -> npt.NDArray[np.int64]:
     if "y" not in archive:
-        raise DataError(f"{archive.path} has no `y`: the model is class-conditional and needs a label for each row")
+        raise DataError(
+            f"{archive.path} has no `y`, so the classes to decode as are unknown: say which (--class), or encode again"
+        )
     entry = archive.entries["y"]
-    labels = archive.read("y")
-    if entry.shape != (count,) or entry.dtype.kind not in "iu" or labels.astype(np.int64).min() < 0:
-        raise DataError(f"{archive.path}: `y` must be {count} whole numbers of 0 or more")
-    return labels.astype(np.int64)
+    if entry.shape != (count,) or entry.dtype.kind not in "iu":
+        raise DataError(f"{archive.path}: `y` is {entry.dtype} {entry.shape}, not {count} whole numbers")
+    labels = archive.read("y").astype(np.int64)
+    top = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
+    wrong = labels[(labels < 0) | (labels > top)]
+    if wrong.size:
+        known = "0 or more" if num_classes is None else f"0 to {top}: was it encoded with another model?"
+        raise DataError(f"{archive.path}: `y` holds {wrong[0]}; the model's classes are {known}")
+    return labels

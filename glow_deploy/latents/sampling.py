@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..engines.protocol import Engine
 from ..errors import UnsoundModelError, UsageError
 from .noise import check_seed, noise
-from .specs import Progress, check_labels, conditional, finite_rows, latent_specs, need_role
+from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
 
 __all__ = ["SampleBatch", "SampleSettings", "concatenate_samples", "sample"]
 
@@ -105,16 +105,14 @@ def sample(
 
     Raises:
         UsageError: the engine is an encoder, an option is out of range, or labels are missing or not wanted.
+        DataError: a label is no class of the model.
         UnsoundModelError: (while iterating) a sample was not finite in `settings.max_redraws` + 1 draws.
     """
     settings = settings or SampleSettings()
     need_role(decoder, "decoder", "sampling")
     if count < 1 or start < 0:
         raise UsageError(f"the number of samples must be at least 1 and the first at least 0, not {count}, {start}")
-    if conditional(decoder) and settings.labels is None:
-        raise UsageError("this model is class-conditional; say which class or classes to draw")
-    if settings.labels is not None and not conditional(decoder):
-        raise UsageError("this model is not class-conditional; leave the labels out")
+    check_labels(decoder, settings.labels, 0 if settings.labels is None else len(settings.labels))
     return _batches(decoder, count, settings, start, progress)
 
 

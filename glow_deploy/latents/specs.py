@@ -23,8 +23,8 @@ def latent_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
 
 
 def conditional(engine: Engine) -> bool:
-    """Tell whether the model is class-conditional: whether the engine has an input `y`."""
-    return any(spec.name == "y" for spec in engine.inputs)
+    """Tell whether the model is class-conditional: whether the engine takes labels `y`."""
+    return engine.num_classes is not None
 
 
 def finite_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
@@ -48,15 +48,23 @@ def check_labels(engine: Engine, labels: npt.ArrayLike | None, count: int) -> np
 
     Raises:
         UsageError: labels are missing or given to a model that has no classes.
-        DataError: labels are not `count` non-negative whole numbers.
+        DataError: labels are not `count` whole numbers, or are no classes of the model.
     """
-    if not conditional(engine):
+    classes = engine.num_classes
+    if classes is None:
         if labels is not None:
-            raise UsageError("this model is not class-conditional; leave the labels out")
+            raise UsageError("this model is not class-conditional; leave the class out")
         return None
     if labels is None:
-        raise UsageError("this model is class-conditional; give a class label for each image")
+        raise UsageError(f"this model is class-conditional: say which class (--class), {_range(classes)}")
     array = np.asarray(labels)
-    if array.shape != (count,) or array.dtype.kind not in "iu" or (array < 0).any():
-        raise DataError(f"labels must be {count} whole numbers of 0 or more, not {array.dtype} {array.shape}")
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise DataError(f"class labels must be {count} whole numbers, not {array.dtype} {array.shape}")
+    wrong = array[(array < 0) | (array >= classes)]
+    if wrong.size:
+        raise DataError(f"there is no class {wrong[0]}: this model knows {_range(classes)}")
     return array.astype(np.int64)
+
+
+def _range(classes: int) -> str:
+    return "0 alone" if classes == 1 else f"0 to {classes - 1}"

@@ -16,6 +16,8 @@ from glow_deploy.latents import (
     Latents,
     PictureBatch,
     SampleSettings,
+    class_log_prob,
+    class_posterior,
     concatenate_samples,
     decode_latents,
     dequantisation,
@@ -31,6 +33,7 @@ SHAPES = ((2, 2, 2), (4, 1, 1))
 IMAGE = (3, 2, 2)
 DIMS = 12
 N_BITS = 5
+CLASSES = 9
 
 
 class LinearFlow:
@@ -42,6 +45,7 @@ class LinearFlow:
         self.b = rng.normal(size=DIMS)
         self.role = role
         self.n_bits = N_BITS
+        self.num_classes = CLASSES if classes else None
         self.spoil = spoil or (lambda z: np.zeros(len(z), bool))
         self.batches: list[int] = []
         zs = tuple(TensorSpec(name=f"z{i}", dtype=dtype, shape=s) for i, s in enumerate(SHAPES, 1))
@@ -229,6 +233,12 @@ def test_class_labels():
         sample(engine, count=5)
     with pytest.raises(UsageError, match="not class-conditional"):
         sample(LinearFlow("decoder"), count=5, settings=SampleSettings(labels=(1,)))
+    for label in (9, 2**62):
+        with pytest.raises(DataError, match=f"no class {label}: this model knows 0 to 8"):
+            sample(engine, count=1, settings=SampleSettings(labels=(0, label)))
+    with pytest.raises(UsageError, match="0 or more"):
+        SampleSettings(labels=(0, -1))
+    assert engine.batches == [3, 2] * 2  # nothing ran for those
 
 
 def test_wrong_role():
@@ -292,6 +302,51 @@ def test_encode_then_decode_gives_the_pixels_back():
     assert np.abs(wrong.x - decoded.x)[1:].max() > 0.01
 
 
+# --- the class a picture is likeliest of
+
+
+@pytest.mark.parametrize("draws", [0, 4])
+def test_the_best_class_has_the_lowest_bits_per_dim(draws):
+    values, engine = pictures(), LinearFlow("encoder", classes=True)
+    engine.b -= 5  # so that the classes around 4 are the likely ones
+    best = encode_images(engine, values, settings=EncodeSettings(draws=draws, best_class=True, batch=4))
+    figure = "bits_per_dim" if draws else "bits_per_dim_centre"
+    each = [
+        getattr(encode_images(engine, values, settings=EncodeSettings(draws=draws), labels=[label] * 9), figure)
+        for label in range(CLASSES)
+    ]
+    assert best.labels.tolist() == np.argmin(each, axis=0).tolist()
+    assert len(set(best.labels.tolist())) > 1
+    np.testing.assert_allclose(getattr(best, figure), np.min(each, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(bits_per_dim(best.class_log_prob, dims=DIMS, n_bits=N_BITS).T, each, rtol=1e-5)
+
+
+def test_the_best_class_and_labels_exclude_each_other():
+    settings = EncodeSettings(best_class=True)
+    with pytest.raises(UsageError, match="leave one of them out"):
+        encode_images(LinearFlow("encoder", classes=True), pictures(2), settings=settings, labels=[0, 1])
+    with pytest.raises(UsageError, match="not class-conditional"):
+        encode_images(LinearFlow("encoder"), pictures(2), settings=settings)
+    with pytest.raises(UsageError, match="needs an encoder"):
+        class_log_prob(LinearFlow("decoder", classes=True), [])
+
+
+def test_posteriors_follow_bayes_rule():
+    log_prob = np.log([[0.2, 0.2, 0.4], [1.0, 1.0, 1.0]]) - 5000.0
+    np.testing.assert_allclose(class_posterior(log_prob), [[0.25, 0.25, 0.5], [1 / 3] * 3])
+
+
+def test_other_classes_at_decoding_move_the_pictures():
+    latents = encode_images(LinearFlow("encoder", classes=True), pictures(), labels=np.arange(9))
+    engine = LinearFlow("decoder", classes=True)
+    moved = (
+        decode_latents(engine, latents.z, labels=[3] * 9).x - decode_latents(engine, latents.z, labels=np.arange(9)).x
+    )
+    for row in range(9):
+        step = np.linalg.solve(engine.a, np.full(DIMS, row - 3.0)).reshape(IMAGE)
+        np.testing.assert_allclose(moved[row], step, atol=1e-5)
+
+
 def test_decode_marks_non_finite_rows():
     z = noise(0, np.arange(50), SHAPES)
     decoded = decode_latents(LinearFlow("decoder", spoil=lambda z: z[:, 0] > 1), z)
@@ -306,8 +361,16 @@ def test_what_does_not_fit_is_refused():
         encode_images(LinearFlow("encoder"), np.zeros((0, *IMAGE), np.uint8))
     with pytest.raises(DataError, match="do not fit this model"):
         decode_latents(LinearFlow("decoder"), noise(0, [0], SHAPES)[:1])
-    with pytest.raises(DataError, match="labels must be 2 whole numbers"):
-        encode_images(LinearFlow("encoder", classes=True), pictures(2), labels=np.array([0, -1]))
+    for labels, message in (
+        ([0, -1], "no class -1"),
+        ([9, 0], "no class 9"),
+        ([0], "2 whole numbers"),
+        ([0.0, 1.0], "2 whole numbers"),
+    ):
+        engine = LinearFlow("encoder", classes=True)
+        with pytest.raises(DataError, match=message):
+            encode_images(engine, pictures(2), settings=EncodeSettings(batch=1), labels=np.array(labels))
+        assert engine.batches == []
 
 
 def test_non_finite_encoding_is_unsound():
@@ -355,6 +418,7 @@ def test_z_alone_is_enough(tmp_path, latents):
     assert got.bits_per_dim is None
     with pytest.raises(DataError, match="has no `y`"):
         load_latents(tmp_path / "z.npz", DECODER)
+    assert load_latents(tmp_path / "z.npz", DECODER, need_y=False).labels is None
 
 
 @pytest.mark.parametrize(
@@ -371,16 +435,19 @@ def test_z_alone_is_enough(tmp_path, latents):
         ({"names": np.array([{}], dtype=object)}, "Python objects"),
         ({"names": np.array(["a"])}, "not 3 texts"),
         ({"log_prob": np.zeros(2)}, "`log_prob`"),
-        ({"y": np.zeros(3)}, "`y` must be 3 whole numbers"),
+        ({"y": np.zeros(3)}, "`y` is float64"),
+        ({"y": np.array([0, 1, 9])}, "`y` holds 9; the model's classes are 0 to 8"),
+        ({"y": np.array([0, -1, 8])}, "`y` holds -1"),
+        ({"y": np.array([0, 2**63 + 1, 8], np.uint64)}, "`y` holds -"),
     ],
 )
 def test_bad_arrays(tmp_path, latents, change, reason):
     save_latents(tmp_path / "a.npz", latents)
     arrays = dict(np.load(tmp_path / "a.npz")) | change
     np.savez(tmp_path / "b.npz", **{name: array for name, array in arrays.items() if array is not None})
-    load_latents(tmp_path / "a.npz", DECODER)
+    load_latents(tmp_path / "a.npz", DECODER, num_classes=CLASSES)
     with pytest.raises(DataError, match=reason) as caught:
-        load_latents(tmp_path / "b.npz", DECODER)
+        load_latents(tmp_path / "b.npz", DECODER, num_classes=CLASSES)
     assert "b.npz" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -22,6 +22,7 @@ class StandInEngine:
     function: object
     shape: tuple[int, ...] = SHAPE
     n_bits: int = 8
+    num_classes: int | None = None
 
     @property
     def inputs(self):
