@@ -137,6 +137,11 @@ class Manifest:
         for name, kind in (("coupling", str), ("permutation", str), ("bounded_scale", bool)):
             if not isinstance(model[name], kind):
                 raise ValueError(f"model.{name}")
+        # Left out where they are off, as in every bundle of the first releases.
+        if not isinstance(model.get("edge_bias", False), bool):
+            raise ValueError("model.edge_bias")
+        if model.get("prior", "conditional") not in ("conditional", "independent"):
+            raise ValueError("model.prior")
         if not _SHA256.fullmatch(self.model_id):
             raise ValueError("model_id")
         if self.weights not in ("ema", "raw"):

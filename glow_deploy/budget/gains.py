@@ -6,6 +6,7 @@ and compares. The graphs alone are needed, no torch and no checkpoint.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 from ..errors import BundleError, UsageError
 from ..float64 import Float64Graph
 from ..float64.ops import OPERATORS
+from ..folding.arrays import edge_map
 from .profile import DecodeProfile, StepProfile
 
 if TYPE_CHECKING:
@@ -222,12 +224,17 @@ def _rounding(decoder: Float64Graph, path: str, kept: np.ndarray) -> tuple[np.nd
     exact = rounded = kept
     largest = np.abs(kept).max(axis=(1, 2, 3))
     for number in (1, 2, 3):
-        weight = decoder.weight(f"{path}/coupling/conv{number}/weight")
-        bias = decoder.weight(f"{path}/coupling/conv{number}/bias")
+        name = f"{path}/coupling/conv{number}"
+        weight, bias = decoder.weight(f"{name}/weight"), decoder.weight(f"{name}/bias")
         pads = {"pads": [weight.shape[2] // 2] * 4}
         (exact,) = OPERATORS["Conv"]([exact, weight, bias], pads)
         (rounded,) = OPERATORS["Conv"]([_half(rounded), weight, bias], pads)
-        largest = np.maximum(np.maximum(largest, np.abs(weight).max()), np.abs(exact).max(axis=(1, 2, 3)))
+        seen = [np.abs(weight).max(), np.abs(exact).max(axis=(1, 2, 3))]
+        if decoder.has_weight(f"{name}/edge"):
+            edge = edge_map(decoder.weight(f"{name}/edge")[0], *kept.shape[2:])
+            exact, rounded = exact + edge, _half(rounded) + edge
+            seen += [np.abs(edge).max(), np.abs(exact).max(axis=(1, 2, 3))]
+        largest = functools.reduce(np.maximum, seen, largest)
         if number < 3:
             exact, rounded = np.maximum(exact, 0.0), np.maximum(rounded, 0.0)
     return _half(rounded) - exact, largest

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BundleError, UsageError
+from ..graphs.taps import constant_tensors
 from .ops import OPERATORS, UnsupportedError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Float64Graph:
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
             for value in model.graph.input
         }
+        self._constant = constant_tensors(model)
         self._maker: dict[str, int] = {}
         for index, node in enumerate(self._nodes):
             if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
@@ -60,8 +62,8 @@ class Float64Graph:
 
     @property
     def tensor_names(self) -> tuple[str, ...]:
-        """Every tensor that some node computes, in the graph's order."""
-        return tuple(self._maker)
+        """Every tensor that some node computes for each image, in the graph's order."""
+        return tuple(name for name in self._maker if name not in self._constant)
 
     def weight(self, name: str) -> np.ndarray:
         """An initializer as float64 (an integer one as it is).
@@ -70,6 +72,10 @@ class Float64Graph:
             BundleError: the graph has none of that name.
         """
         return _widen(self._stored(name))
+
+    def has_weight(self, name: str) -> bool:
+        """Whether the graph has an initializer of that name."""
+        return name in self._weights
 
     def weight_size(self, name: str) -> int:
         """How many values an initializer holds.
@@ -143,6 +149,8 @@ class Float64Graph:
         for name in (*overrides, *outputs):
             if name not in self._maker and name not in self._inputs:
                 raise UsageError(f"{self._source} has no tensor {name!r}.")
+            if name in self._constant:
+                raise UsageError(f"{self._source}: {name!r} comes from weights alone and is the same for every image.")
 
     def _needed(self, outputs: Sequence[str], given: Mapping[str, np.ndarray]) -> list[tuple[int, list[str]]]:
         """The nodes to run, in order, each with the tensors that nothing after it reads."""

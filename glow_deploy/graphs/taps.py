@@ -10,7 +10,18 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["with_outputs"]
+__all__ = ["constant_tensors", "with_outputs"]
+
+
+def constant_tensors(model: onnx.ModelProto) -> frozenset[str]:
+    """Tensors that nodes compute from weights alone, such as an edge spread over the image: they have no batch."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    found: set[str] = set()
+    for node in model.graph.node:
+        if constant.issuperset(node.input):
+            found.update(node.output)
+            constant.update(node.output)
+    return frozenset(found)
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

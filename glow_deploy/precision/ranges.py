@@ -195,9 +195,13 @@ def _walk(
     """Note the narrow weights, then run the graph batch by batch, note the narrow tensors and give the outputs."""
     from onnx import TensorProto, numpy_helper
 
+    from ..graphs.taps import constant_tensors
+
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    # What a ReLU gives reaches no further than what it is given, which is shown.
-    clipped = {name for node in model.graph.node if node.op_type == "Relu" for name in node.output}
+    # What a ReLU gives reaches no further than what it is given, which is shown; and an edge spread over the image
+    # holds the values of its table, a weight.
+    known = {name for node in model.graph.node if node.op_type == "Relu" for name in node.output}
+    known |= constant_tensors(model)
     inner: dict[str, Number] = {}
     outer: dict[str, Number] = {}
     for node in model.graph.node:
@@ -205,7 +209,7 @@ def _walk(
         if number == "fp32":
             continue
         for name in node.input:
-            if name in clipped:
+            if name in known:
                 continue
             if name not in weights:
                 # At the border of a conditioner, the cast's result has the same values.
@@ -213,7 +217,7 @@ def _walk(
             elif weights[name].data_type == TensorProto.FLOAT:
                 # Once more in the decoder, where nearly all are the same: twice the same share is the same share.
                 seen.add(name, number, numpy_helper.to_array(weights[name]))
-        inner |= {name: number for name in node.output if name not in {*inner, *clipped}}
+        inner |= {name: number for name in node.output if name not in {*inner, *known}}
     outer.pop("y", None)
     engine, batch = _open_with(model, list(inner))
     with engine:

@@ -32,6 +32,7 @@ class Evidence:
         faults: of the weights.
         deviations: of the float64 latents from the golden ones.
         swapped: words about exchanged class labels of the golden vectors; empty where they fit.
+        labelled_splits: whether every latent has a prior for each class, not the last one alone.
     """
 
     noise: Mapping[tuple[Direction, str], StageNoise]
@@ -43,6 +44,7 @@ class Evidence:
     faults: Sequence[WeightFault]
     deviations: Mapping[str, float]
     swapped: str = ""
+    labelled_splits: bool = False
 
 
 def condition_numbers(encoder: Weights, layout: Layout) -> dict[str, float]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..float64 import Float64Graph
 from ..golden import Golden
+from .counterpart import counterpart
 from .report import Direction, WeightFault
 from .taps import Layout
-from .weights import Weights, compare_graphs, compare_trained, counterpart, read_weights, replace_weights
+from .weights import Weights, compare_graphs, compare_trained, read_weights, replace_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -153,8 +154,8 @@ def _names(arrays: Mapping[str, np.ndarray], faults: Sequence[WeightFault], *, d
     for fault in faults:
         if direction and fault.direction != direction:
             continue
-        if fault.step == "prior":
-            keys.append("prior/mean" if fault.weight == "mean" else "prior/")
+        if fault.weight in ("mean", "scale"):
+            keys += [f"{fault.step}/{fault.weight}", f"{fault.step}/inverse_{fault.weight}"]
         elif fault.weight == "split":
             keys.append(f"{fault.step}/conv/")
         else:

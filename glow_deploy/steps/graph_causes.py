@@ -80,19 +80,18 @@ def reference_jumps(rows: Sequence[StepRow], evidence: Evidence) -> Iterator[Jum
         if not deviation > REFERENCE_LIMIT * usual:
             continue
         ratio = deviation / usual if usual > 0.0 else math.inf
-        last = row.step == "prior"
+        # Exchanged labels show in every latent whose prior knows the class.
+        exchanged = evidence.swapped if row.step == "prior" or evidence.labelled_splits else ""
         cause = (
             f"both graphs agree, but {name} is not the trained model's: a weight of level {name[1:]} is wrong in both"
         )
-        if last and evidence.swapped:
-            cause = evidence.swapped
         yield Jump(
-            step="prior" if last and evidence.swapped else f"level{name[1:]}",
+            step="prior" if exchanged else f"level{name[1:]}",
             direction=None,
             kind="reference",
             ratio=ratio,
             limit=REFERENCE_LIMIT,
-            cause=cause,
+            cause=exchanged or cause,
             advice="export the model again; give --ckpt to have the step named",
         )
         return

@@ -23,13 +23,31 @@ from .taps import Stage, run_stage
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["UNIT_ROUNDOFF", "Convs", "StageNoise", "read_convs", "stage_noise"]
+__all__ = ["UNIT_ROUNDOFF", "Conv", "Convs", "StageNoise", "read_convs", "stage_noise"]
 
 UNIT_ROUNDOFF: Mapping[str, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
 """Largest relative error of rounding to nearest: half a unit in the last of 24, 11, 11 and 8 significand bits."""
 
-Convs = Mapping[str, tuple[str, str, str | None]]
-"""Convolutions by output -> (input, weight, bias)."""
+
+@dataclass(frozen=True, kw_only=True)
+class Conv:
+    """A convolution of a graph, by the names of its tensors.
+
+    Attributes:
+        given: its input.
+        weight: an initializer.
+        bias: likewise; None where it has none.
+        edged: the tensor that its edge has been added to; None where it has none.
+    """
+
+    given: str
+    weight: str
+    bias: str | None
+    edged: str | None
+
+
+Convs = Mapping[str, Conv]
+"""Convolutions by output."""
 
 # Small enough to stay in the linear range, large enough to be far above float64's own rounding.
 _PROBE = 2.0**-26
@@ -71,8 +89,14 @@ class StageNoise:
 def read_convs(model: onnx.ModelProto) -> Convs:
     """The convolutions of a graph whose weights are stored in it."""
     stored = {tensor.name for tensor in model.graph.initializer}
+    edged = {node.input[0]: node.output[0] for node in model.graph.node if node.name.endswith("/add_edge")}
     return {
-        node.output[0]: (node.input[0], node.input[1], node.input[2] if len(node.input) > 2 else None)
+        node.output[0]: Conv(
+            given=node.input[0],
+            weight=node.input[1],
+            bias=node.input[2] if len(node.input) > 2 else None,
+            edged=edged.get(node.output[0]),
+        )
         for node in model.graph.node
         if node.op_type == "Conv" and stored.issuperset(node.input[1:])
     }
@@ -98,18 +122,20 @@ def stage_noise(
         seed: of the signs of the noise.
     """
     rng = np.random.default_rng(seed)
-    mine = {output: names for output, names in convs.items() if output.startswith(f"{stage.step}/")}
-    inputs = [names[0] for names in mine.values() if names[0] != stage.source]
-    clean = run_stage(graph, stage, source, feeds, outputs=[*inputs, *mine])
+    mine = {output: conv for output, conv in convs.items() if output.startswith(f"{stage.step}/")}
+    inputs = [conv.given for conv in mine.values() if conv.given != stage.source]
+    edged = [conv.edged for conv in mine.values() if conv.edged is not None]
+    clean = run_stage(graph, stage, source, feeds, outputs=[*inputs, *mine, *edged])
     clean.setdefault(stage.source, np.asarray(source, dtype=np.float64))
     result = clean[stage.output]
     sums = dict.fromkeys(("trunk", "conditioner", "trunk_ceiling", "conditioner_ceiling"), 0.0)
     largest = 0.0
     with np.errstate(all="ignore"):
-        for output, (given, weight, bias) in mine.items():
-            squares, products = _squares(graph, clean[given], weight, bias)
-            # The result is rounded once more when it is stored.
-            magnitude = np.sqrt(squares + np.square(clean[output]))
+        for output, conv in mine.items():
+            squares, products = _squares(graph, clean[conv.given], conv)
+            # The result is rounded once more when it is stored, and so is its sum with an edge.
+            results = [output, *([] if conv.edged is None else [conv.edged])]
+            magnitude = np.sqrt(squares + sum(np.square(clean[name]) for name in results))
             noise = _PROBE * magnitude * rng.choice([-1.0, 1.0], size=magnitude.shape)
             moved = run_stage(graph, stage, source, feeds, overrides={output: clean[output] + noise})
             response = float(np.mean(np.square((moved[stage.output] - result) / _PROBE)))
@@ -117,15 +143,15 @@ def stage_noise(
             sums[part] += response
             sums[f"{part}_ceiling"] += response * max(1.0, (products + 1) / 6)
             if part == "conditioner":
-                largest = max(largest, float(np.abs(clean[output]).max()), float(np.abs(clean[given]).max()))
+                largest = max(largest, *(float(np.abs(clean[name]).max()) for name in (*results, conv.given)))
         rest = float(np.sqrt(np.mean(np.square(result))))
     return StageNoise(rest=rest, largest=largest, **{name: float(np.sqrt(value)) for name, value in sums.items()})
 
 
-def _squares(graph: Float64Graph, given: np.ndarray, weight: str, bias: str | None) -> tuple[np.ndarray, int]:
+def _squares(graph: Float64Graph, given: np.ndarray, conv: Conv) -> tuple[np.ndarray, int]:
     """Sum of a convolution's squared products, and how many it adds up."""
-    kernel = graph.weight(weight)
-    squares = [given**2, kernel**2, *([] if bias is None else [graph.weight(bias) ** 2])]
+    kernel = graph.weight(conv.weight)
+    squares = [given**2, kernel**2, *([] if conv.bias is None else [graph.weight(conv.bias) ** 2])]
     reach = kernel.shape[2] // 2
     total = OPERATORS["Conv"](squares, {"pads": [reach] * 4})[0]
-    return total, int(np.prod(kernel.shape[1:])) + (bias is not None)
+    return total, int(np.prod(kernel.shape[1:])) + (conv.bias is not None)

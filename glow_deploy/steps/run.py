@@ -190,6 +190,7 @@ def measure_graphs(
         faults=findings.faults,
         deviations={} if golden is None else latent_deviations(model.reference, layout, golden),
         swapped="" if golden is None else swapped_labels(model, golden),
+        labelled_splits=layout.labelled and layout.independent,
     )
     used = []
     for name, comparison in comparisons.items():

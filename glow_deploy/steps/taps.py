@@ -32,7 +32,8 @@ class Stage:
         output: the tensor after it.
         source: the tensor it starts from: the output of an earlier stage, or a graph input.
         source_step: the stage that gives `source`; empty for a graph input.
-        inputs: graph inputs it reads besides: `z1` where a split is undone, `y` for a class-conditional prior.
+        inputs: graph inputs it reads besides: `z1` where a split is undone, `y` for a class-conditional prior, the last
+            one's or that of a split.
     """
 
     step: str
@@ -51,12 +52,14 @@ class Layout:
         encode: from `x`; a split's output is its `z`, the prior's the last `z`.
         decode: from the last `z`.
         labelled: whether the graphs take `y`.
+        independent: whether a split's half has a prior of its own, and no convolution predicts it.
     """
 
     levels: tuple[tuple[str, ...], ...]
     encode: tuple[Stage, ...]
     decode: tuple[Stage, ...]
     labelled: bool
+    independent: bool
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -80,11 +83,15 @@ def read_layout(encoder: onnx.ModelProto, decoder: onnx.ModelProto, *, source: s
         raise BundleError(f"{source}: the encoder and the decoder do not hold the same steps; export the model again")
     levels = found[0]
     labelled = any(value.name == "y" for value in encoder.graph.input)
+    independent = any(tensor.name == "level1/split/mean" for tensor in encoder.graph.initializer)
+    labels = ("y",) if labelled else ()
+    split_labels = labels if independent else ()
     layout = Layout(
         levels=levels,
-        encode=tuple(_encode_stages(levels, labelled=labelled)),
-        decode=tuple(_decode_stages(levels, labelled=labelled)),
+        encode=tuple(_encode_stages(levels, labels, split_labels)),
+        decode=tuple(_decode_stages(levels, labels, split_labels)),
         labelled=labelled,
+        independent=independent,
     )
     for model, stages, role in ((encoder, layout.encode, "encoder"), (decoder, layout.decode, "decoder")):
         present = {name for node in model.graph.node for name in node.output}
@@ -110,7 +117,9 @@ def _steps(model: onnx.ModelProto) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _encode_stages(levels: Sequence[Sequence[str]], *, labelled: bool) -> list[Stage]:
+def _encode_stages(
+    levels: Sequence[Sequence[str]], labels: tuple[str, ...], split_labels: tuple[str, ...]
+) -> list[Stage]:
     stages = []
     source, source_step = "x", ""
     for index, steps in enumerate(levels, start=1):
@@ -118,14 +127,22 @@ def _encode_stages(levels: Sequence[Sequence[str]], *, labelled: bool) -> list[S
             stages.append(Stage(step=step, output=f"{step}/out", source=source, source_step=source_step))
             source, source_step = f"{step}/out", step
         if index < len(levels):
-            stages.append(Stage(step=f"level{index}/split", output=f"z{index}", source=source, source_step=source_step))
-    labels = ("y",) if labelled else ()
+            stages.append(
+                Stage(
+                    step=f"level{index}/split",
+                    output=f"z{index}",
+                    source=source,
+                    source_step=source_step,
+                    inputs=split_labels,
+                )
+            )
     stages.append(Stage(step="prior", output=f"z{len(levels)}", source=source, source_step=source_step, inputs=labels))
     return stages
 
 
-def _decode_stages(levels: Sequence[Sequence[str]], *, labelled: bool) -> list[Stage]:
-    labels = ("y",) if labelled else ()
+def _decode_stages(
+    levels: Sequence[Sequence[str]], labels: tuple[str, ...], split_labels: tuple[str, ...]
+) -> list[Stage]:
     stages = [
         Stage(step="prior", output="prior/shift:0", source=f"z{len(levels)}", source_step="", inputs=labels),
     ]
@@ -139,7 +156,7 @@ def _decode_stages(levels: Sequence[Sequence[str]], *, labelled: bool) -> list[S
                     output=f"{path}/concat:0",
                     source=last.output,
                     source_step=last.step,
-                    inputs=(f"z{index}",),
+                    inputs=(f"z{index}", *split_labels),
                 )
             )
         for step in reversed(levels[index - 1]):

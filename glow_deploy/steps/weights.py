@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arrays import PARTS, as_matrix, model_order, signed, wide
 from .report import Direction, WeightFault
 from .taps import Layout
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Weights", "compare_graphs", "compare_trained", "counterpart", "read_weights", "replace_weights"]
+__all__ = ["Weights", "compare_graphs", "compare_trained", "read_weights", "replace_weights"]
 
 Weights = Mapping[str, np.ndarray]
 """Initializer name -> array as it is stored."""
@@ -75,76 +76,28 @@ def compare_graphs(encoder: Weights, decoder: Weights, layout: Layout, *, negate
         if f"{split}/conv/weight" in encoder or f"{split}/conv/weight" in decoder:
             fault = _compare_shared(encoder, decoder, f"{split}/conv", split, "split", negated=True)
             faults += [fault] if fault else []
-    return faults + list(_compare_priors(encoder, decoder))
+        if f"{split}/mean" in encoder or f"{split}/mean" in decoder:
+            faults += _compare_priors(encoder, decoder, split)
+    return faults + list(_compare_priors(encoder, decoder, "prior"))
 
 
 def compare_trained(weights: Weights, trained: Weights, *, direction: Direction) -> list[WeightFault]:
-    """Compare one graph's weights with those it should hold (`counterpart` or `trained_weights`)."""
+    """Compare one graph's weights with those it should hold (`counterpart`)."""
     faults: dict[tuple[str, str], WeightFault] = {}
     graph = "encoder" if direction == "encode" else "decoder"
     for name, expected in trained.items():
-        if name not in weights:
-            continue
-        stored = weights[name]
+        stored = weights.get(name)
         step, weight = _place(name)
-        ratio = _excess(stored, expected)
+        if stored is None:
+            ratio, detail = np.inf, f"the {graph} has no {name}, and the trained model has"
+        else:
+            ratio = _excess(stored, expected)
+            detail = f"the {graph}'s {name} is not the trained model's ({_describe(stored, expected)})"
         if ratio > 1.0 and ratio > faults.get((step, weight), _NOTHING).difference:
             faults[step, weight] = WeightFault(
-                step=step,
-                weight=weight,
-                direction=direction,
-                difference=ratio,
-                detail=f"the {graph}'s {name} is not the trained model's ({_describe(stored, expected)})",
+                step=step, weight=weight, direction=direction, difference=ratio, detail=detail
             )
     return list(faults.values())
-
-
-def counterpart(weights: Weights, layout: Layout, *, direction: Direction, negated: bool) -> dict[str, np.ndarray]:
-    """What one graph should hold, from the other graph's weights or from the trained model's, in float64.
-
-    Args:
-        weights: of the other graph, or `FoldedGlow.named_arrays()` as a mapping (told by `prior/log_scale`).
-        layout: of the model.
-        direction: of the graph that is wanted.
-        negated: as for `compare_graphs`.
-
-    Returns:
-        Initializer name of the graph wanted -> array.
-    """
-    folded = "prior/log_scale" in weights
-    encoding = direction == "encode"
-    result: dict[str, np.ndarray] = {}
-    for steps in layout.levels:
-        for number, step in enumerate(steps):
-            key = f"{step}/invconv"
-            if folded:
-                kind = "" if encoding else "inverse_"
-                matrix, bias = _matrix(weights[f"{key}/{kind}weight"]), _wide(weights[f"{key}/{kind}bias"])
-            else:
-                matrix = _matrix(weights[f"{key}/weight"])
-                matrix = matrix if encoding or number else _model_order(matrix)
-                matrix = np.linalg.inv(matrix)
-                bias = -matrix @ _wide(weights[f"{key}/bias"])
-            matrix = _stored_order(matrix) if encoding and number == 0 else matrix
-            result[f"{key}/weight"], result[f"{key}/bias"] = matrix[:, :, None, None], bias
-            for conv in _CONVS:
-                flip = negated and conv == "conv3" and not (folded and encoding)
-                for part in ("weight", "bias"):
-                    name = f"{step}/coupling/{conv}/{part}"
-                    result[name] = _signed(_wide(weights[name]), flip=flip)
-        split = steps[0].partition("/")[0] + "/split/conv"
-        if f"{split}/weight" in weights:
-            for part in ("weight", "bias"):
-                flip = encoding if folded else True
-                result[f"{split}/{part}"] = _signed(_wide(weights[f"{split}/{part}"]), flip=flip)
-    result["prior/mean"] = _wide(weights["prior/mean"])
-    with np.errstate(all="ignore"):
-        if folded:
-            scale = np.exp(_wide(weights["prior/log_scale"]))
-        else:
-            scale = _wide(weights["prior/scale"]) if encoding else 1.0 / _wide(weights["prior/inverse_scale"])
-        result["prior/inverse_scale" if encoding else "prior/scale"] = 1.0 / scale if encoding else scale
-    return result
 
 
 _NOTHING = WeightFault(step="", weight="", direction=None, difference=0.0, detail="")
@@ -153,13 +106,13 @@ _NOTHING = WeightFault(step="", weight="", direction=None, difference=0.0, detai
 def _compare_inverses(encoder: Weights, decoder: Weights, step: str, *, first: bool) -> WeightFault | None:
     stored = [weights[f"{step}/invconv/{part}"] for weights in (encoder, decoder) for part in ("weight", "bias")]
     u_e, u_b, u_d, u_c = (_unit(array) for array in stored)
-    e, d = _matrix(stored[0]), _matrix(stored[2])
+    e, d = as_matrix(stored[0]), as_matrix(stored[2])
     if e.shape != d.shape:
         return WeightFault(
             step=step, weight="invconv", direction=None, difference=np.inf, detail="the two 1x1s differ in size"
         )
-    e = _model_order(e) if first else e
-    b, c = _wide(stored[1]), _wide(stored[3])
+    e = model_order(e) if first else e
+    b, c = wide(stored[1]), wide(stored[3])
     # The inverse itself was taken in float64.
     exact = 2.0**-50 * float(np.linalg.cond(e)) if np.isfinite(e).all() else 0.0
     with np.errstate(all="ignore"):
@@ -183,13 +136,15 @@ def _compare_shared(
     encoder: Weights, decoder: Weights, key: str, step: str, weight: str, *, negated: bool
 ) -> WeightFault | None:
     worst: WeightFault | None = None
-    for part in ("weight", "bias"):
+    for part in PARTS:
         name = f"{key}/{part}"
+        if part == "edge" and name not in encoder and name not in decoder:
+            continue
         if name not in encoder or name not in decoder:
             return WeightFault(
                 step=step, weight=weight, direction=None, difference=np.inf, detail=f"only one graph holds {name}"
             )
-        other = _signed(_wide(decoder[name]), flip=negated)
+        other = signed(wide(decoder[name]), flip=negated, part=part)
         ratio = _excess(encoder[name], other, also=decoder[name])
         if ratio > 1.0 and (worst is None or ratio > worst.difference):
             detail = f"{name} differs between the graphs ({_describe(encoder[name], other)})"
@@ -197,20 +152,26 @@ def _compare_shared(
     return worst
 
 
-def _compare_priors(encoder: Weights, decoder: Weights) -> Iterator[WeightFault]:
-    mean, other = encoder["prior/mean"], decoder["prior/mean"]
+def _compare_priors(encoder: Weights, decoder: Weights, path: str) -> Iterator[WeightFault]:
+    """Compare the constants of a prior: the last latent's, or an independent one's of a split."""
+    for name in (f"{path}/mean", f"{path}/scale"):
+        if name not in decoder or name.replace("/scale", "/inverse_scale") not in encoder:
+            detail = f"only one graph holds {name}"
+            yield WeightFault(step=path, weight="mean", direction=None, difference=np.inf, detail=detail)
+            return
+    mean, other = encoder[f"{path}/mean"], decoder[f"{path}/mean"]
     with np.errstate(all="ignore"):
-        scale = 1.0 / _wide(decoder["prior/scale"])
-    inverse = encoder["prior/inverse_scale"]
-    swapped = _swapped_classes(_wide(mean), _wide(other)) or _swapped_classes(_wide(inverse), scale)
+        scale = 1.0 / wide(decoder[f"{path}/scale"])
+    inverse = encoder[f"{path}/inverse_scale"]
+    swapped = _swapped_classes(wide(mean), wide(other)) or _swapped_classes(wide(inverse), scale)
     for weight, stored, wanted, also in (
-        ("mean", mean, _wide(other), other),
-        ("scale", inverse, scale, decoder["prior/scale"]),
+        ("mean", mean, wide(other), other),
+        ("scale", inverse, scale, decoder[f"{path}/scale"]),
     ):
         ratio = _excess(stored, wanted, also=also)
         if ratio > 1.0:
             detail = swapped or f"the prior's {weight} differs between the graphs ({_describe(stored, wanted)})"
-            yield WeightFault(step="prior", weight=weight, direction=None, difference=ratio, detail=detail)
+            yield WeightFault(step=path, weight=weight, direction=None, difference=ratio, detail=detail)
 
 
 def _swapped_classes(one: np.ndarray, other: np.ndarray) -> str:
@@ -231,10 +192,10 @@ def _excess(stored: np.ndarray, expected: np.ndarray, *, also: np.ndarray | None
     """Largest difference over what rounding to the stored types explains; two of one type must be equal."""
     if stored.shape != expected.shape:
         return float("inf")
-    mine = _wide(stored)
+    mine = wide(stored)
     limit = _unit(stored) * np.abs(expected) * _SLACK + _tiny(stored)
     if also is not None:
-        reciprocal = not np.array_equal(np.abs(_wide(also)), np.abs(expected))
+        reciprocal = not np.array_equal(np.abs(wide(also)), np.abs(expected))
         limit = limit + (_unit(also) * np.abs(expected) * _SLACK if reciprocal or also.dtype != stored.dtype else 0.0)
     with np.errstate(all="ignore"):
         ratio = np.abs(mine - expected) / limit
@@ -244,7 +205,7 @@ def _excess(stored: np.ndarray, expected: np.ndarray, *, also: np.ndarray | None
 def _describe(stored: np.ndarray, expected: np.ndarray) -> str:
     if stored.shape != expected.shape:
         return f"shape {list(stored.shape)} against {list(expected.shape)}"
-    mine = _wide(stored)
+    mine = wide(stored)
     if not np.isfinite(mine).all():
         return "values that are not finite"
     scale = float(np.sqrt(np.mean(expected**2)))
@@ -254,43 +215,12 @@ def _describe(stored: np.ndarray, expected: np.ndarray) -> str:
 
 
 def _place(name: str) -> tuple[str, str]:
-    """`level1/step01/coupling/conv1/bias` -> (`level1/step01`, `conv1`)."""
+    """Tell the step and the weight: `level1/step01/coupling/conv1/bias` gives (`level1/step01`, `conv1`)."""
+    path, _, last = name.rpartition("/")
+    if last in ("mean", "scale", "inverse_scale"):
+        return path, last.removeprefix("inverse_")
     parts = name.split("/")
-    if parts[0] == "prior":
-        return "prior", "mean" if parts[1] == "mean" else "scale"
     return "/".join(parts[:2]), "split" if parts[1] == "split" else parts[-2]
-
-
-def _matrix(weight: np.ndarray) -> np.ndarray:
-    return _wide(weight)[:, :, 0, 0]
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array, dtype=np.float64)
-
-
-def _signed(array: np.ndarray, *, flip: bool) -> np.ndarray:
-    """Change the sign of the second half of the outputs."""
-    if not flip:
-        return array
-    result = array.copy()
-    result[len(result) // 2 :] *= -1.0
-    return result
-
-
-def _order(channels: int) -> list[int]:
-    """SpaceToDepth's channel (2i+j)*C+c holds the model's 4c+2i+j."""
-    return [4 * c + offset for offset in range(4) for c in range(channels // 4)]
-
-
-def _stored_order(matrix: np.ndarray) -> np.ndarray:
-    return matrix[:, _order(matrix.shape[1])]
-
-
-def _model_order(matrix: np.ndarray) -> np.ndarray:
-    result = np.empty_like(matrix)
-    result[:, _order(matrix.shape[1])] = matrix
-    return result
 
 
 def _unit(array: np.ndarray) -> float:
