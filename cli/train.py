@@ -11,10 +11,10 @@ import typer
 
 from .console import Bars, Output
 from .openmp import wait_briefly
-from .options import Data, Force, Json, Quiet, Resize
+from .options import Data, Force, Json, Quiet, Resize, parse_size
+from .train_inputs import given_options, load_initial, load_pair, new_config, refuse_on_resume, refuse_with_init
 
 if TYPE_CHECKING:
-    from glow_core import GlowConfig
     from glow_core.training import Progress, TrainResult
 
 _TERMINATED = 143  # as the shell reports a process that SIGTERM ended
@@ -31,6 +31,15 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run; its own settings hold.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init", metavar="CKPT", help="Start from the weights of this tool's checkpoint; its model's shape holds."
+        ),
+    ] = None,
+    weights: Annotated[
+        Literal["ema", "raw"], typer.Option(help="Of --init: averaged where there are any, or those trained.")
+    ] = "ema",
     max_steps: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Optimizer steps, from the start of the run.", rich_help_panel=_LENGTH),
@@ -70,6 +79,18 @@ def train(
         ),
     ] = True,
     n_bits: Annotated[int, typer.Option(metavar="N", min=1, max=8, help="Pixel depth.", rich_help_panel=_MODEL)] = 8,
+    edge_bias: Annotated[
+        bool,
+        typer.Option(
+            "--edge-bias/--no-edge-bias",
+            help="Convolutions know the border, as the paper's code pads.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False,
+    prior: Annotated[
+        Literal["conditional", "independent"],
+        typer.Option(help="Of a split's latent: given what goes on, or of its own.", rich_help_panel=_MODEL),
+    ] = "conditional",
     class_conditional: Annotated[
         bool, typer.Option("--class-conditional", help="Condition on the images' labels.", rich_help_panel=_MODEL)
     ] = False,
@@ -149,7 +170,8 @@ def train(
 ) -> None:
     """Train a Glow by maximum likelihood and leave a checkpoint that `export` takes.
 
-    A run can be killed at any moment and goes on with --resume RUN; a new end (--max-steps ...) may be given then.
+    A run can be killed at any moment and goes on with --resume RUN; a new end (--max-steps ...) may be given then. With
+    --init CKPT a new run starts from trained weights, those that `convert` wrote for instance.
     """
     from glow_core import training
     from glow_deploy.errors import UsageError
@@ -159,9 +181,9 @@ def train(
     main_process = os.environ.get("RANK", "0") == "0"  # under torchrun only one process speaks
     output = Output(quiet=quiet or not main_process, json=json if main_process else None)
     ends = {"max_steps": max_steps, "max_epochs": max_epochs, "max_seconds": max_seconds}
+    given, initial = given_options(context), None
     if resume is not None:
-        given = _given(context)
-        _refuse_on_resume(given)
+        refuse_on_resume(given)
         state = training.read_run(resume)
         new_ends = {name: value for name, value in ends.items() if value is not None}
         values = state.settings.to_dict() | (dict.fromkeys(ends) | new_ends if new_ends else {})
@@ -174,11 +196,13 @@ def train(
         if spec is None:
             raise UsageError(f"{resume} does not say which images it was trained on; give --data")
         check_writable(folder)
-        images = _load(spec, (config.image_size, config.channels), fit)
+        images = load_pair(spec, (config.image_size, config.channels), fit)
     else:
         if data is None or out is None:
             raise UsageError("training needs --data and --out, or --resume RUN")
+        refuse_with_init(given)
         folder, spec, fit = out, data, resize
+        notes = {} if init is None else {"init": str(init), "init_weights": weights}
         settings = training.TrainSettings(
             **ends,  # type: ignore[arg-type]
             batch_size=batch_size,
@@ -204,18 +228,24 @@ def train(
             tensorboard=tensorboard,
         )
         check_writable(folder)
-        images = _load(spec, (_size(image_size), channels), fit)
-        config = _config(
-            images[0],
-            class_conditional=class_conditional,
-            levels=levels,
-            steps=steps,
-            width=width,
-            coupling=coupling,
-            permutation=permutation,
-            bounded_scale=bounded_scale,
-            n_bits=n_bits,
-        )
+        if init is not None:
+            config, initial = load_initial(init, weights=weights)
+            images = load_pair(spec, (config.image_size, config.channels), fit)
+        else:
+            images = load_pair(spec, (None if image_size is None else parse_size(image_size), channels), fit)
+            config = new_config(
+                images[0],
+                class_conditional=class_conditional,
+                levels=levels,
+                steps=steps,
+                width=width,
+                coupling=coupling,
+                permutation=permutation,
+                bounded_scale=bounded_scale,
+                n_bits=n_bits,
+                edge_bias=edge_bias,
+                prior=prior,
+            )
     output.say(f"{len(images[0]):,} training and {len(images[1]):,} validation images of {spec}")
     with output.progress() as bars:
         try:
@@ -227,7 +257,8 @@ def train(
                 settings=settings,
                 resume=resume is not None,
                 overwrite=force and resume is None,
-                notes={"data": spec, "resize": "yes" if fit else "no"},
+                initial=initial,
+                notes={**notes, "data": spec, "resize": "yes" if fit else "no"},
                 progress=Reporter(bars, output),
                 sample_writer=SampleGrids(folder, config.n_bits),
             )
@@ -295,66 +326,3 @@ def _tell(result: TrainResult, output: Output) -> None:
         output.say(f"saved {result.checkpoint}; go on with: glow-deploy train --resume {result.checkpoint.parent}")
     else:
         output.say(f"wrote {result.checkpoint}; next: glow-deploy export {result.checkpoint}")
-
-
-_WITH_RESUME = {
-    "resume", "max_steps", "max_epochs", "max_seconds", "data", "resize", "device", "threads", "json", "quiet",
-}  # fmt: skip
-
-
-def _given(context: typer.Context) -> set[str]:
-    """The options that were written on the command line."""
-    # The source is compared by name: Typer does not export its type.
-    return {
-        name
-        for name in context.params
-        if getattr(context.get_parameter_source(name), "name", "DEFAULT") not in ("DEFAULT", "DEFAULT_MAP")
-    }
-
-
-def _refuse_on_resume(given: set[str]) -> None:
-    from glow_deploy.errors import UsageError
-
-    if "out" in given:
-        raise UsageError("--resume RUN goes on in RUN; leave --out away")
-    fixed = sorted(given - _WITH_RESUME)
-    if fixed:
-        names = ", ".join("--" + name.replace("_", "-") for name in fixed)
-        raise UsageError(f"a resumed run keeps its own settings: leave {names} away, or start a new run with --out")
-
-
-def _load(spec: str, shape: tuple[tuple[int, int] | None, int | None], resize: bool) -> tuple[Any, Any]:
-    """The training and validation images of a data set."""
-    from glow_deploy.data import load_images
-
-    size, channels = shape
-    train_images = load_images(spec, split="train", size=size, channels=channels, resize=resize)
-    found = train_images.shape
-    validation = load_images(spec, split="validation", size=(found[1], found[2]), channels=found[0], resize=resize)
-    return train_images, validation
-
-
-def _config(images: Any, *, class_conditional: bool, **options: Any) -> GlowConfig:
-    from glow_core import GlowConfig
-    from glow_deploy.errors import UsageError
-
-    channels, height, width = images.shape
-    classes = None
-    if class_conditional:
-        if images.labels is None:
-            raise UsageError("--class-conditional needs labels, and these images have none")
-        classes = int(images.labels.max()) + 1
-    return GlowConfig(image_size=(height, width), channels=channels, num_classes=classes, **options)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from glow_deploy.errors import UsageError
-
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(
-        part.isascii() and part.isdigit() and len(part) <= 6 and int(part) > 0 for part in parts
-    ):
-        raise UsageError(f"--image-size is {text[:32]!r}; give height x width, such as 32x32")
-    return int(parts[0]), int(parts[1])

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..config import GlowConfig
 from ..errors import TrainingError
@@ -16,7 +17,14 @@ from .progress import TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
-from .state import CHECKPOINT_NAME, StateWriter, check_resumable, restore_model, restore_optimizer
+from .state import (
+    CHECKPOINT_NAME,
+    StateWriter,
+    check_resumable,
+    restore_model,
+    restore_optimizer,
+    take_initial,
+)
 from .stopping import StopSignals
 
 __all__ = ["ProgressCallback", "SampleWriter", "train"]
@@ -31,6 +39,7 @@ def train(
     settings: TrainSettings,
     resume: bool = False,
     overwrite: bool = False,
+    initial: Mapping[str, Tensor] | None = None,
     notes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
     sample_writer: SampleWriter | None = None,
@@ -49,6 +58,9 @@ def train(
         settings: budget, optimizer, intervals.
         resume: go on with the run in `out`, with the same model, images, batch size, optimizer and seed.
         overwrite: start anew although `out` holds a run, which is lost.
+        initial: state dictionary of a model of this config, such as `Checkpoint.ema` or `Checkpoint.model`, to start a
+            new run from in place of fresh weights. Its initialised actnorms stay as they are; optimizer, averaged
+            weights and counters start anew.
         notes: strings kept in the checkpoint, given back by `read_run`.
         progress: called after every step and event.
         sample_writer: called with the step and n_bits-deep pixels uint8 [N,C,H,W] of samples of the averaged weights.
@@ -57,14 +69,16 @@ def train(
         How the run ended.
 
     Raises:
-        TrainingError: images, folder or device unfit; a file that cannot be written; or a loss, gradient or weight that
-            is not finite, which stops the run with the last good checkpoint in place.
+        TrainingError: images, folder, device or initial weights unfit; a file that cannot be written; or a loss,
+            gradient or weight that is not finite, which stops the run with the last good checkpoint in place.
         CheckpointError: the checkpoint to resume from is damaged.
         KeyboardInterrupt: Ctrl-C, after the step in hand was saved.
     """
     out = Path(out)
     if resume and overwrite:
         raise TrainingError("resume and overwrite exclude each other")
+    if resume and initial is not None:
+        raise TrainingError("a resumed run goes on with its own weights; leave initial out")
     for images, name in ((train_images, "training"), (validation_images, "validation")):
         check_images(images, config, name=name)
     if not resume and not overwrite and (out / CHECKPOINT_NAME).exists():
@@ -92,10 +106,13 @@ def train(
             signals=signals,
             progress=progress,
         )
-        if restored is None:
-            run.initialize()
-        else:
+        if restored is not None:
             restore_model(restored[1], run.model)
+        else:
+            if initial is not None:
+                take_initial(initial, run.model)
+            if not run.model.is_initialized:
+                run.initialize()
         run.set_up()
         if restored is not None:
             state, checkpoint = restored

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..checkpoint import Checkpoint, read_native, save_checkpoint
 from ..config import GlowConfig
@@ -29,6 +30,7 @@ __all__ = [
     "remove_leftovers",
     "restore_model",
     "restore_optimizer",
+    "take_initial",
 ]
 
 CHECKPOINT_NAME = "ckpt.pt"
@@ -111,8 +113,8 @@ def check_resumable(
     """
     state, checkpoint = _read(out)
     path = out / CHECKPOINT_NAME
-    for name, ours in config.to_dict().items():
-        theirs = state.config.to_dict()[name]
+    for name in (field.name for field in fields(config)):
+        ours, theirs = getattr(config, name), getattr(state.config, name)
         if ours != theirs:
             raise TrainingError(
                 f"{path} was trained with {name} {theirs}, now {ours} is asked for: resume with the run's own model, "
@@ -136,6 +138,26 @@ def check_resumable(
 def restore_model(checkpoint: Checkpoint, model: Glow) -> None:
     """Put the weights, and with them the actnorm flags and permutations, in place."""
     model.load_state_dict(dict(checkpoint.model))
+
+
+def take_initial(initial: Mapping[str, Tensor], model: Glow) -> None:
+    """Put the weights that a new run starts from in place, and with them the actnorm flags and permutations.
+
+    Raises:
+        TrainingError: they are those of another model, or not finite.
+    """
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in initial.items()}
+    unfit = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if unfit:
+        raise TrainingError(
+            f"the initial weights are not of this model: {len(unfit)} tensors are missing, unknown or of another shape "
+            f"({', '.join(unfit[:2])}); take the config from where the weights are from"
+        )
+    model.load_state_dict(dict(initial))
+    bad = first_non_finite(("initial weight", model))
+    if bad is not None:
+        raise TrainingError(f"{bad} is not finite; start from other weights")
 
 
 def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, average: AveragedWeights) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from training_toys import curve, toy_training
 
-from glow_core.checkpoint import read_checkpoint
+from glow_core import read_checkpoint
 from glow_core.training import read_run
 
 

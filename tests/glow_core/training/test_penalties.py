@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from training_toys import curve, toy_config, toy_images, toy_settings, toy_training
 
-from glow_core.checkpoint import load_checkpoint, read_checkpoint
+from glow_core import load_checkpoint, read_checkpoint
 from glow_core.errors import TrainingError
 from glow_core.model import Glow
 from glow_core.training import penalties
@@ -111,11 +111,21 @@ def derivative_and_difference(glow: Glow, function) -> tuple[float, float]:
     return slope, (values[0] - values[1]) / 2e-7
 
 
-@pytest.mark.parametrize("permutation", ["lu", "plain"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"permutation": "lu"},
+        {"permutation": "plain"},
+        {"permutation": "lu", "edge_bias": True},
+        {"permutation": "lu", "prior": "independent", "num_classes": 3},
+    ],
+    ids=["lu", "plain", "edges", "independent"],
+)
 @pytest.mark.parametrize("penalty", ["conditioning", "latents", "steps"])
-def test_gradients_are_those_of_finite_differences(perturbed_glow, penalty: str, permutation: str) -> None:
-    config = toy_config(steps=2, permutation=permutation, bounded_scale=False)
+def test_gradients_are_those_of_finite_differences(perturbed_glow, penalty: str, kind: dict) -> None:
+    config = toy_config(steps=2, bounded_scale=False, **kind)
     glow = perturbed_glow(config).double()
+    y = None if config.num_classes is None else torch.tensor([0, 2, 1])
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
 
     def value() -> Tensor:
@@ -123,7 +133,7 @@ def test_gradients_are_those_of_finite_differences(perturbed_glow, penalty: str,
             return conditioning_penalty(glow)
         generator = torch.Generator().manual_seed(2)
         directions = [v.double() for v in draw_directions(config, 3, at=penalty, generator=generator)]
-        return torch.log2(inverse_gains(glow, x, directions=directions, at=penalty)).sum()
+        return torch.log2(inverse_gains(glow, x, y, directions=directions, at=penalty)).sum()
 
     slope, difference = derivative_and_difference(glow, value)
     assert abs(slope) > 1e-2

@@ -14,7 +14,7 @@ import pytest
 import torch
 from training_toys import curve, toy_config, toy_images, toy_training
 
-from glow_core.checkpoint import load_checkpoint, read_checkpoint
+from glow_core import load_checkpoint, read_checkpoint
 from glow_core.errors import TrainingError
 from glow_core.model import Glow
 from glow_core.training import ArrayImages, Progress, dataset_bits_per_dim

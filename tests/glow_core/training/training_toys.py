@@ -51,7 +51,7 @@ def toy_training(out: Path | str, *, config: GlowConfig | None = None, classes: 
     """Run `train` on the toys; settings and options of `train` mixed."""
     from glow_core.training import train
 
-    own = ("resume", "overwrite", "progress", "sample_writer", "notes", "train_images", "validation_images")
+    own = ("resume", "overwrite", "initial", "progress", "sample_writer", "notes", "train_images", "validation_images")
     given = {name: options.pop(name) for name in own if name in options}
     given.setdefault("train_images", toy_images(classes=classes))
     given.setdefault("validation_images", toy_images(40, seed=1, classes=classes))
