@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import CheckpointError, DataError, UnsoundModelError
+from ..data import class_rounds, load_images
+from ..errors import CheckpointError, UnsoundModelError
 from ..images import pixels_to_x, values_to_x
 from .reference import Reference
 from .settings import ExportSettings
@@ -43,6 +44,8 @@ def choose_images(
 ) -> GoldenImages:
     """Take images from `--data`, else from the checkpoint, else from the model itself at T = 0.7.
 
+    For class-conditional models the classes take turns, so that as many as possible are covered.
+
     Args:
         checkpoint: for the images it carries.
         reference: draws samples.
@@ -63,32 +66,31 @@ def choose_images(
         and len(checkpoint.images)
         and (config.num_classes is None) == (checkpoint.labels is None)
     ):
-        x = pixels_to_x(checkpoint.images[:count], config.n_bits)
-        y = None if checkpoint.labels is None else checkpoint.labels[:count]
+        y = checkpoint.labels
         problem = _label_problem(y, config.num_classes)
         if problem is not None:
             raise CheckpointError(f"the images in the checkpoint: {problem}; give others with --data")
-        return GoldenImages(x=x, y=y, source="checkpoint")
+        rows = np.arange(min(count, len(checkpoint.images))) if y is None else class_rounds(y, count)
+        x = pixels_to_x(checkpoint.images[rows], config.n_bits)
+        return GoldenImages(x=x, y=None if y is None else y[rows], source="checkpoint")
     return _from_samples(reference, count)
 
 
 def _from_data(spec: str, reference: Reference, count: int, *, resize: bool) -> GoldenImages:
-    from ..data import load_images
-
     config = reference.config
+    classes = config.num_classes
     images = load_images(
-        spec, split="test", size=config.image_size, channels=config.channels, resize=resize, limit=count
+        spec,
+        split="test",
+        size=config.image_size,
+        channels=config.channels,
+        resize=resize,
+        limit=count if classes is None else None,
     )
-    rows = np.arange(min(count, len(images)))
-    y = None
-    if config.num_classes is not None:
-        if images.labels is None:
-            raise DataError(f"{spec}: no class labels in it; this model is conditioned on {config.num_classes} classes")
-        y = images.labels[rows]
-        problem = _label_problem(y, config.num_classes)
-        if problem is not None:
-            raise DataError(f"{spec}: {problem}; give the images that the model was trained on, or others like them")
-    return GoldenImages(x=values_to_x(images.batch(rows), config.n_bits), y=y, source="data")
+    y = None if classes is None else images.labels_for(classes)
+    rows = np.arange(min(count, len(images))) if y is None else class_rounds(y, count)
+    x = values_to_x(images.batch(rows), config.n_bits)
+    return GoldenImages(x=x, y=None if y is None else y[rows], source="data")
 
 
 def _label_problem(y: np.ndarray | None, classes: int | None) -> str | None:

@@ -49,7 +49,7 @@ class Images:
 
     Args:
         name: short name for tables.
-        description: where they come from, as in "64 images of ...".
+        description: where they come from, as in "64 images of ..."; how many classes there are among them is added.
         count: number of images.
         read: gives the images of the row numbers asked for, float32 [n, C, H, W] at bin centres. Called a batch at a
             time, so that a large set need not be in memory.
@@ -73,7 +73,7 @@ class Images:
         if count < 1:
             raise DataError(f"no {name} images {description}: there is nothing to verify on")
         self.name = name
-        self.description = description
+        self.description = description if y is None else f"{description}, {_classes(y)}"
         self._count = count
         self._read = read
         self._y = y
@@ -99,6 +99,11 @@ class Images:
                     x_hat=reference.x_hat[rows],
                 ),
             )
+
+
+def _classes(y: np.ndarray) -> str:
+    count = len(np.unique(y))
+    return f"{count} class{'' if count == 1 else 'es'}"
 
 
 def check_bin_centres(x: np.ndarray, *, n_bits: int, where: str) -> None:

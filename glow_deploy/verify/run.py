@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..images import values_to_x
 from .arithmetic import arithmetic_notes, with_canaries
 from .backends import REFERENCE, YARDSTICK, BackendSet, open_backends
@@ -181,19 +181,12 @@ def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
         data, split="test", size=(height, width), channels=channels, limit=settings.limit, resize=settings.resize
     )
     count = len(images) if settings.limit is None else min(settings.limit, len(images))
-    labels = None
-    if manifest.num_classes is not None:
-        if images.labels is None:
-            raise DataError(
-                f"{data}: no class labels in it; this model is conditioned on {manifest.num_classes} classes"
-            )
-        labels = np.asarray(images.labels)[:count].astype(np.int64)
     return Images(
         name="data",
         description=f"of {data}" + (" (no splits: training images may be among them)" if images.undivided else ""),
         count=count,
         read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
-        y=labels,
+        y=None if manifest.num_classes is None else images.labels_for(manifest.num_classes)[:count],
     )
 
 
