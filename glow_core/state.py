@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .config import GlowConfig
 from .errors import CheckpointError
 from .model import Glow
 
-__all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state"]
+__all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state", "zip_members"]
 
 
 def load_pt(path: Path, *, mmap: bool) -> Any:
@@ -28,8 +28,15 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
     Raises:
         CheckpointError: not such a file, damaged, or it holds more than tensors, numbers and strings.
     """
+    members = zip_members(path)
+    # A compressed archive can unpack to a thousand times its size, and left in the file it reads as noise.
+    if members is not None and not _are_stored(members, size=path.stat().st_size):
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint (a compressed zip archive, which torch.save never writes); save the "
+            "model's state_dict() with torch.save"
+        )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and members is not None)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, because loading it would run code from the file or it is not a checkpoint; "
@@ -92,8 +99,10 @@ def check_state(path: Path, state: Any, reference: Mapping[str, Tensor], *, part
 
 
 def key_name(key: object) -> str:
-    """One line of a key that may come from any file."""
-    return " ".join(key.split())[:80] if isinstance(key, str) else f"a key of type {type(key).__name__}"
+    """One line of a key that may come from any file; what a terminal would obey is shown as a question mark."""
+    if not isinstance(key, str):
+        return f"a key of type {type(key).__name__}"
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(key.split())[:80])
 
 
 def is_plain(value: Any) -> bool:
@@ -101,10 +110,33 @@ def is_plain(value: Any) -> bool:
     return (
         isinstance(value, Tensor)
         and not value.is_nested
+        and not value.is_quantized
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.is_contiguous()
     )
+
+
+def zip_members(path: Path) -> list[zipfile.ZipInfo] | None:
+    """List what a zip archive holds, without unpacking it; None for a file of another kind.
+
+    Raises:
+        CheckpointError: it begins as an archive and is none.
+    """
+    with path.open("rb") as handle:
+        if handle.read(4) != b"PK\x03\x04":
+            return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    except Exception as error:  # damage surfaces as many unrelated types
+        raise CheckpointError(f"{path}: not a readable checkpoint (a damaged zip archive, or one cut short)") from error
+
+
+def _are_stored(members: Sequence[zipfile.ZipInfo], *, size: int) -> bool:
+    """Whether an archive's members lie in the file of `size` bytes as they are, each in a place of its own."""
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    return stored and sum(member.file_size for member in members) <= size
 
 
 def _buffer_problem(name: str, tensor: Tensor) -> str | None:

@@ -22,7 +22,7 @@ from ..checkpoint import (
 from ..errors import CheckpointError
 from ..import_options import ImportOptions
 from ..model import Glow
-from ..state import key_name, load_pt
+from ..state import key_name, load_pt, zip_members
 from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
 from .native import to_checkpoint
@@ -130,12 +130,4 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
 
 def _is_npz(path: Path) -> bool:
     """Tell an .npz from a torch file, both zip archives, by the names of their members."""
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return False
+    return any(member.filename.endswith(".npy") for member in zip_members(path) or ())

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..state import key_name
+from ..state import key_name, zip_members
 
 __all__ = ["read_npz", "state_of"]
 
 # Dictionaries that hold a model beside other things: a trainer's counters, its optimizer.
 _WRAPPERS = ("graph", "model", "state_dict", "model_state_dict", "net")
 _MAX_NESTING = 4
-_PARALLEL = "module."  # what torch.nn.DataParallel puts before every name
+_PREFIXES = ("module.", "_orig_mod.")  # what torch.nn.DataParallel and torch.compile put before every name
+_MAX_UNPACKED = 20  # times the size of an .npz; weights shrink little, and zeros would unpack a thousandfold
+_SMALL = 1 << 26  # bytes, whatever they were packed to
 
 
 def state_of(content: Any, *, path: Path) -> dict[str, Tensor]:
@@ -29,7 +31,7 @@ def state_of(content: Any, *, path: Path) -> dict[str, Tensor]:
         path: names the file in messages.
 
     Returns:
-        name -> tensor whose numbers are all in memory; `module.` is taken off the names where every name has it.
+        name -> tensor whose numbers are all in memory; `module.` and the like are taken off where every name has it.
 
     Raises:
         CheckpointError: there is no such dictionary.
@@ -58,15 +60,25 @@ def read_npz(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: not such a file, damaged, or it holds more than numbers.
     """
+    unpacked = sum(member.file_size for member in zip_members(path) or ())
+    if unpacked > max(_SMALL, _MAX_UNPACKED * path.stat().st_size):
+        raise CheckpointError(f"{path}: refused, because it would unpack to {unpacked} bytes; write it uncompressed")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # damaged archives surface as many unrelated types
         raise CheckpointError(f"{path}: not a readable .npz file of plain numbers (damaged, or cut short)") from error
-    wrong = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
-    if wrong:
-        raise CheckpointError(f"{path}: array {key_name(wrong[0])} holds {arrays[wrong[0]].dtype}, not numbers")
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return {name: _tensor(name, array, path=path) for name, array in arrays.items()}
+
+
+def _tensor(name: str, array: Any, *, path: Path) -> Tensor:
+    if not isinstance(array, np.ndarray):
+        raise CheckpointError(f"{path}: its member {key_name(name)} is not an array; only arrays of numbers are read")
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        found = key_name(str(array.dtype))
+        raise CheckpointError(f"{path}: array {key_name(name)} holds {found}, not numbers of at most 64 bits")
+    # In this machine's byte order, which torch asks for, and with no dimension more or less.
+    return torch.from_numpy(np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 def _plain(state: Mapping[Any, Tensor], *, path: Path) -> dict[str, Tensor]:
@@ -74,18 +86,31 @@ def _plain(state: Mapping[Any, Tensor], *, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str):
             raise CheckpointError(f"{path}: the state dictionary has {key_name(name)}; names were expected")
         if not _whole(tensor):
-            raise CheckpointError(f"{path}: tensor {key_name(name)} is not a plain array (sparse, or without its data)")
-    if state and all(name.startswith(_PARALLEL) for name in state):
-        return {name.removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
-    return dict(state)
+            raise CheckpointError(
+                f"{path}: tensor {key_name(name)} is not a plain array of numbers (sparse, quantized, complex, or "
+                "without its data)"
+            )
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in state.values()}
+    if sum(map(_bytes, state.values())) > sum(storages.values()):
+        raise CheckpointError(f"{path}: its tensors overlap in memory; save copies of them (tensor.clone())")
+    plain = {name: tensor.detach() for name, tensor in state.items()}
+    for _ in range(_MAX_NESTING):
+        prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in plain)), "")
+        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
+    return plain
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _whole(tensor: Tensor) -> bool:
     """Whether all numbers of a tensor lie in memory, in any order: a few bytes can pose as more."""
     return (
         not tensor.is_nested
+        and not tensor.is_quantized
         and tensor.layout == torch.strided
         and tensor.device.type == "cpu"
         and not tensor.is_complex()
-        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+        and _bytes(tensor) <= tensor.untyped_storage().nbytes()
     )

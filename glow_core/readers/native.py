@@ -70,7 +70,7 @@ def _config(glow: ForeignGlow) -> GlowConfig:
     first = steps[0].net
     halves = 2 * first.conv1.shape[1]
     channels, rest = divmod(halves, 4)
-    if rest:
+    if rest or not channels:
         raise ConfigError(f"its first 1x1 convolution has {halves} channels, which no squeezed image has")
     ratio = len(first.conv3.bias) * 2 // halves
     kinds: dict[type, Literal["lu", "plain", "shuffle"]] = {LowerUpper: "lu", Matrix: "plain", Order: "shuffle"}
