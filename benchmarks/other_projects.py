@@ -37,7 +37,8 @@ class Row:
         name: of its folder.
         project: whose layout it was recognised as.
         command: that exports it.
-        z: raw latents, float64 against the original, in units of the original's rms.
+        z: latents, float64 against the original, in units of the original's rms: raw ones, before their priors, where
+            the original code returns those.
         bits: bits/dim, float64 against the original.
         bits_onnx: bits/dim, ONNX Runtime against the original.
         round_trip: x -> z -> x in ONNX Runtime, in pixel steps.
@@ -90,9 +91,9 @@ def measure(folder: Path, work: Path) -> Row:
     labels = None if y is None else torch.from_numpy(y)
     with torch.inference_mode():
         raw = raw_latents(glow, torch.from_numpy(x).double())
-        log_prob = glow.log_prob(torch.from_numpy(x).double(), labels).numpy()
-    known = {level: reference[f"z{level}_raw"] for level in range(1, config.levels + 1) if f"z{level}_raw" in reference}
-    z = max(float(np.abs(raw[i - 1].numpy() - want).max() / np.sqrt((want**2).mean())) for i, want in known.items())
+        normal, log_prob = glow.encode(torch.from_numpy(x).double(), labels)
+    ours = {f"z{level}{end}": z for end, part in (("_raw", raw), ("", normal)) for level, z in enumerate(part, start=1)}
+    z = max(_relative(ours[name].numpy(), want) for name, want in reference.items() if name in ours)
     feeds = {} if y is None else {"y": y}
     with open_engine(bundle / "encoder.onnx") as encoder, open_engine(bundle / "decoder.onnx") as decoder:
         latents = encoder.run({"x": x, **feeds})
@@ -109,11 +110,15 @@ def measure(folder: Path, work: Path) -> Row:
         project="glow-deploy" if origin is None else origin.project,
         command=shlex.join(words),
         z=z,
-        bits=worst(log_prob),
+        bits=worst(log_prob.numpy()),
         bits_onnx=worst(onnx),
         round_trip=float(np.abs(x_hat.astype(np.float64) - x).max() * 2**config.n_bits),
         images=len(x),
     )
+
+
+def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / np.sqrt((expected**2).mean()))
 
 
 def _size(text: str) -> list[int]:
