@@ -99,6 +99,12 @@ COMMANDS = {
         summary="Turn latents back into pictures, one PNG each.",
         panel=_USE,
     ),
+    "interpolate": Entry(
+        module="interpolate",
+        function="interpolate",
+        summary="Show what lies between two pictures, or four, in a model's latents.",
+        panel=_USE,
+    ),
     "inspect": Entry(
         module="inspect",
         function="inspect",

@@ -21,6 +21,7 @@ COMMANDS = (
         "sample",
         "encode",
         "decode",
+        "interpolate",
         "inspect",
         "doctor",
         "train",
