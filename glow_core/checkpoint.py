@@ -162,7 +162,10 @@ def read_native(path: str | Path) -> Checkpoint:
 def check_content(path: Path, content: Any) -> Checkpoint:
     """Check what was read from a torch file of this tool's; errors as for `read_native`."""
     if not is_native(content):
-        raise CheckpointError(f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it)")
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this tool (no '{FORMAT}' mark in it); "
+            "`glow-deploy convert` makes one of another project's"
+        )
     version = content.get("format_version")
     if not isinstance(version, int) or version != FORMAT_VERSION:
         known = isinstance(version, int) and 0 <= version < 1000
