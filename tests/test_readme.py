@@ -117,7 +117,7 @@ def test_every_command_shown_exists_with_its_options():
 
 
 def test_relative_links_lead_somewhere():
-    for document in (README, ROOT / "CHANGELOG.md"):
+    for document in (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = document.read_text()
         broken = [target for target in _LINK.findall(text) if not (document.parent / target).exists()]
         assert broken == [], document.name
@@ -146,6 +146,8 @@ def test_the_commands_run(tmp_path, kinds):
     wanted = [block for block in found if block.marker in kinds]
     if not any(block.marker == kinds[-1] for block in found):
         pytest.skip(f"the README has no block marked {kinds[-1] or 'for the CPU'}")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "fixtures").symlink_to(ROOT / "tests" / "fixtures")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for block in wanted:
         for command in block.commands:
