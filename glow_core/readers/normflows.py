@@ -176,7 +176,7 @@ def _base(tensors: Tensors, path: str, channels: int) -> tuple[IndependentPrior,
     """A level's base distribution, and the height and width of its latent where the file holds them."""
     if f"{path}.loc_logs" in tensors:  # GlowBase
         mean, log_scale = (_glow_base(tensors, path, name, channels) for name in ("loc", "log_scale"))
-        return IndependentPrior(mean=mean, log_scale=log_scale), None
+        return _prior(tensors, path, mean, log_scale), None
     names = f"{path}.loc", f"{path}.log_scale"
     if not all(name in tensors and len(tensors.shape(name)) == 4 for name in names):
         raise tensors.refuse(
@@ -186,7 +186,13 @@ def _base(tensors: Tensors, path: str, channels: int) -> tuple[IndependentPrior,
         mean, log_scale = (tensors.take(name, 1, channels, None, None) for name in names)
     else:  # ClassCondDiagGaussian, with the classes last
         mean, log_scale = (tensors.take(name, channels, None, None, None).permute(3, 0, 1, 2) for name in names)
-    return IndependentPrior(mean=mean, log_scale=log_scale), (mean.shape[2], mean.shape[3])
+    return _prior(tensors, path, mean, log_scale), (mean.shape[2], mean.shape[3])
+
+
+def _prior(tensors: Tensors, path: str, mean: Tensor, log_scale: Tensor) -> IndependentPrior:
+    if mean.shape != log_scale.shape:
+        raise tensors.refuse(f"the base distribution {path} has a loc of another shape than its log_scale")
+    return IndependentPrior(mean=mean, log_scale=log_scale)
 
 
 def _glow_base(tensors: Tensors, path: str, name: str, channels: int) -> Tensor:

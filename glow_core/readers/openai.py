@@ -1,6 +1,6 @@
 """Checkpoints of openai/glow: the variables of its TensorFlow graph by name, as the arrays of an .npz file.
 
-Where TensorFlow is (1.8, which that code needs, or any later) three lines make one, without its code:
+TensorFlow, 1 or 2, makes one from a checkpoint, without the project's code:
 
     import numpy, tensorflow
     ckpt = tensorflow.train.load_checkpoint("logs/model_best_loss.ckpt")

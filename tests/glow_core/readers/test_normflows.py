@@ -150,6 +150,13 @@ def test_base_distributions_that_contradict_each_other_are_refused(state, tmp_pa
     assert "classes: [2, 3]" in refusal(classes, tmp_path)
 
 
+def test_a_base_distribution_in_two_shapes_is_refused(state, tmp_path):
+    maps = with_maps(state, 0, (24, 4, 4, 2))
+    assert "another shape" in refusal({**maps, "q0.0.log_scale": torch.zeros(24, 4, 4, 3)}, tmp_path)
+    classes = {"q0.0.loc_cc": torch.zeros(2, 24), "q0.0.log_scale_cc": torch.zeros(3, 24)}
+    assert "another shape" in refusal({**state, **classes}, tmp_path)
+
+
 # ---- files that cannot be read
 
 
