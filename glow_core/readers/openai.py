@@ -7,9 +7,9 @@ TensorFlow, 1 or 2, makes one from a checkpoint, without the project's code:
     names = [name for name in ckpt.get_variable_to_shape_map() if name.startswith("model/")]
     numpy.savez("glow.npz", **{name: ckpt.get_tensor(name) for name in names})
 
-Where that code differs from other Glows: arrays are laid out for images with their channels last; every log scale is
-stored as a third of itself; 3x3 convolutions see one more channel, the last, that is 1 in the padding and 0 inside;
-the top prior is such a convolution of zeros. Averages of the weights lie beside them; the project's own likelihoods
+Where that code differs from other Glows: arrays are laid out for images with their channels last; actnorms, too, store
+a third of their log scale; 3x3 convolutions see one more channel, the last, that is 1 in the padding and 0 inside; the
+top prior is such a convolution of zeros. Averages of the weights lie beside them; the project's own likelihoods
 and samples come from the weights themselves, and so does what is read here.
 """
 
