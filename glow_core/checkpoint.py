@@ -28,10 +28,11 @@ __all__ = [
     "Checkpoint",
     "Origin",
     "check_content",
+    "check_safetensors",
     "is_native",
+    "load_safetensors",
     "looks_like_safetensors",
     "read_native",
-    "read_safetensors",
     "save_checkpoint",
 ]
 
@@ -137,8 +138,8 @@ def save_checkpoint(
 
 
 def is_native(content: Any) -> bool:
-    """Whether what was read from a torch file carries this tool's mark."""
-    return isinstance(content, dict) and content.get("format") == FORMAT
+    """Whether what was read from a file, or the header of one of safetensors, carries this tool's mark."""
+    return isinstance(content, Mapping) and content.get("format") == FORMAT
 
 
 def read_native(path: str | Path) -> Checkpoint:
@@ -155,7 +156,7 @@ def read_native(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     if looks_like_safetensors(path):
-        return read_safetensors(path)
+        return check_safetensors(path, *load_safetensors(path))
     return check_content(path, load_pt(path, mmap=False))
 
 
@@ -222,21 +223,32 @@ def _replace(path: Path, write: Any) -> None:
 def looks_like_safetensors(path: Path) -> bool:
     """Tell a safetensors file by its first bytes."""
     # 8 bytes of header length, then JSON; a torch file is a zip ("PK") or an old pickle.
-    with path.open("rb") as handle:
-        return handle.read(9)[8:] == b"{"
+    try:
+        with path.open("rb") as handle:
+            return handle.read(9)[8:] == b"{"
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_safetensors(path: Path) -> Checkpoint:
-    """Read a `model.safetensors` of this tool's; errors as for `read_native`."""
+def load_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the words in the header of a safetensors file, and its tensors.
+
+    Raises:
+        CheckpointError: not such a file, or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt", device="cpu") as handle:
             header = handle.metadata() or {}
-            state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
+            return header, {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from error
-    if header.get("format") != FORMAT or "config" not in header:
+
+
+def check_safetensors(path: Path, header: Mapping[str, str], state: Mapping[str, Tensor]) -> Checkpoint:
+    """Check what was read from a `model.safetensors` of this tool's; errors as for `read_native`."""
+    if not is_native(header) or "config" not in header:
         raise CheckpointError(f"{path}: a safetensors file without this tool's model config in its header")
     if header.get("format_version") != str(FORMAT_VERSION):
         raise CheckpointError(

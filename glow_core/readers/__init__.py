@@ -15,9 +15,10 @@ from ..checkpoint import (
     Checkpoint,
     Weights,
     check_content,
+    check_safetensors,
     is_native,
+    load_safetensors,
     looks_like_safetensors,
-    read_safetensors,
 )
 from ..errors import CheckpointError
 from ..import_options import ImportOptions
@@ -75,7 +76,10 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     if looks_like_safetensors(path):
-        return _own(path, read_safetensors(path), options)
+        header, state = load_safetensors(path)
+        if is_native(header):
+            return _own(path, check_safetensors(path, header, state), options)
+        return _foreign(path, state_of(state, path=path), options)
     if _is_npz(path):
         return _foreign(path, read_npz(path), options)
     content: Any = load_pt(path, mmap=mmap)
@@ -91,6 +95,8 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
         CheckpointError: not such a file, or damaged.
     """
     path = Path(path)
+    if looks_like_safetensors(path):
+        return state_of(load_safetensors(path)[1], path=path)
     return read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
 
 

@@ -417,3 +417,20 @@ def test_facts_told_of_this_tools_own_file_must_be_those_in_it(file, refusal):
     assert read_checkpoint(file, options=ImportOptions(**TOLD)).origin is None
     assert "--n-bits says 8" in refusal(file, n_bits=8)
     assert "--image-size says 4x8" in refusal(file, image_size=(4, 8))
+
+
+def test_safetensors_of_other_projects_are_read_like_their_own_files(other_projects, tmp_path):
+    from safetensors.torch import save_file
+
+    source = other_projects / "y0ast_affine_lu" / "glow_model_1.pth"
+    save_file(torch.load(source, weights_only=True), tmp_path / "glow.safetensors")
+    ours, theirs = read_checkpoint(tmp_path / "glow.safetensors"), read_checkpoint(source)
+    assert ours.origin == theirs.origin
+    assert all(torch.equal(tensor, theirs.model[name]) for name, tensor in ours.model.items())
+
+
+def test_safetensors_of_no_known_layout_are_refused(tmp_path, refusal):
+    from safetensors.torch import save_file
+
+    save_file({"encoder.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    assert "no layout known here" in refusal(tmp_path / "other.safetensors")
