@@ -13,9 +13,9 @@ from torch import Tensor
 from ..checkpoint import Checkpoint, Origin
 from ..config import GlowConfig
 from ..errors import CheckpointError, ConfigError
+from ..import_options import ImportOptions
 from ..state import check_state, reference_state
 from .layers import ForeignGlow, IndependentPrior, LowerUpper, Matrix, Net, Norm, Order, ScaledConv, Step, TopPrior
-from .options import ImportOptions
 
 __all__ = ["to_checkpoint"]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, MissingFactError
+from ..import_options import ImportOptions
 from ..state import key_name
 from .layers import ForeignGlow
-from .options import ImportOptions
 
 __all__ = ["Reader", "Tensors"]
 

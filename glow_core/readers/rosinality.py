@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ..import_options import ImportOptions
 from .layers import ForeignGlow, Level, LowerUpper, Matrix, Net, Norm, ScaledConv, Step, TopPrior
-from .options import ImportOptions
 from .reader import Reader, Tensors
 
 __all__ = ["READER"]
