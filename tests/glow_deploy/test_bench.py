@@ -12,6 +12,7 @@ class Decoder:
     """Counts its runs."""
 
     role = "decoder"
+    num_classes = 2
     inputs = (TensorSpec(name="z1", dtype="float32", shape=(4, 2, 2)), TensorSpec(name="y", dtype="int64", shape=()))
     details = EngineDetails(backend="b", provider="p", device="cpu", precision="fp32", tf32=False, versions={})
 
@@ -30,6 +31,7 @@ def test_runs_are_counted_after_the_warm_up():
     assert len(engine.feeds) == 9  # two to warm up
     assert engine.feeds[0]["z1"].shape == (3, 4, 2, 2)
     assert engine.feeds[0]["y"].dtype == np.int64
+    assert engine.feeds[0]["y"].tolist() == [0, 1, 0]
 
 
 def test_a_duration_means_at_least_ten_runs():

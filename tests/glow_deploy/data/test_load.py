@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from glow_deploy.data import load_images
+from glow_deploy.data import class_rounds, load_images
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import write_png
 
@@ -251,3 +251,48 @@ def test_other_files_are_refused(tmp_path, data):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="no pictures"):
         load_images(tmp_path, split="test")
+
+
+# --- classes
+
+
+def test_the_names_of_classes_and_their_number(tmp_path):
+    for split, names in (("train", "ab"), ("test", "abc")):
+        for name in names:
+            (tmp_path / "tree" / split / name).mkdir(parents=True)
+            for index in range(4):
+                write_png(tmp_path / "tree" / split / name / f"{index}.png", np.zeros((3, 4, 4), np.uint8))
+    train = load_images(tmp_path / "tree", split="train")
+    assert (train.num_classes, train.class_names) == (3, ("a", "b", "c"))  # though it has none of c
+    assert set(train.labels.tolist()) == {0, 1}
+    labels = np.arange(20) % 5
+    plain = load_images(_npz(tmp_path / "plain.npz", images=VALUES, labels=labels), split="train")
+    assert (plain.num_classes, plain.class_names) == (5, ())
+    names = np.array(["v", "w", "x", "y", "z", "never seen"])
+    named = load_images(_npz(tmp_path / "named.npz", images=VALUES, labels=labels, label_names=names), split="test")
+    assert (named.num_classes, named.class_names[-1]) == (6, "never seen")
+    assert named.select([3]).class_names == named.class_names
+    assert load_images(_npz(tmp_path / "none.npz", images=VALUES), split="test").num_classes is None
+    path = _npz(tmp_path / "few.npz", images=VALUES, labels=labels, label_names=names[:3])
+    with pytest.raises(DataError, match="labels go up to 4, and 3 classes have names"):
+        load_images(path, split="test")
+
+
+def test_labels_for_a_model(tmp_path):
+    images = load_images(_npz(tmp_path / "a.npz", images=VALUES, labels=np.arange(20) % 5), split="test")
+    assert images.labels_for(5).tolist() == [0, 1, 2, 3, 4] * 4
+    assert len(images.labels_for(6)) == 20
+    with pytest.raises(DataError, match=r"a\.npz: class labels lie in 0\.\.4, the model knows 0\.\.3"):
+        images.labels_for(4)
+    negative = load_images(_npz(tmp_path / "b.npz", images=VALUES, labels=np.arange(20) % 5 - 1), split="test")
+    with pytest.raises(DataError, match=r"lie in -1\.\.3"):
+        negative.labels_for(5)
+    with pytest.raises(DataError, match="no class labels in it; this model is conditioned on 5 classes"):
+        load_images(_npz(tmp_path / "c.npz", images=VALUES), split="test").labels_for(5)
+
+
+def test_classes_take_turns():
+    labels = np.array([2, 2, 0, 0, 0, 2, 1])
+    assert class_rounds(labels, 99).tolist() == [2, 6, 0, 3, 1, 4, 5]
+    assert labels[class_rounds(labels, 3)].tolist() == [0, 1, 2]
+    assert class_rounds(labels, 0).tolist() == []

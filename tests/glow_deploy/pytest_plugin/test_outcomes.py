@@ -320,3 +320,23 @@ def test_junit_holds_failures_and_collection_errors(one_percent, run, pytester):
     text = (pytester.path / "junit.xml").read_text()
     assert 'errors="1"' in text
     assert "not readable JSON" in text
+
+
+@pytest.fixture(scope="session")
+def labelled(making, tmp_path_factory):
+    """A model with three classes; made outside of any inner run, which would forget what is imported for it."""
+    return making.export_model(tmp_path_factory.mktemp("labelled"), num_classes=3)
+
+
+def test_a_class_conditional_bundle_passes_and_one_with_exchanged_classes_fails(labelled, making, run, pytester):
+    shutil.copytree(labelled.bundle, pytester.path / "bundle")
+    result = run(*CPU)
+    assert result.ret == 0
+    result.assert_outcomes(passed=8)
+
+    def roll(name, weight, _):
+        return np.roll(weight, 1, axis=0) if name.startswith("prior/") else None
+
+    making.spoil_bundle(labelled.bundle, pytester.path / "rolled", roll, roles=("decoder",))
+    result = run(*CPU, bundle="rolled")
+    assert result.ret == 1
