@@ -99,11 +99,36 @@ COMMANDS = {
         summary="Turn latents back into pictures, one PNG each.",
         panel=_USE,
     ),
+    "score": Entry(
+        module="score",
+        function="score",
+        summary="Measure how likely and how typical pictures are under the model, to find those that do not belong.",
+        panel=_USE,
+    ),
     "interpolate": Entry(
         module="interpolate",
         function="interpolate",
         summary="Show what lies between two pictures, or four, in a model's latents.",
         panel=_USE,
+    ),
+    "directions": Entry(
+        module="directions",
+        function="directions",
+        summary="Find the directions of attributes in a model's latents, and how far they carry.",
+        panel=_USE,
+    ),
+    "edit": Entry(
+        module="edit",
+        function="edit",
+        summary="Add attributes to pictures or remove them: smiles, hats, whatever `directions` was shown.",
+        panel=_USE,
+    ),
+    "explore": Entry(
+        module="explore",
+        function="explore",
+        summary="Serve a local page that shows what a bundle makes of a picture, and decodes live while its latents "
+        "are changed.",
+        panel=_LOOK,
     ),
     "inspect": Entry(
         module="inspect",

@@ -1,0 +1,569 @@
+// One tab of the page. The server keeps the latents of images under tokens; everything else is here.
+
+const byId = (id) => document.getElementById(id);
+const IDENTITY = "as the image was encoded";
+const ANNOUNCE_AFTER = 700; // ms without a newer picture
+const WAITING_AFTER = 300; // ms until a picture is greyed
+const AT_MOST = 1000; // classes that a list can show
+
+let model = null;
+const slots = { image: null, other: null }; // what the server said about each
+const sources = { image: null, other: null }; // where each came from, to open it again when the server has forgotten it
+const openings = { image: null, other: null }; // the request that opens it
+let shown = null; // the last answer to a decode
+let epoch = 0; // answers to questions of an earlier one are thrown away
+let wanted = false;
+let running = false;
+let decoding = null;
+let held = false;
+const sliders = []; // {input, output, neutral, row, apply}
+
+// --- talking to the server
+
+class Refused extends Error {
+  constructor(message, kind) { super(message); this.kind = kind; }
+}
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("the server does not answer; is glow-deploy explore still running?", "gone");
+  }
+  if (answer.ok) return answer;
+  let told = {};
+  try { told = await answer.json(); } catch { /* not from our server */ }
+  throw new Refused(told.error || `the server answered ${answer.status}`, told.kind || "");
+}
+
+const post = (path, value, signal) =>
+  ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), signal });
+
+function complain(text) {
+  const place = byId("message");
+  if (!text) { place.hidden = true; place.textContent = ""; return; }
+  place.textContent = text[0].toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : ".");
+  place.hidden = false;
+}
+
+let announcing = 0;
+function announce(text) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => { byId("announcement").textContent = text; }, ANNOUNCE_AFTER);
+}
+
+// --- opening images
+
+const slotNow = () => document.querySelector("input[name=slot]:checked").value;
+
+function classWanted() {
+  const chosen = byId("encode-class").value;
+  return model.classes === null || chosen === "" ? null : Number(chosen);
+}
+
+function request(source, signal) {
+  const label = source.label;
+  if (source.kind === "file") {
+    const query = new URLSearchParams({ name: source.name });
+    if (label !== null) query.set("class", label);
+    return ask(`/api/image?${query}`, {
+      method: "POST", headers: { "content-type": "application/octet-stream" }, body: source.file, signal,
+    });
+  }
+  if (source.kind === "golden") return post("/api/golden", { index: source.index, class: label }, signal);
+  return post("/api/sample", { seed: source.seed, temperature: source.temperature, class: label }, signal);
+}
+
+async function open(slot, source) {
+  openings[slot]?.abort();
+  const own = new AbortController();
+  openings[slot] = own;
+  const late = setTimeout(() => byId("change").classList.add("waiting"), WAITING_AFTER);
+  try {
+    const found = await (await request(source, own.signal)).json();
+    if (openings[slot] !== own) return;
+    slots[slot] = found;
+    sources[slot] = source;
+    complain("");
+    if (slot === "image") showImage(found); else showOther(found);
+    forget();
+    schedule();
+  } catch (error) {
+    if (error.name !== "AbortError" && openings[slot] === own) complain(error.message);
+  } finally {
+    clearTimeout(late);
+    if (openings[slot] === own) openings[slot] = null;
+    if (!openings.image && !openings.other) byId("change").classList.remove("waiting");
+    markGolden();
+  }
+}
+
+function openFile(slot, file) {
+  if (!file) return;
+  if (file.size > model.upload.bytes) {
+    complain(`${file.name} has ${figure(file.size / 2 ** 20)} MB, more than the ${figure(model.upload.bytes / 2 ** 20)} MB that are taken`);
+    return;
+  }
+  open(slot, { kind: "file", file, name: file.name || "pasted.png", label: classWanted() });
+}
+
+function forget() {
+  epoch += 1;
+  decoding?.abort();
+}
+
+// --- decoding: one question at a time, always with the sliders as they stand
+
+function change() {
+  const asked = { temperature: 1, temperatures: [], share: 0, attributes: {} };
+  for (const slider of sliders) if (!slider.input.disabled) slider.apply(asked, Number(slider.input.value));
+  asked.mode = document.querySelector("input[name=mode]:checked").value;
+  const label = byId("decode-class").value;
+  asked.label = model.classes === null || label === "" ? null : Number(label);
+  return asked;
+}
+
+function question() {
+  const asked = held ? { mode: "linear" } : change();
+  return { token: slots.image.token, other: slots.other?.token ?? null, change: asked };
+}
+
+function schedule() {
+  wanted = true;
+  if (!running) requestAnimationFrame(run);
+}
+
+async function run() {
+  if (running) return;
+  running = true;
+  let reopened = false;
+  while (wanted && slots.image) {
+    wanted = false;
+    const asked = epoch;
+    decoding = new AbortController();
+    const late = setTimeout(() => byId("shown-figure").classList.add("waiting"), WAITING_AFTER);
+    try {
+      const answer = await (await post("/api/decode", question(), decoding.signal)).json();
+      if (asked === epoch) { showDecoded(answer); complain(""); }
+    } catch (error) {
+      if (error.name === "AbortError") {
+        // A newer image is there; `wanted` says so.
+      } else if (error.kind === "forgotten" && !reopened) {
+        reopened = true;
+        wanted = await openAgain();
+      } else if (asked === epoch) {
+        complain(error.message);
+      }
+    } finally {
+      clearTimeout(late);
+      byId("shown-figure").classList.remove("waiting");
+    }
+  }
+  running = false;
+  if (wanted && slots.image) schedule();
+}
+
+async function openAgain() {
+  try {
+    for (const slot of ["image", "other"]) {
+      if (sources[slot]) slots[slot].token = (await (await request(sources[slot])).json()).token;
+    }
+    return true;
+  } catch (error) {
+    complain(error.message);
+    return false;
+  }
+}
+
+// --- showing
+
+function figure(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(1).replace("e+", "e");
+  return String(Number(value.toPrecision(3)));
+}
+
+const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+
+function put(id, uri, description) {
+  const image = byId(id);
+  image.src = uri;
+  image.alt = description;
+  image.width = model.image.width;
+  image.height = model.image.height;
+  image.hidden = false;
+}
+
+function write(id, text) { byId(id).textContent = text; }
+
+function card(id, verdict) {
+  byId(id).classList.toggle("good", verdict === true);
+  byId(id).classList.toggle("bad", verdict === false);
+}
+
+function showImage(found) {
+  const depth = `${model.image.n_bits} ${model.image.n_bits === 1 ? "bit" : "bits"}`;
+  put("picture", found.picture, `${found.name}, as the model sees it`);
+  write("picture-note", [`${found.name}, as the model sees it: ${depth} a channel.`, ...found.notes.map((note) => `Was ${note}.`)].join(" "));
+  put("reconstruction", found.reconstruction, `${found.name}, encoded and decoded again`);
+  put("difference", found.difference, "Reconstruction minus image, enlarged");
+  write("difference-note", found.difference_steps === null
+    ? "none that float32 resolves"
+    : `grey is none; black and white are ${figure(found.difference_steps)} pixel steps`);
+  const error = found.error;
+  const lost = error.non_finite;
+  write("exact", `${((100 * error.exact) / error.values).toLocaleString("en", { maximumFractionDigits: 2 })} %`);
+  write("exact-note", `${error.exact.toLocaleString("en")} of ${plural(error.values, "value")} of all pixels and channels`);
+  card("card-exact", error.exact === error.values);
+  write("error", lost ? "not finite" : figure(error.max_steps));
+  write("error-note", lost
+    ? `${plural(lost, "value")} of the reconstruction are not finite, in magenta`
+    : `pixel steps; root mean square ${figure(error.rms_steps)}. Below 0.5 every pixel is exact.`);
+  card("card-error", !lost && error.max_steps < 0.5);
+  write("bits", found.bits_per_dim.toFixed(3));
+  write("bits-note", `averaged over ${plural(found.draws, "draw")} of dequantisation noise; ${found.bits_per_dim_centre.toFixed(3)} at the bin centre`);
+  if (found.label !== null) {
+    write("class", String(found.label));
+    write("class-note", found.likeliest.length
+      ? `the likeliest: ${found.likeliest.map((one) => `${one.label} (${(100 * one.share).toFixed(1)} %)`).join(", ")}`
+      : "as it was asked for");
+    byId("decode-class").options[0].textContent = `${IDENTITY} (${found.label})`;
+  }
+  showLevels(found.levels);
+  byId("verdict").classList.remove("damped");
+  for (const slider of sliders) setEnabled(slider);
+}
+
+function showLevels(levels) {
+  const rows = levels.map((level, index) => {
+    const section = document.createElement("section");
+    section.className = "level";
+    const heading = document.createElement("h3");
+    const where = index === 0 && levels.length > 1 ? ", the finest" : index === levels.length - 1 && index ? ", the coarsest" : "";
+    heading.textContent = `z${index + 1}${where}`;
+    const words = document.createElement("p");
+    const [channels, height, width] = level.shape;
+    const beyond = level.beyond ? `${level.beyond} of ${level.count.toLocaleString("en")} values beyond ${model.latent_scale}` : `none of ${level.count.toLocaleString("en")} values beyond ${model.latent_scale}`;
+    words.append(`${channels} channels of ${width}x${height}; mean z\u00b2 ${level.mean_square.toFixed(2)}`);
+    const after = document.createElement("span");
+    after.className = "after";
+    words.append(after, `; ${beyond}`);
+    const picture = document.createElement("picture");
+    const dark = document.createElement("source");
+    dark.media = "(prefers-color-scheme: dark)";
+    dark.srcset = level.pictures.dark;
+    const image = document.createElement("img");
+    image.src = level.pictures.light;
+    image.width = level.width;
+    image.height = level.height;
+    image.alt = `Latents of z${index + 1}, ${channels} channels side by side`;
+    picture.append(dark, image);
+    section.append(heading, words, picture);
+    return section;
+  });
+  byId("levels").replaceChildren(...rows);
+}
+
+function showOther(found) {
+  put("other", found.picture, found.name);
+  write("other-note", found.name);
+  write("other-open", "Open another");
+  const slider = sliders.find((one) => one.name === "share");
+  setEnabled(slider);
+  if (Number(slider.input.value) === 0) { slider.input.value = "0.5"; refresh(slider); }
+}
+
+function showDecoded(answer) {
+  shown = answer;
+  const percent = Math.floor(100 * answer.kept);
+  const damped = answer.kept < 1;
+  put("shown", answer.picture, damped ? `Decoded, with ${percent} % of the change` : "Decoded with the change");
+  const differing = `${((100 * answer.changed_values) / answer.values).toFixed(answer.changed_values && answer.changed_values < 0.01 * answer.values ? 2 : 0)} % of its values differ from the image's.`;
+  write("shown-note", answer.clipped ? `${figure(100 * answer.clipped)} % of values leave the range, by up to ${figure(answer.overshoot_steps)} steps.` : "");
+  const verdict = byId("verdict");
+  verdict.classList.toggle("damped", damped);
+  verdict.replaceChildren();
+  if (damped) {
+    const strong = document.createElement("b");
+    strong.textContent = `Damped to ${percent} % of the change.`;
+    verdict.append(strong, ` All of it ${answer.fault}.`);
+  } else {
+    verdict.append(answer.changed_values ? `All of the change is shown. ${differing}` : "Every value is as in the image.");
+  }
+  const levels = document.querySelectorAll(".level .after");
+  answer.mean_square.forEach((value, index) => {
+    const before = slots.image.levels[index].mean_square.toFixed(2);
+    levels[index].textContent = value.toFixed(2) === before ? "" : ` (${value.toFixed(2)} as changed)`;
+  });
+  write("command", answer.command);
+  write("command-note", /^glow-deploy decode /.test(answer.command)
+    ? "No single command does all of this; save the latents, and decode them:"
+    : "The same on the command line:");
+  for (const id of ["save-picture", "save-latents", "save-image", "copy"]) byId(id).disabled = false;
+  announce(verdict.textContent);
+}
+
+// --- sliders
+
+function addSlider(place, { name, label, hint = "", low, high, neutral, step = 0.05, apply }) {
+  const row = document.createElement("div");
+  row.className = "slider";
+  const input = document.createElement("input");
+  Object.assign(input, { type: "range", id: `slider-${sliders.length}`, min: low, max: high, step, value: neutral, name });
+  input.defaultValue = String(neutral);
+  const words = document.createElement("label");
+  words.htmlFor = input.id;
+  words.textContent = label;
+  if (hint) {
+    const small = document.createElement("small");
+    small.textContent = hint;
+    words.append(small);
+  }
+  const output = document.createElement("output");
+  output.htmlFor = input.id;
+  row.append(words, output, input);
+  place.append(row);
+  const slider = { name, row, input, output, neutral, apply, low, high };
+  sliders.push(slider);
+  input.addEventListener("input", () => { refresh(slider); schedule(); });
+  refresh(slider);
+  setEnabled(slider);
+  return slider;
+}
+
+function refresh(slider) {
+  const { input, output, neutral } = slider;
+  const value = Number(input.value);
+  output.textContent = value.toFixed(2);
+  slider.row.classList.toggle("moved", value !== neutral);
+  const [low, high] = [Number(input.min), Number(input.max)];
+  input.style.setProperty("--place", high > low ? (neutral - low) / (high - low) : 0.5);
+}
+
+function setEnabled(slider) {
+  const usable = slots.image && !slots.image.trouble && Number(slider.input.max) > Number(slider.input.min);
+  slider.input.disabled = !usable || (slider.name === "share" && !slots.other);
+}
+
+// Steps are counted from the least value: ends on whole steps keep 0 among them.
+const outward = (value) => (value < 0 ? -1 : 1) * Math.floor(Math.abs(value) / 0.05 + 1e-9) * 0.05;
+
+function buildSliders() {
+  const heat = byId("temperatures");
+  addSlider(heat, {
+    name: "temperature", label: "All levels", low: 0, high: 1.5, neutral: 1,
+    apply: (asked, value) => { asked.temperature = value; },
+  });
+  model.levels.forEach((_, index) => {
+    if (model.levels.length === 1) return;
+    const where = index === 0 ? "finest" : index === model.levels.length - 1 ? "coarsest" : "";
+    addSlider(heat, {
+      name: "temperatures", label: `z${index + 1}`, hint: where, low: 0, high: 1.5, neutral: 1,
+      apply: (asked, value) => { asked.temperatures[index] = value; },
+    });
+  });
+  const share = addSlider(byId("way"), {
+    name: "share", label: "Share of the way", low: 0, high: 1, neutral: 0, step: 0.01,
+    apply: (asked, value) => { asked.share = value; },
+  });
+  byId("way").querySelector(".second").after(share.row);
+  const directions = model.directions;
+  byId("beyond-row").hidden = directions === null;
+  if (directions === null) {
+    write("attributes-note", "none: make a file with glow-deploy directions, and start with --directions FILE");
+    return;
+  }
+  write("attributes-note", `from ${directions.source}; 1 is the distance between the means with and without`);
+  for (const one of directions.attributes) {
+    const slider = addSlider(byId("attribute-sliders"), {
+      name: one.name, label: one.name.replaceAll("_", " "), hint: `AUC ${one.auc.toFixed(2)}`,
+      low: outward(one.low), high: outward(one.high), neutral: 0,
+      apply: (asked, value) => { if (value) asked.attributes[one.name] = value; },
+    });
+    slider.attribute = true;
+  }
+}
+
+function setRanges(beyond) {
+  const limit = outward(model.directions.limit);
+  for (const slider of sliders.filter((one) => one.attribute)) {
+    const value = Number(slider.input.value);
+    slider.input.min = beyond ? -limit : slider.low;
+    slider.input.max = beyond ? limit : slider.high;
+    slider.input.value = String(value);
+    refresh(slider);
+    setEnabled(slider);
+  }
+  schedule();
+}
+
+// --- the page's own parts
+
+function buildClasses() {
+  if (model.classes === null) return;
+  byId("encode-class-row").hidden = false;
+  byId("classes").hidden = false;
+  byId("card-class").hidden = false;
+  for (const [id, first] of [["encode-class", "its own, or the likeliest"], ["decode-class", IDENTITY]]) {
+    const options = [new Option(first, "")];
+    for (let label = 0; label < Math.min(model.classes, AT_MOST); label += 1) options.push(new Option(String(label), String(label)));
+    byId(id).replaceChildren(...options);
+  }
+  byId("encode-class").addEventListener("change", () => {
+    const slot = slotNow();
+    if (sources[slot]) open(slot, { ...sources[slot], label: classWanted() });
+  });
+  byId("decode-class").addEventListener("change", schedule);
+}
+
+function buildGolden() {
+  if (!model.golden) return;
+  const words = { samples: "samples of the model", data: "of the data given at export", checkpoint: "validation images" };
+  write("golden-note", words[model.golden_source] ?? "");
+  const labels = [];
+  for (let index = 0; index < model.golden; index += 1) {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    Object.assign(input, { type: "radio", name: "golden", value: String(index) });
+    input.setAttribute("aria-label", `Golden image ${index}`);
+    input.addEventListener("change", () => open(slotNow(), { kind: "golden", index, label: classWanted() }));
+    const image = document.createElement("img");
+    Object.assign(image, { loading: "lazy", src: `/golden/${index}.png`, alt: "", width: 48, height: 48 });
+    label.append(input, image);
+    labels.push(label);
+  }
+  byId("thumbs").replaceChildren(...labels);
+  byId("golden").hidden = false;
+}
+
+function markGolden() {
+  const source = sources[slotNow()];
+  for (const input of document.querySelectorAll("input[name=golden]")) {
+    input.checked = source?.kind === "golden" && Number(input.value) === source.index;
+  }
+}
+
+function save(name, href) {
+  const link = document.createElement("a");
+  link.href = href;
+  link.download = name;
+  link.click();
+}
+
+const stem = (file) => file.replace(/\.[^.]*$/, "");
+
+async function saveLatents() {
+  try {
+    const blob = await (await post("/api/latents", question())).blob();
+    const url = URL.createObjectURL(blob);
+    save("latents.npz", url);
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+async function copyCommand() {
+  const button = byId("copy");
+  try {
+    await navigator.clipboard.writeText(byId("command").textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(byId("command"));
+    button.textContent = "Selected: press Ctrl+C";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+}
+
+function hold(down) {
+  if (held === down || !slots.image) return;
+  held = down;
+  byId("hold").classList.toggle("down", down);
+  schedule();
+}
+
+function listen() {
+  byId("file").accept = model.upload.formats.map((format) => `image/${format.toLowerCase()}`).join(",");
+  byId("file").addEventListener("change", (event) => { openFile(slotNow(), event.target.files[0]); event.target.value = ""; });
+  byId("sample").addEventListener("submit", (event) => {
+    event.preventDefault();
+    open(slotNow(), {
+      kind: "sample", seed: Number(byId("seed").value), temperature: Number(byId("sample-temperature").value), label: classWanted(),
+    });
+  });
+  for (const input of document.querySelectorAll("input[name=slot]")) input.addEventListener("change", markGolden);
+  for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", schedule);
+  byId("sliders").addEventListener("submit", (event) => event.preventDefault());
+  byId("sliders").addEventListener("reset", () => setTimeout(() => {
+    if (model.directions) setRanges(byId("beyond").checked);
+    sliders.forEach(refresh);
+    schedule();
+  }));
+  byId("beyond").addEventListener("change", (event) => setRanges(event.target.checked));
+  byId("other-open").addEventListener("click", () => {
+    document.querySelector("input[name=slot][value=other]").checked = true;
+    markGolden();
+    byId("file").focus();
+    byId("open-title").scrollIntoView({ block: "start" });
+  });
+  const button = byId("hold");
+  button.addEventListener("pointerdown", () => hold(true));
+  for (const name of ["pointerup", "pointerleave", "blur"]) button.addEventListener(name, () => hold(false));
+  button.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true); });
+  button.addEventListener("keyup", () => hold(false));
+  byId("save-picture").addEventListener("click", () => save(`${stem(slots.image.file)}-changed.png`, shown.picture));
+  byId("save-image").addEventListener("click", () => save(`${stem(slots.image.file)}.png`, slots.image.picture));
+  byId("save-latents").addEventListener("click", saveLatents);
+  byId("copy").addEventListener("click", copyCommand);
+
+  let inside = 0;
+  const files = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  document.addEventListener("dragenter", (event) => { if (files(event)) { inside += 1; document.body.classList.add("dragging"); } });
+  document.addEventListener("dragleave", () => { inside = Math.max(0, inside - 1); if (!inside) document.body.classList.remove("dragging"); });
+  document.addEventListener("dragover", (event) => { event.preventDefault(); });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    inside = 0;
+    document.body.classList.remove("dragging");
+    const file = event.dataTransfer?.files[0];
+    if (file) openFile(slotNow(), file); else complain("that was no picture file; save it first and drop the file");
+  });
+  document.addEventListener("paste", (event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) { event.preventDefault(); openFile(slotNow(), file); }
+  });
+}
+
+async function start() {
+  for (const id of ["save-picture", "save-latents", "save-image", "copy"]) byId(id).disabled = true;
+  try {
+    model = await (await ask("/api/model")).json();
+  } catch (error) {
+    write("facts", "");
+    complain(error.message);
+    return;
+  }
+  document.title = `${model.name}: glow-deploy explore`;
+  write("name", model.name);
+  const { image, engine, levels } = model;
+  const kind = image.channels === 1 ? "grey" : "RGB";
+  write("facts", [
+    `${image.width}x${image.height} ${kind}`,
+    `${image.n_bits} bit`,
+    `${plural(levels.length, "level")}`,
+    ...(model.classes === null ? [] : [plural(model.classes, "class").replace("classs", "classes")]),
+    `${engine.backend} (${engine.provider}, ${engine.device}), ${engine.precision}`,
+  ].join(" \u00b7 "));
+  write("scale-low", `\u2212${model.latent_scale}`);
+  write("scale-high", `${model.latent_scale}; farther out has the colour of the end`);
+  buildClasses();
+  buildSliders();
+  buildGolden();
+  listen();
+  await open("image", model.golden ? { kind: "golden", index: 0, label: null } : { kind: "sample", seed: 0, temperature: 0.7, label: null });
+}
+
+start();

@@ -1,0 +1,51 @@
+"""How the page is served, and what it may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engines.pair import PairFlavor
+from ..errors import UsageError
+from ..latents.noise import check_seed
+
+__all__ = ["ExploreSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreSettings:
+    """How to serve a bundle.
+
+    Attributes:
+        flavor: which engines of the bundle: `onnx`, `tensorrt` or `rtx`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_engine: run plans without a matching sidecar.
+        directions: a file of attribute directions of this model; None shows no sliders for attributes.
+        draws: dequantisation draws that bits/dim is averaged over, 1 or more.
+        seed: of the dequantisation noise.
+        hosts: names or addresses, besides this machine's loopback, under which the page may be asked for; `*` stands
+            for every IP address, but for no name. Anything else is refused, so that no foreign web page can reach the
+            server through a name of its own (DNS rebinding).
+        max_upload: bytes of a picture file.
+        max_pixels: width x height of a picture, checked before it is decoded.
+        kept_images: encoded images kept for all tabs together; the one unused for longest goes first.
+        kept_bytes: the same in bytes of latents and pixels.
+    """
+
+    flavor: PairFlavor = "onnx"
+    device: str = "auto"
+    trust_engine: bool = False
+    directions: Path | None = None
+    draws: int = 8
+    seed: int = 0
+    hosts: tuple[str, ...] = ()
+    max_upload: int = 16 << 20
+    max_pixels: int = 50_000_000
+    kept_images: int = 128
+    kept_bytes: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "max_upload", "max_pixels", "kept_images", "kept_bytes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_seed(self.seed)
