@@ -220,16 +220,13 @@ def labelled(path, labels):
 
 def test_every_check_knows_the_classes(invoke, classes, place):
     data = labelled(place / "data.npz", np.arange(8) % CLASSES)
-    result = invoke(
-        "verify", classes / "bundle", "--ckpt", classes / "ckpt.pt", "--data", data, "--json", "report.json"
-    )
+    check = ["verify", classes / "bundle", "--ckpt", classes / "ckpt.pt", "--data", data]
+    result = invoke(*check, "--json", "report.json")
     assert result.exit_code == 0, result.output
     report = json.loads((place / "report.json").read_text())
     assert [images["source"].endswith("3 classes") for images in report["image_sets"]] == [True, True]
     assert report["random_latents"]
-    again = invoke(
-        "verify", classes / "bundle", "--baseline", "report.json", "--data", data, "--backend", "onnxruntime-cpu"
-    )
+    again = invoke(*check, "--baseline", "report.json", "--backend", "onnxruntime-cpu")
     assert again.exit_code == 0, again.output
 
 
