@@ -63,7 +63,21 @@ def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:
     inputs = tuple(_spec(value, source) for value in model.graph.input)
     outputs = tuple(_spec(value, source) for value in model.graph.output)
     check_signature(facts, inputs, outputs, source=source)
+    _check_class_tables(model, facts, source)
     return GraphFile(facts=facts, metadata=metadata, inputs=inputs, outputs=outputs)
+
+
+def _check_class_tables(model: onnx.ModelProto, facts: GraphMetadata, source: str) -> None:
+    """Refuse class tables of another length than the metadata says: labels are checked against the metadata alone."""
+    lengths = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims)}
+    for node in model.graph.node:
+        if node.op_type != "Gather" or list(node.input[1:]) != ["y"] or node.input[0] not in lengths:
+            continue
+        if lengths[node.input[0]] != facts.num_classes:
+            raise BundleError(
+                f"{source}: {node.input[0]} is for {lengths[node.input[0]]} classes, its metadata says "
+                f"{facts.num_classes}: it is damaged or not a glow-deploy graph."
+            )
 
 
 def _spec(value: Any, source: str) -> TensorSpec:

@@ -184,6 +184,15 @@ def test_a_class_that_is_none_is_refused_before_anything_runs(
     assert not (place / "new").exists()
 
 
+def test_metadata_that_promises_more_classes_than_there_are_is_refused(invoke, classes, place):
+    graph = onnx.load(classes / "bundle" / "decoder.onnx")
+    next(entry for entry in graph.metadata_props if entry.key == "glow_deploy.num_classes").value = "9"
+    onnx.save(graph, place / "decoder.onnx")
+    result = invoke("sample", "--engine", "decoder.onnx", "--class", 8)
+    assert result.exit_code == 2
+    assert "is for 3 classes, its metadata says 9" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_another_number_of_classes_than_of_pictures_is_refused(invoke, classes, pictures, encoded, command):
     bundle = classes / "bundle"
