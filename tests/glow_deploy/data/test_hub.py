@@ -36,6 +36,7 @@ def test_images_and_labels_come_through(laid_out):
     found = {train.batch([i]).tobytes() for i in range(9)} | {validation.batch([0]).tobytes()}
     assert found == {np.ascontiguousarray(value.transpose(2, 0, 1)).tobytes() for value in VALUES}
     assert set(train.labels.tolist()) == {0, 1}
+    assert (train.num_classes, train.class_names, validation.class_names) == (2, ("a", "b"), ("a", "b"))
 
 
 def test_a_name_that_cannot_be_opened_is_one_clear_error(tmp_path, monkeypatch):
