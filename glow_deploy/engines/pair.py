@@ -9,13 +9,11 @@ from typing import Literal
 
 from glow_deploy.bundle import Bundle
 from glow_deploy.errors import BundleError, EngineError, UsageError
-from glow_deploy.graphs.metadata import GraphMetadata
 from glow_deploy.manifest import DECODER, ENCODER
 
+from .identity import engine_model_id
 from .open import open_engine
-from .plan import MAGICS
 from .protocol import Engine, Role, TensorSpec
-from .sidecar import read_sidecar
 
 __all__ = ["PairFlavor", "open_pair", "pair_files"]
 
@@ -105,7 +103,7 @@ def _need_role(path: Path, engine: Engine, role: Role) -> None:
 def _need_one_model(first: Path, encoder: Engine, second: Path, decoder: Engine) -> None:
     facts = (encoder.n_bits, encoder.num_classes, _shapes(encoder.outputs))
     fits = facts == (decoder.n_bits, decoder.num_classes, _shapes(decoder.inputs))
-    ids = _model_id(first), _model_id(second)
+    ids = engine_model_id(first), engine_model_id(second)
     # A plan that is trusted without a sidecar does not say whose it is; then the shapes are all there is to compare.
     if not fits or (None not in ids and ids[0] != ids[1]):
         raise BundleError(f"{first} and {second} belong to different models; give both files of one bundle")
@@ -113,18 +111,3 @@ def _need_one_model(first: Path, encoder: Engine, second: Path, decoder: Engine)
 
 def _shapes(specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
     return {spec.name: spec.shape for spec in specs if spec.name[:1] == "z"}
-
-
-def _model_id(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(4)
-        if start in MAGICS:
-            sidecar = read_sidecar(path)
-            return (
-                None
-                if sidecar is None
-                else GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json").model_id
-            )
-        from .onnx_file import read_graph
-
-        return read_graph(start + file.read(), source=str(path)).facts.model_id

@@ -264,6 +264,13 @@ def interpolate_images(
         UsageError: engines the wrong way round, or labels are missing or not wanted.
         DataError: the pictures do not fit the model, are neither two nor four, or see `blend`.
         UnsoundModelError: an end cannot be encoded, or does not decode to finite values.
+
+    >>> from glow_deploy.engines.example import example_pair
+    >>> encoder, decoder = example_pair()
+    >>> black_and_white = np.stack([np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)])
+    >>> found = interpolate_images(encoder, decoder, black_and_white, settings=InterpolationSettings(steps=3))
+    >>> found.pictures()[:, 0, 0, 0].tolist(), found.ends_exact.tolist()
+    ([0, 132, 255], [True, True])
     """
     settings = settings or InterpolationSettings()
     need_role(encoder, "encoder", "encoding")

@@ -145,6 +145,12 @@ def score_stream(
     """Score batch by batch, for sets that do not fit in memory: see `score_images`.
 
     `settings.batch` is not used: the batches are scored as they come.
+
+    >>> from glow_deploy.engines.example import example_pair
+    >>> encoder, _ = example_pair()
+    >>> batches = (PictureBatch(values=np.full((2, 1, 4, 4), grey, np.uint8)) for grey in (0, 127))
+    >>> [len(scores) for scores in score_stream(encoder, batches)]
+    [2, 2]
     """
     settings = settings or ScoreSettings()
     need_role(encoder, "encoder", "scoring")
@@ -215,6 +221,13 @@ def score_images(
     Raises:
         UsageError: the engine is a decoder, or labels are missing or not wanted.
         DataError: the pictures do not fit the model, there are none, or a label is no class of it.
+
+    >>> from glow_deploy.engines.example import example_pair
+    >>> encoder, _ = example_pair()
+    >>> grey_and_white = np.stack([np.full((1, 4, 4), 127, np.uint8), np.full((1, 4, 4), 255, np.uint8)])
+    >>> scores = score_images(encoder, grey_and_white)
+    >>> bool(scores.bits_per_dim[0] < scores.bits_per_dim[1]), scores.level_squares.shape
+    (True, (2, 2))
     """
     settings = settings or ScoreSettings()
     total = len(values)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from glow_deploy.errors import DataError, UsageError
-from glow_deploy.latents import score_sets
+from glow_deploy.latents import score_sets, score_sources
+from glow_deploy.latents import score_table as score_table_module
 from glow_deploy.latents.score_sets import ScoredSet, SetTally, separate
 from glow_deploy.latents.score_table import score_table
 from glow_deploy.latents.scoring import Reference, Scores
@@ -227,8 +228,9 @@ def test_what_cannot_be_drawn(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctests():
-    found = doctest.testmod(score_sets)
+@pytest.mark.parametrize("module", [score_sets, score_sources, score_table_module])
+def test_doctests(module):
+    found = doctest.testmod(module)
     assert (found.failed, found.attempted >= 3) == (0, True)
 
 
