@@ -88,6 +88,9 @@ def test_every_listed_file_is_checked(bundle, name, damage):
         (lambda m: m["model"].update(channels=2), "model.channels"),
         (lambda m: m["model"].update(bounded_scale=1), "model.bounded_scale"),
         (lambda m: m["model"].update(coupling=None), "model.coupling"),
+        (lambda m: m["model"].update(edge_bias=1), "model.edge_bias"),
+        (lambda m: m["model"].update(prior="none"), "model.prior"),
+        (lambda m: m["model"].update(prior=[]), "model.prior"),
     ],
 )
 def test_a_damaged_manifest_is_one_clear_error(bundle, change, words):

@@ -19,6 +19,8 @@ OPTIONS = {
     "affine": {},
     "unbounded": {"bounded_scale": False, "image_size": (8, 8), "steps": 8},
     "additive": {"coupling": "additive", "levels": 1, "steps": 6},
+    "edges": {"edge_bias": True},
+    "independent": {"prior": "independent", "edge_bias": True, "coupling": "additive"},
 }
 
 
@@ -131,6 +133,17 @@ def test_a_conditioner_beyond_float16_overflows_there_alone(small_glow, changed_
     assert overflowing == {"mixed", "fp16"}
     others = {step.step: "fp16" for step in report.steps if step.step != "level2/step03"}
     assert not predict(report.profile, trunk="fp32", conditioners=others).overflows
+
+
+def test_an_edge_beyond_float16_overflows_there_alone(small_glow, changed_step, graphs, images):
+    def raise_edge(step):
+        net = step.conditioner
+        conv1 = replace(net.conv1, edge=net.conv1.edge - np.float32(1e5))  # which the ReLU then cuts off
+        return replace(step, conditioner=replace(net, conv1=conv1))
+
+    folded = changed_step(small_glow(edge_bias=True), 2, 3, raise_edge)
+    report = measure_budget(*graphs(folded), images(2, (3, 16, 16)))
+    assert {name for name, prediction in report.predicted.items() if prediction.overflows} == {"mixed", "fp16"}
 
 
 def test_a_model_that_overflows_in_float64_is_predicted_to_overflow(small_glow, changed_step, graphs, images):

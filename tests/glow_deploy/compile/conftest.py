@@ -35,7 +35,7 @@ def bundle(tmp_path, tiny):
     )
 
 
-@pytest.fixture(params=["affine, unconditional", "additive, class-conditional"])
+@pytest.fixture(params=["affine, unconditional", "additive, class-conditional", "edges and independent priors, class"])
 def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     """Both graphs of a perturbed two-level Glow."""
     pytest.importorskip("torch", reason="folding a Glow needs torch")
@@ -45,7 +45,9 @@ def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     from glow_deploy.graphs.encoder import build_encoder
     from glow_deploy.graphs.metadata import GraphMetadata
 
-    options = {"coupling": "additive", "num_classes": 4} if "class" in request.param else {}
+    options = {"num_classes": 4} if "class" in request.param else {}
+    options |= {"coupling": "additive"} if "additive" in request.param else {}
+    options |= {"edge_bias": True, "prior": "independent"} if "edges" in request.param else {}
     folded = fold(perturbed_glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options)))
     graphs = {
         role: build(

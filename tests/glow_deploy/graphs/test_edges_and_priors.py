@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from glow_core import GlowConfig
+from glow_deploy.errors import UsageError
 from glow_deploy.float64 import Float64Graph
+from glow_deploy.flops import flops_per_image
 from glow_deploy.folding.arrays import FoldedConv, FoldedPrior, edge_index
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
@@ -17,7 +19,9 @@ from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.lint import lint_model
 from glow_deploy.graphs.metadata import GraphMetadata
 from glow_deploy.graphs.serialize import serialize
+from glow_deploy.graphs.taps import constant_tensors, with_outputs
 from glow_deploy.precision import PrecisionPlan
+from glow_deploy.precision.plan import multiply_adds
 
 BUILD = {"encoder": build_encoder, "decoder": build_decoder}
 FEATURES = {
@@ -224,6 +228,15 @@ def test_edges_cost_nothing_that_grows_with_the_image(perturbed_glow):
     assert added[64] - added[16] < 8 * 32 + 16  # a longer index
 
 
+@pytest.mark.parametrize("side", [16, 192])
+def test_the_work_is_that_of_the_convolutions(side, perturbed_glow):
+    """Also where an index has so many entries that its values are kept from shape inference."""
+    config = GlowConfig(image_size=(8, side), levels=2, steps=1, width=8, edge_bias=True, prior="independent")
+    folded = fold(perturbed_glow(config))
+    flops = sum(flops_per_image(graph.to_model()) for graph in _models(folded).values())
+    assert flops == 2 * sum(multiply_adds(folded).values())
+
+
 def test_models_without_edges_have_no_node_more(glow):
     folded = fold(glow)
     bare = [
@@ -245,6 +258,23 @@ def _without_edges(net):
     return dataclasses.replace(
         net, conv1=dataclasses.replace(net.conv1, edge=None), conv3=dataclasses.replace(net.conv3, edge=None)
     )
+
+
+def test_what_comes_from_weights_alone_is_told_apart(glow):
+    model = _models(fold(glow))["encoder"].to_model()
+    spread = "level1/step01/coupling/conv1/edge/columns:0"
+    assert spread in constant_tensors(model)
+    assert len(constant_tensors(model)) == 15
+    graph = Float64Graph(model)
+    assert not constant_tensors(model) & set(graph.tensor_names)
+    x = np.zeros((1, 1, 16, 8), np.float32)
+    for options in ({"outputs": [spread]}, {"outputs": ["z1"], "overrides": {spread: x}}):
+        with pytest.raises(UsageError, match="the same for every image"):
+            graph.run({"x": x}, **options)
+    # What the edge is added to can be shown, replaced and tapped as any other tensor.
+    edged = "level1/step01/coupling/conv1/add_edge:0"
+    shown = _ort(with_outputs(model, [edged]), {"x": x})[edged]
+    assert np.abs(shown - graph.run({"x": x}, outputs=[edged])[edged]).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["mixed", "fp16"])

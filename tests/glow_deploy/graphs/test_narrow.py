@@ -29,6 +29,16 @@ CONFIGS = {
     "affine-L2-classes": {"image_size": (8, 4), "levels": 2, "num_classes": 3, "permutation": "plain"},
     "unbounded-L3-grey": {"image_size": (16, 8), "channels": 1, "levels": 3, "bounded_scale": False},
     "additive-L4": {"image_size": (16, 16), "levels": 4, "coupling": "additive"},
+    "edges-L2": {"image_size": (16, 8), "levels": 2, "edge_bias": True},
+    "edges-independent-L3-classes": {
+        "image_size": (16, 8),
+        "channels": 1,
+        "levels": 3,
+        "num_classes": 3,
+        "edge_bias": True,
+        "prior": "independent",
+        "bounded_scale": False,
+    },
 }
 
 
@@ -74,6 +84,9 @@ def test_every_tensor_has_the_number_of_its_plan(name, role, folded):
             assert types.pop(f"{path}/coupling/{part}:0") == ELEMENT[number], (path, part)
             for kind in ("weight", "bias") if part.startswith("conv") else ():
                 assert types.pop(f"{path}/coupling/{part}/{kind}") == ELEMENT[number], (path, part, kind)
+        # An edge has the number of its convolution, spread and added.
+        for key in [key for key in types if key.startswith(f"{path}/coupling/") and "edge" in key]:
+            assert types.pop(key) == ELEMENT[number], key
         if number != plan.trunk:
             expected |= {f"{path}/coupling/cast_in", f"{path}/coupling/cast_out"}
             assert types.pop(f"{path}/coupling/cast_in:0") == ELEMENT[number]
@@ -81,7 +94,7 @@ def test_every_tensor_has_the_number_of_its_plan(name, role, folded):
     for value in (*model.graph.input, *model.graph.output):
         assert types.pop(value.name) == (TensorProto.INT64 if value.name == "y" else TensorProto.FLOAT)
     exact = {key for key in types if "log_det" in key or "log_prob" in key or key == "constants/minus_half"}
-    trunk = set(types) - exact - {"constants/axes"}
+    trunk = {key for key in set(types) - exact - {"constants/axes"} if not key.startswith("constants/edge_index/")}
     assert {types[key] for key in exact} <= {TensorProto.FLOAT}
     assert {types[key] for key in trunk} == {ELEMENT[plan.trunk]}
     if name != "fp16":
@@ -196,12 +209,13 @@ def test_onnxruntime_on_the_cpu_has_no_bfloat16_convolution(one_level):
         onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.parametrize("feature", [{}, {"edge_bias": True, "prior": "independent"}], ids=["plain", "edges"])
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorrt_for_rtx_compiles_both_graphs(name, perturbed_glow):
+def test_tensorrt_for_rtx_compiles_both_graphs(name, feature, perturbed_glow):
     trt = pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
     from glow_deploy.compile.rtx import configure_rtx
 
-    folded = fold(perturbed_glow(GlowConfig(image_size=(8, 4), levels=2, steps=2, width=8, num_classes=3)))
+    folded = fold(perturbed_glow(GlowConfig(image_size=(16, 8), levels=2, steps=2, width=8, num_classes=3, **feature)))
     settings = CompileSettings(flavor="rtx", gpus=("sm86",), min_batch=1, opt_batch=2, max_batch=4)
     for role in BUILD:
         data = serialize(_graph(folded, role, _plan(name, folded)))

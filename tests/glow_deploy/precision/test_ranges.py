@@ -87,6 +87,34 @@ def test_what_is_narrow_is_looked_at_and_nothing_else(name, folded):
     assert not {"y", "constants/axes", "log_prob"} & names
 
 
+@pytest.mark.parametrize("name", ["mixed", "fp16"])
+def test_edges_and_independent_priors_are_looked_at(name, perturbed_glow):
+    config = GlowConfig(
+        image_size=(16, 8), levels=2, steps=2, width=8, num_classes=3, edge_bias=True, prior="independent"
+    )
+    folded = fold(perturbed_glow(config))
+    found = _named(measure_ranges(float32_graphs(folded), PrecisionPlan.uniform(name, folded), *_images(folded, 3)))
+    edge = folded.levels[0].steps[1].conditioner.conv1.edge
+    assert found[f"{PATH}/coupling/conv1/edge"].largest == pytest.approx(np.abs(edge).max())
+    assert found[f"{PATH}/coupling/conv1/add_edge:0"].largest > found[f"{PATH}/coupling/conv1/edge"].largest
+    # An edge spread over the image has no value that its table does not have.
+    assert not [tensor for tensor in found if "/edge/" in tensor or "edge_index" in tensor]
+    priors = {"level1/split/mean", "level1/split/scale", "level1/split/inverse_scale", "level1/split/centre:0"}
+    assert priors <= set(found) if name == "fp16" else not priors & set(found)
+
+
+def test_an_edge_beyond_float16_is_foretold(perturbed_glow):
+    folded = fold(perturbed_glow(GlowConfig(image_size=(8, 8), levels=1, steps=2, width=8, edge_bias=True)))
+    first, second = folded.levels[0].steps
+    net = second.conditioner
+    conv1 = dataclasses.replace(net.conv1, edge=net.conv1.edge * np.float32(40000 / np.abs(net.conv1.edge).max()))
+    step = dataclasses.replace(second, conditioner=dataclasses.replace(net, conv1=conv1))
+    grown = dataclasses.replace(folded, levels=(dataclasses.replace(folded.levels[0], steps=(first, step)),))
+    x = np.random.default_rng(0).random((2, *folded.image_shape), dtype=np.float32)
+    report = measure_ranges(float32_graphs(grown), PrecisionPlan.uniform("mixed", grown), x)
+    assert f"{PATH}/coupling/conv1/edge reaches 4e+04" in " ".join(report.problems())
+
+
 def test_values_beyond_float16_are_foretold(folded):
     """What the check says of the float32 graph is what the simulated float16 graph does."""
     x, y = _images(folded, 3)

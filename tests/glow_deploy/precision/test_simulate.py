@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from glow_core import GlowConfig
 from glow_deploy.errors import UsageError
+from glow_deploy.folding.arrays import edge_map
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
@@ -25,6 +26,14 @@ CONFIGS = {
     "affine-L2-classes-plain": {"image_size": (8, 4), "levels": 2, "num_classes": 3, "permutation": "plain"},
     "unbounded-L3-grey": {"image_size": (16, 8), "channels": 1, "levels": 3, "bounded_scale": False},
     "additive-L4": {"image_size": (16, 16), "levels": 4, "coupling": "additive"},
+    "edges-L2": {"image_size": (16, 8), "levels": 2, "edge_bias": True},
+    "edges-independent-L2-classes": {
+        "image_size": (8, 8),
+        "levels": 2,
+        "num_classes": 3,
+        "edge_bias": True,
+        "prior": "independent",
+    },
 }
 PATH = "level1/step02/coupling"
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -87,6 +96,22 @@ def test_conditioners_are_those_of_torchs_half_kernels(mode, square):
         assert (difference <= 1.01 * ulp).all(), part
         assert (difference == 0).float().mean() > 0.97, part
         given = expected
+
+
+@pytest.mark.parametrize("mode", ["tf32", "fp16", "bf16"])
+def test_edges_are_rounded_with_their_convolution(mode, perturbed_glow):
+    """The table, and the sum; in TF32, which rounds the operands of a convolution alone, neither."""
+    folded = fold(perturbed_glow(GlowConfig(image_size=(16, 16), levels=2, steps=2, width=32, edge_bias=True)))
+    model = simulated_graph(_graph(folded, "encoder"), Rounding.uniform(folded, conditioners=mode))
+    names = [f"{PATH}/conv1:0", f"{PATH}/conv1/add_edge:0"]
+    shown = _run(with_outputs(model, names), {"x": _images(folded, 4)})
+    table = _weights(_graph(folded, "encoder"))[f"{PATH}/conv1/edge"][0]
+    narrow = table if mode == "tf32" else round_values(table, mode)
+    exact = shown[names[0]] + edge_map(narrow, 8, 8)
+    assert np.array_equal(shown[names[1]], exact if mode == "tf32" else round_values(exact, mode))
+    if mode != "tf32":
+        assert not np.array_equal(narrow, table)
+        assert not np.array_equal(shown[names[1]], exact)
 
 
 @pytest.mark.parametrize("mode", ["tf32", "fp16", "bf16"])

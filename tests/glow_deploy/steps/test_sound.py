@@ -34,6 +34,14 @@ OPTIONS = [
 ]
 
 
+FEATURES = {
+    "edges": {"edge_bias": True},
+    "edges, sides of 4 to 1": {"edge_bias": True, "levels": 3, "coupling": "additive"},
+    "independent": {"prior": "independent"},
+    "all, classes": {"edge_bias": True, "prior": "independent", "num_classes": 3, "bounded_scale": False},
+}
+
+
 def assert_sound(report, *, spread=3.0):
     assert report.weights == ()
     used = [backend for backend in report.backends if backend.used]
@@ -64,10 +72,25 @@ def test_nothing_is_named_and_the_prediction_holds(case, options):
     assert float(np.median(ratios)) > 0.2
 
 
+@pytest.mark.parametrize("options", FEATURES.values(), ids=FEATURES)
+def test_edges_and_independent_priors_are_followed(case, options):
+    model = case(**options)
+    report = model.measure(trained=dict(model.folded.named_arrays()))
+    assert_sound(report)
+    assert "trained model" in report.reference
+    rows = report.backends[0].rows
+    assert min(row.observed_rms / row.predicted_rms for row in rows) > 0.05
+    assert sum(row.step.endswith("/split") for row in rows) == 2 * (len(model.folded.levels) - 1)
+
+
 @pytest.mark.parametrize("plan", ["mixed", "bf16-mixed", "fp16"])
-@pytest.mark.parametrize("coupling", ["affine", "additive"])
-def test_the_simulated_16_bit_parts_are_predicted_too(case, plan, coupling):
-    report = case(plan=plan, coupling=coupling).measure(settings={"backends": ("simulated",)})
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"coupling": "additive"}, {"edge_bias": True}, {"edge_bias": True, "prior": "independent"}],
+    ids=["affine", "additive", "edges", "edges, independent"],
+)
+def test_the_simulated_16_bit_parts_are_predicted_too(case, plan, options):
+    report = case(plan=plan, **options).measure(settings={"backends": ("simulated",)})
     assert_sound(report)
     conditioners = [row for row in report.backends[0].rows if "/step" in row.step]
     assert all(row.local_rms > row.local_predicted / 20 for row in conditioners)
