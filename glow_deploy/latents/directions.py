@@ -6,26 +6,22 @@ images without it. Nothing is rescaled: 1 is the whole distance between the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageSet
-from ..engines.protocol import Engine, TensorSpec
+from ..engines.protocol import Engine
 from ..errors import DataError, UsageError
 from .auc import auc, auc_interval
-from .coding import EncodeSettings, Latents, PictureBatch, concatenate_latents, encode_stream
+from .direction_passes import Encoding, Stages, flags_of, mean_differences, projections
 from .labelled import LabelledImages
 from .reach import Reach, measure_reach
 from .soundness import Soundness
-from .specs import latent_specs, need_role
+from .specs import need_role
 
-__all__ = ["Attribute", "DirectionSettings", "Directions", "Stages", "measure_directions"]
-
-Stages = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as work goes on."""
+__all__ = ["Attribute", "DirectionSettings", "Directions", "measure_directions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,15 +176,15 @@ def measure_directions(
     need_role(encoder, "encoder", "measuring directions")
     need_role(decoder, "decoder", "measuring directions")
     report = progress or (lambda stage, done, total: None)
-    specs = latent_specs(encoder.outputs)
     kept, left_out = _enough(images, settings.fewest)
     if not kept:
         raise DataError(
             f"{images.source}: no attribute has enough images ({'; '.join(map(': '.join, left_out.items()))})"
         )
-    vectors = _mean_differences(encoder, images.train, kept, specs, settings, report)
-    scores = _scores(encoder, images.held_out, vectors, settings, report)
-    present = _flags(images.held_out)[:, kept]
+    encoding = Encoding(encoder=encoder, batch=settings.batch, label=settings.label, best_class=settings.best_class)
+    vectors = mean_differences(encoding, images.train, kept, report)
+    scores = projections(encoding, images.held_out, vectors, report)
+    present = flags_of(images.held_out)[:, kept]
     attributes = []
     for column, number in enumerate(kept):
         report("searching ranges", column, len(kept))
@@ -197,20 +193,18 @@ def measure_directions(
         value = auc(scores[column].sum(axis=1), present[:, column])
 
         def search(rows: npt.NDArray[np.int64], sign: float, own: tuple[np.ndarray, ...] = own) -> Reach:
-            latents = _encode(encoder, images.held_out, _spread(rows, settings.images), settings)
-            step = [np.float32(sign) * level for level in own]
             return measure_reach(
                 encoder,
                 decoder,
-                latents,
-                step,
+                encoding.some(images.held_out, rows, settings.images),
+                [np.float32(sign) * level for level in own],
                 limit=settings.limit,
                 survival=settings.survival,
                 soundness=settings.soundness,
                 batch=settings.batch,
             )
 
-        train = _flags(images.train)[:, number]
+        train = flags_of(images.train)[:, number]
         attributes.append(
             Attribute(
                 name=images.names[number],
@@ -219,7 +213,7 @@ def measure_directions(
                 held_out=(len(having), len(lacking)),
                 auc=value,
                 auc_interval=auc_interval(value, positives=len(having), negatives=len(lacking)),
-                auc_by_level=tuple(auc(scores[column][:, level], present[:, column]) for level in range(len(specs))),
+                auc_by_level=tuple(auc(scores[column][:, level], present[:, column]) for level in range(len(vectors))),
                 removing=search(having, -1.0),
                 adding=search(lacking, 1.0),
             )
@@ -236,11 +230,6 @@ def measure_directions(
     )
 
 
-def _flags(images: ImageSet) -> npt.NDArray[np.bool_]:
-    assert images.attributes is not None
-    return images.attributes
-
-
 def _enough(images: LabelledImages, fewest: int) -> tuple[list[int], dict[str, str]]:
     """Numbers of the attributes that can be measured, and why the others cannot."""
     kept, left_out = [], {}
@@ -248,7 +237,7 @@ def _enough(images: LabelledImages, fewest: int) -> tuple[list[int], dict[str, s
         sides = {
             f"{part} {word} it": int(flags.sum())
             for part, whole in (("averaged", images.train), ("held-out", images.held_out))
-            for word, flags in (("with", _flags(whole)[:, number]), ("without", ~_flags(whole)[:, number]))
+            for word, flags in (("with", flags_of(whole)[:, number]), ("without", ~flags_of(whole)[:, number]))
         }
         poor = [f"{count} {side}" for side, count in sides.items() if count < fewest]
         if poor:
@@ -256,92 +245,3 @@ def _enough(images: LabelledImages, fewest: int) -> tuple[list[int], dict[str, s
         else:
             kept.append(number)
     return kept, left_out
-
-
-def _mean_differences(
-    encoder: Engine,
-    images: ImageSet,
-    kept: Sequence[int],
-    specs: Sequence[TensorSpec],
-    settings: DirectionSettings,
-    report: Stages,
-) -> tuple[npt.NDArray[np.float32], ...]:
-    """w1 ... wL, float32 [K, C, H, W], of the attributes `kept`."""
-    flags = _flags(images)[:, kept]
-    having = [np.zeros((len(kept), *spec.shape)) for spec in specs]
-    every = [np.zeros(spec.shape) for spec in specs]
-    done = 0
-    for latents in _encode_all(encoder, images, settings):
-        part = flags[done : done + len(latents)].astype(np.float64)
-        for level, z in enumerate(latents.z):
-            exact = z.astype(np.float64)
-            having[level] += np.tensordot(part, exact, axes=(0, 0))
-            every[level] += exact.sum(axis=0)
-        done += len(latents)
-        report("averaging latents", done, len(images))
-    counts = flags.sum(axis=0).astype(np.float64)[:, None, None, None]
-    return tuple(
-        (with_it / counts - (whole - with_it) / (len(images) - counts)).astype(np.float32)
-        for with_it, whole in zip(having, every, strict=True)
-    )
-
-
-def _scores(
-    encoder: Engine,
-    images: ImageSet,
-    vectors: Sequence[npt.NDArray[np.float32]],
-    settings: DirectionSettings,
-    report: Stages,
-) -> npt.NDArray[np.float64]:
-    """w.z of every held-out image, for every attribute and level: float64 [K, N, L]."""
-    found = np.empty((len(vectors[0]), len(images), len(vectors)))
-    done = 0
-    for latents in _encode_all(encoder, images, settings):
-        for level, (z, w) in enumerate(zip(latents.z, vectors, strict=True)):
-            found[:, done : done + len(z), level] = np.tensordot(
-                w.astype(np.float64), z.astype(np.float64), axes=((1, 2, 3), (1, 2, 3))
-            )
-        done += len(latents)
-        report("measuring on held-out images", done, len(images))
-    return found
-
-
-def _encode_all(encoder: Engine, images: ImageSet, settings: DirectionSettings) -> Iterator[Latents]:
-    return _stream(encoder, images, np.arange(len(images)), settings)
-
-
-def _encode(encoder: Engine, images: ImageSet, rows: npt.NDArray[np.int64], settings: DirectionSettings) -> Latents:
-    return concatenate_latents(list(_stream(encoder, images, rows, settings)))
-
-
-def _stream(
-    encoder: Engine, images: ImageSet, rows: npt.NDArray[np.int64], settings: DirectionSettings
-) -> Iterator[Latents]:
-    def batches() -> Iterator[PictureBatch]:
-        for first in range(0, len(rows), settings.batch):
-            part = rows[first : first + settings.batch]
-            yield PictureBatch(
-                values=images.batch(part),
-                names=[f"image {row} of {images.description}" for row in part],
-                labels=_classes(encoder, images, part, settings),
-            )
-
-    return encode_stream(encoder, batches(), settings=EncodeSettings(draws=0, best_class=settings.best_class))
-
-
-def _classes(
-    encoder: Engine, images: ImageSet, rows: npt.NDArray[np.int64], settings: DirectionSettings
-) -> npt.NDArray[np.int64] | None:
-    if settings.label is not None:
-        return np.full(len(rows), settings.label, np.int64)
-    # A model without classes takes none, though the set may have some.
-    if settings.best_class or encoder.num_classes is None or images.labels is None:
-        return None
-    return images.labels[rows]
-
-
-def _spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """At most `count` of these rows, evenly spread."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.arange(count) * len(rows) // count]
