@@ -247,6 +247,9 @@ def train(
                 prior=prior,
             )
     output.say(f"{len(images[0]):,} training and {len(images[1]):,} validation images of {spec}")
+    if config.num_classes is not None:
+        names = f": {', '.join(images[0].class_names)}" if images[0].class_names else ""
+        output.say(f"{config.num_classes} classes{names}")
     with output.progress() as bars:
         try:
             result = training.train(

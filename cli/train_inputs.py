@@ -107,7 +107,7 @@ def new_config(images: Any, *, class_conditional: bool, **options: Any) -> GlowC
     if class_conditional:
         if images.labels is None:
             raise UsageError("--class-conditional needs labels, and these images have none")
-        classes = int(images.labels.max()) + 1
+        classes = images.num_classes
     return GlowConfig(image_size=(height, width), channels=channels, num_classes=classes, **options)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from glow_core.import_options import ImportOptions
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from glow_core import ImportOptions
 
 __all__ = ["ExportSettings", "Precision", "Weights"]
 
