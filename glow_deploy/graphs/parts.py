@@ -69,7 +69,8 @@ def edged_conv(
 
     The edge is stored as its border table, `<name>/edge` [1,out,min(H,3),min(W,3)]: spread over the image it would be
     larger than the convolution's weight in many a level. Every runtime spreads it once, when it loads the graph. It has
-    the convolution's own number, as the bias has, so that a plan says with one word where both are narrow.
+    the convolution's own number, as the bias has, conv3's too: so nothing of the trunk stands inside a conditioner, and
+    what is simulated is one rule, the sum rounded where the convolution's result is.
 
     Args:
         graph: to add to.
@@ -86,11 +87,14 @@ def edged_conv(
     if conv.edge is None:
         return result
     edge = graph.constant(f"{name}/edge", conv.edge[None], number=number)
+    # Subtracted with the other sign, which gives the same bits: ONNX Runtime's CUDA provider makes Conv, Add and Relu
+    # one node without a look at the shapes, and where cuDNN has no kernel for that falls back to one that allows TF32.
+    edge = graph.node("Neg", [edge], name=f"{name}/edge/negative")
     for axis, side, part in ((2, size[0], "rows"), (3, size[1], "columns")):
         if side > conv.edge.shape[axis - 1]:
             index = graph.constant(f"constants/edge_index/{side}", edge_index(side))
             edge = graph.node("Gather", [edge, index], name=f"{name}/edge/{part}", axis=axis)
-    return graph.node("Add", [result, edge], name=f"{name}/add_edge")
+    return graph.node("Sub", [result, edge], name=f"{name}/add_edge")
 
 
 def negate_second_half(conv: FoldedConv) -> FoldedConv:

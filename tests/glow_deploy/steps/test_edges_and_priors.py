@@ -24,7 +24,7 @@ def without(model, role, name):
     graph.CopyFrom(getattr(model, role))
     conv = name.removesuffix("/edge")
     kept = [node for node in graph.graph.node if not node.name.startswith((f"{name}/", f"{conv}/add_edge"))]
-    assert len(graph.graph.node) - len(kept) == 3
+    assert len(graph.graph.node) - len(kept) == 4
     for node in kept:
         node.input[:] = [f"{conv}:0" if given == f"{conv}/add_edge:0" else given for given in node.input]
     del graph.graph.node[:]
