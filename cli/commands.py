@@ -84,7 +84,7 @@ COMMANDS = {
     "sample": Entry(
         module="sample",
         function="sample",
-        summary="Draw samples from a decoder and write them as PNG.",
+        summary="Draw samples from a decoder and write them as PNG or NPZ.",
         panel=_USE,
     ),
     "encode": Entry(

@@ -26,7 +26,6 @@ __all__ = [
     "Resize",
     "ScaleMap",
     "Seed",
-    "Temperature",
     "TrustEngine",
     "import_options",
     "parse_size",
@@ -63,12 +62,6 @@ Resize = Annotated[
     bool, typer.Option("--resize", help="Fit pictures of another size or mode instead of refusing them.")
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
-Temperature = Annotated[
-    float,
-    typer.Option(
-        "--temperature", "-t", metavar="X", min=0.0, max=100.0, help="Scales every latent; 1 is the model itself."
-    ),
-]
 TrustEngine = Annotated[
     bool,
     typer.Option(

@@ -9,6 +9,7 @@ Three kinds of array, all NCHW (or CHW for one picture):
 
 from __future__ import annotations
 
+from .captions import caption_rows
 from .files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
 from .grid import grid
 from .pixels import (
@@ -24,6 +25,7 @@ from .pixels import (
 __all__ = [
     "PICTURE_SUFFIXES",
     "bits_per_dim",
+    "caption_rows",
     "grid",
     "pixels_to_values",
     "pixels_to_x",

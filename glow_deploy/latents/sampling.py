@@ -23,21 +23,24 @@ class SampleSettings:
     """How to draw.
 
     Attributes:
-        temperature: standard deviation of every latent, 0 to 100; 1 samples the model, less gives tamer images.
+        temperature: standard deviation of every latent, 0 to 100; 1 samples the model, less gives tamer images. Several
+            numbers are one for each level, z1 (the finest) first: the coarse levels hold what an image is of, the fine
+            ones its texture.
         seed: 0 .. 2^64-1.
         batch: images decoded at once; does not change any image's latents.
         labels: for class-conditional models: sample i is of class `labels[i % len(labels)]`.
         max_redraws: a sample that is still not finite after so many new draws ends the run.
     """
 
-    temperature: float = 0.7
+    temperature: float | tuple[float, ...] = 0.7
     seed: int = 0
     batch: int = 64
     labels: tuple[int, ...] | None = None
     max_redraws: int = 32
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= _HOTTEST:
+        several = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        if not several or not all(0 <= value <= _HOTTEST for value in several):
             raise UsageError(f"temperature must be a number from 0 to {_HOTTEST:g}, not {self.temperature}")
         if self.batch < 1:
             raise UsageError(f"batch must be at least 1, not {self.batch}")
@@ -46,6 +49,21 @@ class SampleSettings:
         if self.labels is not None and (not self.labels or min(self.labels) < 0):
             raise UsageError(f"labels must be whole numbers of 0 or more, not {self.labels}")
         check_seed(self.seed)
+
+    def temperatures(self, levels: int) -> tuple[float, ...]:
+        """Return the temperature of each level, z1 first.
+
+        Raises:
+            UsageError: there are more or fewer of them than levels.
+        """
+        if not isinstance(self.temperature, tuple):
+            return (self.temperature,) * levels
+        if len(self.temperature) not in (1, levels):
+            raise UsageError(
+                f"{len(self.temperature)} temperatures were given for the {levels} levels of this model; give one, or "
+                "one for each level, z1 first"
+            )
+        return self.temperature * levels if len(self.temperature) == 1 else self.temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +130,7 @@ def sample(
     need_role(decoder, "decoder", "sampling")
     if count < 1 or start < 0:
         raise UsageError(f"the number of samples must be at least 1 and the first at least 0, not {count}, {start}")
+    settings.temperatures(len(latent_specs(decoder.inputs)))
     check_labels(decoder, settings.labels, 0 if settings.labels is None else len(settings.labels))
     return _batches(decoder, count, settings, start, progress)
 
@@ -153,12 +172,13 @@ def _draw(decoder: Engine, indices: npt.NDArray[np.int64], settings: SampleSetti
     wanted = None if settings.labels is None else np.take(settings.labels, indices % len(settings.labels))
     labels = check_labels(decoder, wanted, len(indices))
     attempts = np.zeros(len(indices), np.int64)
+    temperatures = settings.temperatures(len(specs))
 
     def decode(
         rows: npt.NDArray[np.int64], attempt: int
     ) -> tuple[npt.NDArray[np.floating], list[npt.NDArray[np.float32]]]:
-        scale = np.float32(settings.temperature)
-        z = [level * scale for level in noise(settings.seed, indices[rows], shapes, attempt=attempt)]
+        drawn = noise(settings.seed, indices[rows], shapes, attempt=attempt)
+        z = [level * np.float32(scale) for level, scale in zip(drawn, temperatures, strict=True)]
         feeds: dict[str, np.ndarray] = {
             spec.name: level.astype(spec.dtype, copy=False) for spec, level in zip(specs, z, strict=True)
         }
@@ -174,9 +194,10 @@ def _draw(decoder: Engine, indices: npt.NDArray[np.int64], settings: SampleSetti
     while bad.size:
         attempt += 1
         attempts[bad] += 1
-        if attempt > settings.max_redraws or settings.temperature == 0:
+        if attempt > settings.max_redraws or not any(temperatures):
+            words = ", ".join(f"{value:g}" for value in dict.fromkeys(temperatures))
             raise UnsoundModelError(
-                f"sample {int(indices[bad[0]])} decodes to non-finite values at temperature {settings.temperature:g} "
+                f"sample {int(indices[bad[0]])} decodes to non-finite values at temperature {words} "
                 f"in {attempt} of {attempt} draws; lower the temperature, or train with the bounded scale"
             )
         x_new, z_new = decode(bad, attempt)

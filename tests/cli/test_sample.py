@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from glow_cli.sample import is_folder, parse_classes, write_whole
 
+from glow_deploy import open_engine
+from glow_deploy.data import load_images
 from glow_deploy.errors import UsageError
 from glow_deploy.images import read_picture
-from glow_deploy.latents import SampleSettings
+from glow_deploy.latents import SampleSettings, sample
 
 
 def test_a_grid_by_default(invoke, model, place):
@@ -128,3 +130,65 @@ def test_classes():
     for huge in ("9" * 10, "9" * 5000, f"0,{'9' * 30}"):
         with pytest.raises(UsageError, match="whole numbers"):
             parse_classes(huge)
+
+
+def test_a_sweep_has_a_row_for_each_temperature_of_the_same_samples(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "-n", 3, "--sweep", "0,0.5,1", "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["temperature"] == [0.0, 0.5, 1.0]
+    picture = read_picture(place / "samples.png")
+    cell = 66  # pictures of 8 enlarged to 64, and the padding
+    height, width = picture.shape[1:]
+    assert height == 3 * cell + 2
+    left = width - (3 * cell + 2)
+    assert left > 20
+    cells = picture[:, 2:, left + 2 :]
+    rows = [[cells[:, r * cell : r * cell + 64, c * cell : c * cell + 64] for c in range(3)] for r in range(3)]
+    assert all(np.array_equal(rows[0][0], other) for other in rows[0])  # at 0 every sample is the same
+    assert not np.array_equal(rows[1][0], rows[1][1])
+    invoke("sample", "--engine", model.decoder, "-n", 3, "-t", "0.5", "--out", "alone.png")
+    alone = read_picture(place / "alone.png")[:, 2:66, 2:66]
+    assert np.array_equal(rows[1][0], alone)
+
+
+def test_one_temperature_a_level(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "-n", 4, "-t", "0.9,0.5")
+    assert result.exit_code == 0, result.stderr
+    assert "z1 0.9, z2 0.5" in result.stdout
+    with open_engine(model.decoder) as decoder:
+        apart = next(sample(decoder, count=4, settings=SampleSettings(temperature=(0.9, 0.5))))
+        both = next(sample(decoder, count=4, settings=SampleSettings(temperature=0.9)))
+    assert np.array_equal(apart.z[0], both.z[0])
+    np.testing.assert_allclose(apart.z[1], both.z[1] * np.float32(0.5 / 0.9), rtol=1e-6)
+    result = invoke("sample", "--engine", model.decoder, "-t", "0.9,0.5,0.1")
+    assert result.exit_code == 2
+    assert "3 temperatures were given for the 2 levels" in result.stderr
+
+
+def test_samples_in_one_archive_are_read_as_a_data_set(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "-n", 7, "--batch", 3, "--out", "samples.npz")
+    assert result.exit_code == 0, result.stderr
+    images = load_images("samples.npz", split="test", size=(8, 8), channels=3)
+    assert len(images) == 7
+    invoke("sample", "--engine", model.decoder, "-n", 7, "--out", "folder")
+    first = read_picture(place / "folder" / "sample-0000.png")
+    assert np.array_equal(images.batch(np.arange(1))[0], first)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sweep", "0,x"], "--sweep is '0,x'"),
+        (["--sweep", "-1"], "--sweep is '-1'"),
+        (["--sweep", "0,1", "--out", "folder"], "--sweep draws one grid"),
+        (["--sweep", "0,1", "--out", "a.npz"], "--sweep draws one grid"),
+        (["--sweep", "0,1", "-t", "0.5"], "leave --temperature away"),
+        (["--sweep", "0,1", "-n", "1000"], "do not fit one picture"),
+        (["-t", ""], "--temperature is ''"),
+    ],
+)
+def test_sweeps_and_temperatures_that_cannot_be(invoke, model, place, options, words):
+    result = invoke("sample", "--engine", model.decoder, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert list(place.iterdir()) == []

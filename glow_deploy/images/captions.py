@@ -1,0 +1,44 @@
+"""Words beside the rows of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+
+__all__ = ["caption_rows"]
+
+_SIZE = 13  # pixels, as tall as the smallest cells of a grid allow
+_MARGIN = 8
+
+
+def caption_rows(picture: npt.NDArray[np.uint8], captions: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Put a caption to the left of each of the rows that share a picture evenly.
+
+    Args:
+        picture: uint8 [C, H, W], C = 1 or 3, such as `grid` draws.
+        captions: one a row, from the top.
+
+    Returns:
+        uint8 [C, H, W + what the longest caption takes], black on white.
+
+    Raises:
+        DataError: there are no captions.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not captions:
+        raise DataError("captions need at least one row")
+    font = ImageFont.load_default(size=_SIZE)
+    width = int(max(font.getlength(text) for text in captions)) + 1 + 2 * _MARGIN
+    channels, height, _ = picture.shape
+    margin = Image.new("L", (width, height), 255)
+    pen = ImageDraw.Draw(margin)
+    for row, text in enumerate(captions):
+        middle = (row + 0.5) * height / len(captions)
+        pen.text((width - _MARGIN, middle), text, fill=0, font=font, anchor="rm")
+    words = np.broadcast_to(np.asarray(margin), (channels, height, width))
+    return np.concatenate((words, picture), axis=2)
