@@ -11,6 +11,7 @@ from .._version import __version__
 from ..images import png_bytes, x_to_values
 from ..latents import class_posterior
 from .changes import Change
+from .commands import Source
 from .pictures import LATENT_SCALE, data_uri, difference_picture, latent_picture, picture_uri
 from .uploads import FORMATS
 from .workbench import Opened, Shown, Workbench
@@ -54,7 +55,7 @@ def describe_model(bench: Workbench) -> dict[str, Any]:
 
 
 def describe_image(
-    bench: Workbench, opened: Opened, *, token: str, name: str, file: str, notes: tuple[str, ...]
+    bench: Workbench, opened: Opened, source: Source, *, token: str, notes: tuple[str, ...]
 ) -> dict[str, Any]:
     """An image, what the model says about it, and how well it comes back."""
     x = bench.original_x(opened)
@@ -66,8 +67,8 @@ def describe_image(
     latents = opened.latents
     return {
         "token": token,
-        "name": name,
-        "file": file,
+        "name": source.name,
+        "file": source.file,
         "notes": list(notes),
         "trouble": opened.trouble,
         "picture": picture_uri(values),

@@ -1,31 +1,18 @@
-"""The web application: the page's files, and what its script asks for.
-
-Every answer to the script is JSON; an error is `{"error": one line}` with a status of 400 or more.
-"""
+"""The web application: the page's files, and what its script asks for."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from ..errors import DataError, GlowDeployError, MissingDependencyError, UsageError
-from ..images import png_bytes
-from ..latents import Latents, save_latents
-from .answers import describe_image, describe_model, describe_shown
-from .changes import Change
-from .commands import equivalent_command
+from ..errors import MissingDependencyError
+from .endpoints import Endpoints, answered, error_answer
 from .guard import Guard
 from .settings import ExploreSettings
-from .store import Store
-from .uploads import clean_name, read_upload
-from .workbench import Opened, Shown, Workbench
+from .workbench import Workbench
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,33 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-T = TypeVar("T")
-
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_MOST_JSON = 64 << 10  # bytes of a request that is no picture
-_MOST_WAITING = 64  # requests for the engines; a page has one or two at a time
-_UPLOADS = 4  # pictures read into memory at once
-_FORGOTTEN = "the server has forgotten this image, for it keeps only the latest; open it again"
-
-
-class _RefusedError(Exception):
-    """An answer with an error."""
-
-    def __init__(self, status: int, message: str, *, kind: str = "") -> None:
-        super().__init__(message)
-        self.status, self.kind = status, kind
 
 
 def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -> Starlette:
     """Open a bundle's engines and make the application that serves them; any ASGI server runs it, once.
 
-    The engines are closed when the server shuts it down. One request runs on them at a time; tabs keep the settings of
-    their own sliders, and share the images that were opened last, which only the tab that opened one can name.
+    The engines are closed when the server shuts it down. Tabs keep the settings of their own sliders.
 
     Args:
         bundle: the folder that `export` wrote.
@@ -79,15 +51,13 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
             "the page needs starlette: install it with `pip install 'glow-deploy[explore]'`"
         ) from error
     settings = settings or ExploreSettings()
-    pages = {path: (_asset(name), kind) for path, (name, kind) in _FILES.items()}
+    files = {path: (_asset(name), kind) for path, (name, kind) in _FILES.items()}
     bench = Workbench(bundle, settings=settings)
-    server = _Server(bench)
+    endpoints = Endpoints(bench)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        import anyio
-
-        server.turn, server.uploads = anyio.Lock(), anyio.Semaphore(_UPLOADS)
+        endpoints.start()
         try:
             yield
         finally:
@@ -96,19 +66,19 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
     async def page(request: Request) -> Response:
         from starlette.responses import Response
 
-        body, kind = pages[request.url.path]
+        body, kind = files[request.url.path]
         return Response(body, media_type=kind)
 
     return Starlette(
         routes=[
             *(Route(path, page) for path in _FILES),
-            Route("/golden/{index:int}.png", _answered(server.golden_picture)),
-            Route("/api/model", _answered(server.model)),
-            Route("/api/image", _answered(server.upload), methods=["POST"]),
-            Route("/api/golden", _answered(server.golden), methods=["POST"]),
-            Route("/api/sample", _answered(server.sample), methods=["POST"]),
-            Route("/api/decode", _answered(server.decode), methods=["POST"]),
-            Route("/api/latents", _answered(server.latents), methods=["POST"]),
+            Route("/golden/{index:int}.png", answered(endpoints.golden_picture)),
+            Route("/api/model", answered(endpoints.model)),
+            Route("/api/image", answered(endpoints.upload), methods=["POST"]),
+            Route("/api/golden", answered(endpoints.golden), methods=["POST"]),
+            Route("/api/sample", answered(endpoints.sample), methods=["POST"]),
+            Route("/api/decode", answered(endpoints.decode), methods=["POST"]),
+            Route("/api/latents", answered(endpoints.latents), methods=["POST"]),
         ],
         middleware=[Middleware(Guard, hosts=settings.hosts)],
         exception_handlers={404: _not_there, 405: _not_there},
@@ -116,232 +86,8 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
     )
 
 
-class _Server:
-    """The answers, one method each."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._images = Store[tuple[Opened, str]](items=bench.settings.kept_images, size=bench.settings.kept_bytes)
-        self.turn: Any = None  # made by the lifespan: they belong to its event loop
-        self.uploads: Any = None
-
-    async def model(self, request: Request) -> Response:
-        """Tell what is served."""
-        return _json(describe_model(self._bench))
-
-    async def golden_picture(self, request: Request) -> Response:
-        """One golden image as a PNG file."""
-        from starlette.responses import Response
-
-        values = self._bench.golden_values(request.path_params["index"])
-        return Response(png_bytes(values), media_type="image/png")
-
-    async def upload(self, request: Request) -> Response:
-        """Open a picture: the file itself is the body, its name and class are in the address."""
-        query = request.query_params
-        name = clean_name(query.get("name", ""))
-        label = _whole(query.get("class"), "class")
-        channels, height, width = self._bench.shape
-        settings = self._bench.settings
-        async with self.uploads:
-            data = await _body(request, settings.max_upload, f"{name} is larger than {_size(settings.max_upload)}")
-
-            def work() -> Response:
-                values, notes = read_upload(
-                    data, name=name, size=(height, width), channels=channels, max_pixels=settings.max_pixels
-                )
-                opened = self._bench.open(values, name=name, label=label)
-                return self._opened(opened, name=name, file=name, notes=notes)
-
-            return await self._run(request, work)
-
-    async def golden(self, request: Request) -> Response:
-        """Open one of the bundle's golden images."""
-        asked = await _object(request)
-        index, label = _whole(asked.get("index"), "index"), _whole(asked.get("class"), "class")
-        if index is None:
-            raise UsageError("say which golden image: index")
-
-        def work() -> Response:
-            values = self._bench.golden_values(index)
-            name = f"golden image {index}"
-            own = self._bench.golden_label(index) if label is None else label
-            return self._opened(
-                self._bench.open(values, name=name, label=own), name=name, file=f"golden-{index}.png", notes=()
-            )
-
-        return await self._run(request, work)
-
-    async def sample(self, request: Request) -> Response:
-        """Open what a seed draws, as a picture: its pixels are what is encoded."""
-        asked = await _object(request)
-        seed, label = _whole(asked.get("seed"), "seed"), _whole(asked.get("class"), "class")
-        temperature = asked.get("temperature", 0.7)
-        if seed is None or isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
-            raise UsageError("a sample needs a seed, a whole number, and a temperature")
-        classes = self._bench.encoder.num_classes
-        chosen = seed % classes if label is None and classes is not None else label
-
-        def work() -> Response:
-            values = self._bench.sample_values(seed=seed, temperature=float(temperature), label=chosen)
-            name = f"sample of seed {seed}"
-            return self._opened(
-                self._bench.open(values, name=name, label=chosen), name=name, file=f"sample-{seed}.png", notes=()
-            )
-
-        return await self._run(request, work)
-
-    async def decode(self, request: Request) -> Response:
-        """Decode an image as the sliders stand."""
-        opened, file, change, other = await self._change(request)
-
-        def work() -> Response:
-            shown = self._bench.change(opened, change, other=None if other is None else other[0])
-            command = equivalent_command(
-                self._bench.path,
-                self._bench.settings,
-                change,
-                image=file,
-                other=None if other is None else other[1],
-                label=opened.label,
-            )
-            return _json(describe_shown(self._bench, opened, shown, change, command=command))
-
-        return await self._run(request, work)
-
-    async def latents(self, request: Request) -> Response:
-        """Send the latents of what is shown as the .npz file that `glow-deploy decode` takes."""
-        from starlette.responses import Response
-
-        opened, file, change, other = await self._change(request)
-
-        def work() -> Response:
-            shown = self._bench.change(opened, change, other=None if other is None else other[0])
-            return Response(_latent_file(shown, file), media_type="application/octet-stream")
-
-        return await self._run(request, work)
-
-    async def _change(self, request: Request) -> tuple[Opened, str, Change, tuple[Opened, str] | None]:
-        asked = await _object(request)
-        opened, file = self._kept(asked.get("token"))
-        other = None if asked.get("other") is None else self._kept(asked["other"])
-        return opened, file, Change.from_json(asked.get("change", {})), other
-
-    def _kept(self, token: Any) -> tuple[Opened, str]:
-        found = self._images.get(token) if isinstance(token, str) else None
-        if found is None:
-            raise _RefusedError(410, _FORGOTTEN, kind="forgotten")
-        return found
-
-    def _opened(self, opened: Opened, *, name: str, file: str, notes: tuple[str, ...]) -> Response:
-        token = self._images.put((opened, file), size=opened.size)
-        return _json(describe_image(self._bench, opened, token=token, name=name, file=file, notes=notes))
-
-    async def _run(self, request: Request, work: Callable[[], T]) -> T:
-        """Run `work` in a thread when its turn comes, unless whoever asked has gone by then."""
-        import anyio
-        from starlette.requests import ClientDisconnect
-
-        if self.turn.statistics().tasks_waiting >= _MOST_WAITING:
-            raise _RefusedError(503, "too many requests at once; try again in a moment")
-        async with self.turn:
-            if await request.is_disconnected():
-                raise ClientDisconnect
-            return await anyio.to_thread.run_sync(work)
-
-
-def _answered(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn whatever an answer raises into one line."""
-
-    async def endpoint(request: Request) -> Response:
-        from starlette.requests import ClientDisconnect
-        from starlette.responses import Response
-
-        try:
-            return await answer(request)
-        except _RefusedError as refused:
-            return _json({"error": str(refused), "kind": refused.kind}, status=refused.status)
-        except GlowDeployError as error:
-            status = 400 if isinstance(error, (DataError, UsageError)) else 422
-            return _json({"error": " ".join(str(error).split())}, status=status)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-        except MemoryError:
-            return _json({"error": "not enough memory for this"}, status=500)
-        except Exception as error:
-            if os.environ.get("GLOW_DEPLOY_DEBUG"):
-                traceback.print_exc()
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return _json({"error": f"a bug in glow-deploy, please report it: {line}"}, status=500)
-
-    return endpoint
-
-
 async def _not_there(request: Request, error: Exception) -> Response:
-    return _json({"error": f"there is no {request.method} {request.url.path[:60]} here"}, status=404)
-
-
-def _json(value: dict[str, Any], *, status: int = 200) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(value, status_code=status)
-
-
-async def _body(request: Request, most: int, message: str) -> bytes:
-    """Read a body, no farther than `most` bytes.
-
-    Raises:
-        _RefusedError: there is more.
-    """
-    claimed = request.headers.get("content-length", "")
-    if claimed.isdigit() and int(claimed[:20]) > most:
-        raise _RefusedError(413, message)
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise _RefusedError(413, message)
-    return bytes(data)
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    """Read a body that must be a JSON object."""
-    try:
-        found = json.loads(await _body(request, _MOST_JSON, "the request is too large"))
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise UsageError("the request must be a JSON object")
-    return found
-
-
-def _whole(value: Any, what: str) -> int | None:
-    """A whole number of 0 or more, or None where nothing is given."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
-        value = int(value)
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise UsageError(f"{what} must be a whole number of 0 or more")
-    return value
-
-
-def _size(count: int) -> str:
-    return f"{count / (1 << 20):g} MB" if count >= 1 << 20 else f"{count} bytes"
-
-
-def _latent_file(shown: Shown, file: str) -> bytes:
-    import numpy as np
-
-    latents = Latents(
-        z=tuple(z[None] for z in shown.z),
-        names=(file,),
-        labels=None if shown.label is None else np.array([shown.label], np.int64),
-    )
-    with tempfile.TemporaryDirectory(prefix="glow-deploy-") as folder:
-        path = Path(folder) / "latents.npz"
-        save_latents(path, latents)
-        return path.read_bytes()
+    return error_answer(f"there is no {request.method} {request.url.path[:60]} here", status=404)
 
 
 def _asset(name: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,12 @@ from ..errors import UsageError
 from ..latents.directions import Directions
 from ..latents.interpolation import InterpolationMode, blend
 
-__all__ = ["HOTTEST", "Change", "changed_latents"]
+__all__ = ["HOTTEST", "Change", "changed_latents", "number"]
 
 HOTTEST = 4.0
 """The highest temperature that is taken; the sliders end earlier."""
 
+_LARGEST = 1e9
 _FARTHEST = 100.0  # of an attribute; the sliders end where the direction's file says
 
 
@@ -70,11 +70,11 @@ class Change:
         if label is not None and type(label) is not int:
             raise UsageError("label must be a whole number")
         return cls(
-            temperature=_number(value.get("temperature", 1.0), "temperature"),
-            temperatures=tuple(_number(item, "a temperature") for item in temperatures),
-            share=_number(value.get("share", 0.0), "share"),
+            temperature=number(value.get("temperature", 1.0), "temperature"),
+            temperatures=tuple(number(item, "a temperature") for item in temperatures),
+            share=number(value.get("share", 0.0), "share"),
             mode=mode,
-            attributes={str(name): _number(amount, str(name)[:40]) for name, amount in attributes.items()},
+            attributes={str(name): number(amount, str(name)[:40]) for name, amount in attributes.items()},
             label=label,
         )
 
@@ -125,7 +125,12 @@ def changed_latents(
     return tuple(level.astype(np.float32) for level in found)
 
 
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+def number(value: Any, what: str) -> float:
+    """Read a number out of JSON.
+
+    Raises:
+        UsageError: it is none, or far beyond anything the page asks for.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
         raise UsageError(f"{what} must be a number")
     return float(value)

@@ -90,8 +90,8 @@ def allowed_host(host: str, hosts: Sequence[str]) -> bool:
     >>> allowed_host("127.0.0.1", ()), allowed_host("evil.example", ()), allowed_host("192.0.2.7", ("*",))
     (True, False, True)
     """
-    if host == "localhost" or host in (name.lower() for name in hosts):
-        return bool(host)
+    if host == "localhost" or (host and host in (name.lower() for name in hosts if name != "*")):
+        return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

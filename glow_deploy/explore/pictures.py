@@ -18,7 +18,7 @@ LATENT_SCALE = 3.0
 """Latents at which the colours end: 99.7 % of what is standard normal lies within."""
 
 _LOST = (255, 0, 255)  # no picture has large areas of it
-_TILE = 40  # pixels that the longer side of a channel is enlarged to, about
+_TILE = 64  # pixels that the longer side of a channel is enlarged to, about
 _WIDEST = 720  # pixels of a montage
 _GAP = 3
 # From -LATENT_SCALE to LATENT_SCALE, zero in the colour of the page. Blue and orange differ for every kind of eye.

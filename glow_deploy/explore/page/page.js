@@ -118,7 +118,7 @@ function forget() {
 
 function change() {
   const asked = { temperature: 1, temperatures: [], share: 0, attributes: {} };
-  for (const slider of sliders) if (!slider.input.disabled) slider.apply(asked, Number(slider.input.value));
+  for (const slider of sliders) if (!slider.input.disabled) slider.apply(asked, valueOf(slider));
   asked.mode = document.querySelector("input[name=mode]:checked").value;
   const label = byId("decode-class").value;
   asked.label = model.classes === null || label === "" ? null : Number(label);
@@ -273,7 +273,7 @@ function showOther(found) {
   write("other-open", "Open another");
   const slider = sliders.find((one) => one.name === "share");
   setEnabled(slider);
-  if (Number(slider.input.value) === 0) { slider.input.value = "0.5"; refresh(slider); }
+  if (valueOf(slider) === 0) { slider.input.value = "0.5"; refresh(slider); }
 }
 
 function showDecoded(answer) {
@@ -299,9 +299,12 @@ function showDecoded(answer) {
     levels[index].textContent = value.toFixed(2) === before ? "" : ` (${value.toFixed(2)} as changed)`;
   });
   write("command", answer.command);
-  write("command-note", /^glow-deploy decode /.test(answer.command)
-    ? "No single command does all of this; save the latents, and decode them:"
-    : "The same on the command line:");
+  const command = answer.command.split(" ")[1];
+  write("command-note", {
+    decode: "No single command does all of this; save the latents, and decode them:",
+    encode: "Nothing is changed; this gives the latents of the image:",
+    interpolate: "The whole way on the command line:",
+  }[command] ?? "The same on the command line:");
   for (const id of ["save-picture", "save-latents", "save-image", "copy"]) byId(id).disabled = false;
   announce(verdict.textContent);
 }
@@ -336,7 +339,7 @@ function addSlider(place, { name, label, hint = "", low, high, neutral, step = 0
 
 function refresh(slider) {
   const { input, output, neutral } = slider;
-  const value = Number(input.value);
+  const value = valueOf(slider);
   output.textContent = value.toFixed(2);
   slider.row.classList.toggle("moved", value !== neutral);
   const [low, high] = [Number(input.min), Number(input.max)];
@@ -349,7 +352,10 @@ function setEnabled(slider) {
 }
 
 // Steps are counted from the least value: ends on whole steps keep 0 among them.
-const outward = (value) => (value < 0 ? -1 : 1) * Math.floor(Math.abs(value) / 0.05 + 1e-9) * 0.05;
+const inward = (value) => (value < 0 ? -1 : 1) * Math.floor(Math.abs(value) / 0.05 + 1e-9) / 20;
+
+// Without the last digits of sums of steps, and without -0.
+const valueOf = (slider) => Number(Number(slider.input.value).toFixed(2)) || 0;
 
 function buildSliders() {
   const heat = byId("temperatures");
@@ -380,7 +386,7 @@ function buildSliders() {
   for (const one of directions.attributes) {
     const slider = addSlider(byId("attribute-sliders"), {
       name: one.name, label: one.name.replaceAll("_", " "), hint: `AUC ${one.auc.toFixed(2)}`,
-      low: outward(one.low), high: outward(one.high), neutral: 0,
+      low: inward(one.low), high: inward(one.high), neutral: 0,
       apply: (asked, value) => { if (value) asked.attributes[one.name] = value; },
     });
     slider.attribute = true;
@@ -388,9 +394,9 @@ function buildSliders() {
 }
 
 function setRanges(beyond) {
-  const limit = outward(model.directions.limit);
+  const limit = inward(model.directions.limit);
   for (const slider of sliders.filter((one) => one.attribute)) {
-    const value = Number(slider.input.value);
+    const value = valueOf(slider);
     slider.input.min = beyond ? -limit : slider.low;
     slider.input.max = beyond ? limit : slider.high;
     slider.input.value = String(value);

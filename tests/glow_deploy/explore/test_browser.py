@@ -1,0 +1,493 @@
+"""The page in headless Chromium: real clicks, keys, drops, both colour schemes, a phone's width, two tabs at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+VARIABLE = "GLOW_DEPLOY_TEST_BROWSER"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+LOADING = "Failed to load resource"
+
+# Text that can be seen, and the contrast ratio (WCAG 2) of its colour with what lies behind it.
+CONTRAST = """() => {
+  const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1]; };
+  const light = (c) => {
+    const [r, g, b] = c.slice(0, 3).map((v) => {
+      v /= 255;
+      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const own = parse(getComputedStyle(element).backgroundColor);
+    return own[3] > 0.99 || !element.parentElement ? own : behind(element.parentElement);
+  };
+  const found = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.getClientRects().length || element.matches(":disabled, option")) continue;
+    const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), element.tagName + "." + element.className, element.textContent]);
+  }
+  return found;
+}"""
+
+# Drop a file on the page as a hand does.
+DROP = """([name, bytes]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+  }
+}"""
+
+
+def executable():
+    """A browser of this machine, or None."""
+    return os.environ.get(VARIABLE) or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    path = executable()
+    if path is None:
+        pytest.skip(f"no Chromium here: install one (Debian: apt-get install chromium) or name it in {VARIABLE}")
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's own sandbox does not start as root, as in a container; the page is ours.
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+class Site:
+    """A bundle's page, served in a thread of this process."""
+
+    def __init__(self, bundle, **settings):
+        import uvicorn
+
+        from glow_deploy.explore import ExploreSettings, create_app
+        from glow_deploy.explore.serve import bind, page_url
+
+        listening = bind("127.0.0.1", 0)
+        self.url = page_url(listening)
+        app = create_app(bundle, settings=ExploreSettings(draws=2, **settings))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
+        )
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def site(browser, bundle, directions_file):
+    found = Site(bundle, directions=directions_file, max_upload=1 << 20)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def class_site(browser, class_bundle):
+    found = Site(class_bundle)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """Open a tab and wait for its first picture; at the end nothing may have been complained of or asked elsewhere."""
+    contexts, trouble = [], []
+
+    def open_tab(site, *, width=1280, height=900, scheme="light", wait=True, **more):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, **more
+        )
+        contexts.append(context)
+        page = context.new_page()
+        # What the browser says of answers that are errors, or of none, the page says better.
+        page.on("console", lambda message: trouble.append(message.text) if LOADING not in message.text else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                trouble.append(request.url) if not request.url.startswith((site.url, "data:", "blob:")) else None
+            ),
+        )
+        page.goto(site.url)
+        if wait:
+            ready(page)
+        return page
+
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert not trouble
+
+
+def ready(page):
+    page.wait_for_selector("#shown:not([hidden])")
+
+
+def verdict(page, text, *, timeout=10_000):
+    """Wait until the verdict under the pictures says this."""
+    page.wait_for_function(
+        "(text) => new RegExp(text).test(document.getElementById('verdict').textContent)", arg=text, timeout=timeout
+    )
+
+
+def image_name(page, text):
+    page.wait_for_function(
+        "(text) => document.getElementById('picture-note').textContent.includes(text)", arg=text, timeout=10_000
+    )
+
+
+def slide(page, label, value):
+    """Move a slider to a value as `input` events of a drag would."""
+    page.get_by_role("slider", name=re.compile(f"^{label}")).fill(str(value))
+
+
+def test_it_opens_with_an_image_that_comes_back(tab, site):
+    page = tab(site)
+    verdict(page, "Every value is as in the image")
+    assert page.title() == "rgb: glow-deploy explore"
+    assert page.get_by_role("heading", level=1).inner_text() == "rgb"
+    assert page.locator("#exact").inner_text() == "100 %"
+    assert page.locator("#card-exact").get_attribute("class") == "card good"
+    assert re.fullmatch(r"\d+\.\d{3}", page.locator("#bits").inner_text())
+    assert page.locator(".level").count() == 2
+    assert "golden image 0" in page.locator("#picture-note").inner_text()
+    assert page.locator("#thumbs input").count() == 6
+    assert page.locator("#thumbs input").first.is_checked()
+    assert page.locator("#message").is_hidden()
+
+
+def test_sliders_decode_live_and_reset(tab, site):
+    page = tab(site)
+    before = page.locator("#shown").get_attribute("src")
+    slide(page, "All levels", 0.5)
+    verdict(page, "All of the change is shown")
+    cooler = page.locator("#shown").get_attribute("src")
+    assert cooler != before
+    assert "as changed" in page.locator("#levels").inner_text()
+    slide(page, "smiling", 1.25)
+    page.wait_for_function("(src) => document.getElementById('shown').src !== src", arg=cooler)
+    assert "decode" in page.locator("#command").inner_text()
+    page.get_by_role("button", name="Reset all").click()
+    verdict(page, "Every value is as in the image")
+    assert page.get_by_role("slider", name=re.compile("^smiling")).input_value() == "0"
+    assert page.locator("#shown").get_attribute("src") == before
+    assert page.locator("#command").inner_text().startswith("glow-deploy encode")
+
+
+def test_attributes_alone_are_an_edit_command(tab, site):
+    page = tab(site)
+    slide(page, "smiling", -1.5)
+    page.wait_for_function("() => document.getElementById('command').textContent.includes(' edit ')")
+    assert page.locator("#command").inner_text().endswith("--attribute smiling=-1.5")
+
+
+def test_a_change_too_far_is_damped_and_said(tab, site):
+    page = tab(site)
+    slide(page, "far out", 2)
+    verdict(page, "Damped to 0 % of the change")
+    assert "damped" in page.locator("#verdict").get_attribute("class")
+    page.wait_for_function("() => document.getElementById('announcement').textContent.includes('Damped')")
+
+
+def test_ranges_can_be_left_on_demand(tab, site):
+    page = tab(site)
+    slider = page.get_by_role("slider", name=re.compile("^smiling"))
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-2.05", "1.5")
+    page.get_by_label("beyond the measured ranges").check()
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-3", "3")
+    slide(page, "smiling", 2.5)
+    page.wait_for_function("() => document.getElementById('command').textContent.includes('--beyond')")
+    page.get_by_label("beyond the measured ranges").uncheck()
+    assert slider.input_value() == "1.5"
+
+
+def test_drop_choose_and_paste_a_file(tab, site, picture):
+    page = tab(site)
+    page.evaluate(DROP, ["dropped.png", list(picture(seed=1))])
+    image_name(page, "dropped.png")
+    assert not page.locator("#thumbs input:checked").count()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("Choose a picture").click()
+    chooser.value.set_files({"name": "chosen.png", "mimeType": "image/png", "buffer": picture(20, 10, seed=2)})
+    image_name(page, "chosen.png")
+    assert "cropped in the middle and resampled to 8x8" in page.locator("#picture-note").inner_text()
+    page.evaluate(
+        """([name, bytes]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+        }""",
+        ["pasted.png", list(picture(seed=3))],
+    )
+    image_name(page, "pasted.png")
+    verdict(page, "Every value is as in the image")
+
+
+def test_bad_files_are_told_in_one_line_and_leave_the_image(tab, site, picture):
+    page = tab(site)
+    before = page.locator("#shown").get_attribute("src")
+    for name, data, words in (
+        ("notes.png", b"hello", "Notes.png is not a picture that can be read here"),
+        ("cut.png", picture(64, 64)[:2000], "is damaged"),
+        ("large.png", b"\0" * (1 << 20) + b"\0", "more than the 1 MB that are taken"),
+        ("<img src=x onerror=alert(1)>.png", b"", "<img src=x onerror=alert(1)>.png is empty"),
+    ):
+        page.evaluate(DROP, [name, list(data)])
+        page.wait_for_function(
+            "(words) => document.getElementById('message').textContent.includes(words)", arg=words, timeout=10_000
+        )
+        assert page.get_by_role("alert").is_visible()
+        assert page.get_by_role("alert").bounding_box()["height"] < 100
+    assert page.locator("#shown").get_attribute("src") == before
+    assert not page.locator("#message img").count()
+    page.locator("#thumbs input").nth(2).check()
+    image_name(page, "golden image 2")
+    assert page.locator("#message").is_hidden()
+
+
+def test_something_else_dropped_is_told(tab, site):
+    page = tab(site)
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.setData("text/plain", "hello");
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    assert "no picture file" in page.get_by_role("alert").inner_text()
+
+
+def test_interpolation_towards_a_second_image(tab, site):
+    page = tab(site)
+    share = page.get_by_role("slider", name="Share of the way")
+    assert share.is_disabled()
+    page.get_by_role("button", name="Open one").click()
+    assert page.get_by_label("the second image, to go to").is_checked()
+    assert page.locator("#thumbs input:checked").count() == 0
+    page.locator("#thumbs input").nth(3).check()
+    page.wait_for_function("() => document.getElementById('other-note').textContent === 'golden image 3'")
+    assert share.input_value() == "0.5"
+    verdict(page, "All of the change is shown")
+    assert "interpolate" in page.locator("#command").inner_text()
+    middle = page.locator("#shown").get_attribute("src")
+    page.get_by_label("spherical").check()
+    page.wait_for_function("(src) => document.getElementById('shown').src !== src", arg=middle)
+    slide(page, "Share of the way", 1)
+    page.wait_for_function("() => document.getElementById('shown').src === document.getElementById('other').src")
+    page.get_by_label("the image", exact=True).check()
+    assert page.locator("#thumbs input").first.is_checked()
+
+
+def test_a_sample_by_seed(tab, site):
+    page = tab(site)
+    page.get_by_label("Seed").fill("12")
+    page.get_by_role("button", name="Draw a sample").click()
+    image_name(page, "sample of seed 12")
+
+
+def test_the_keyboard_alone(tab, site):
+    page = tab(site)
+
+    def focused():
+        return page.evaluate("() => document.activeElement.id || document.activeElement.value")
+
+    order = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        order.append(focused())
+        outline = page.evaluate(
+            """() => {
+              const place = document.activeElement;
+              return [place, place.nextElementSibling].some((e) => e && getComputedStyle(e).outlineStyle !== "none");
+            }"""
+        )
+        assert outline, order
+    assert order[:7] == ["image", "file", "seed", "sample-temperature", order[4], "0", "reset"]
+    assert order[8:12] == ["slider-0", "slider-1", "slider-2", "other-open"]
+    page.locator("#thumbs input").first.focus()
+    page.keyboard.press("ArrowRight")
+    image_name(page, "golden image 1")
+    page.locator("#slider-0").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    assert page.locator("#slider-0").input_value() == "0.8"
+    verdict(page, "All of the change is shown")
+    page.keyboard.press("Home")
+    page.wait_for_function("() => document.querySelector('#slider-0 ~ output, .slider.moved output').value === '0.00'")
+    changed = page.locator("#shown").get_attribute("src")
+    page.locator("#hold").focus()
+    page.keyboard.down("Space")
+    verdict(page, "Every value is as in the image")
+    page.keyboard.up("Space")
+    page.wait_for_function("(src) => document.getElementById('shown').src === src", arg=changed)
+    page.locator("#reset").focus()
+    page.keyboard.press("Enter")
+    verdict(page, "Every value is as in the image")
+
+
+def test_every_control_has_a_name(tab, class_site, site):
+    for where in (site, class_site):
+        page = tab(where)
+        nameless = page.locator("input, select, button").evaluate_all(
+            "(all) => all.filter((e) => !e.labels?.length && !e.textContent.trim() && !e.ariaLabel)"
+            ".map((e) => e.outerHTML)"
+        )
+        assert nameless == []
+        assert page.locator("img:visible:not([alt])").count() == 0
+        assert page.locator("[role=alert], [role=status]").count() == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(tab, site, scheme):
+    page = tab(site, scheme=scheme)
+    slide(page, "far out", 2)
+    verdict(page, "Damped")
+    page.evaluate(DROP, ["notes.png", list(b"hello")])
+    page.wait_for_selector("#message:not([hidden])")
+    assert [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5] == []
+
+
+def test_dark_shows_the_latents_on_dark(tab, site):
+    shown = {}
+    for scheme in ("light", "dark"):
+        page = tab(site, scheme=scheme)
+        shown[scheme] = page.locator(".level img").first.evaluate("(e) => e.currentSrc")
+        ground = page.locator("body").evaluate("(e) => getComputedStyle(e).backgroundColor")
+        assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(17, 21, 26)"}[scheme]
+    assert shown["light"] != shown["dark"]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_is_wider_than_the_window(tab, site, width):
+    page = tab(site, width=width, height=740)
+    page.evaluate(DROP, ["notes-with-a-very-long-name-" + "x" * 90 + ".png", list(b"hello")])
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    if width == 360:
+        small = page.locator("button:visible, select:visible").evaluate_all(
+            "(all) => all.filter((e) => e.getBoundingClientRect().height < 32).map((e) => e.id)"
+        )
+        assert small == []
+
+
+def test_the_pictures_stay_in_sight_of_the_sliders_on_a_phone(tab, site):
+    page = tab(site, width=360, height=740)
+    slider = page.get_by_role("slider", name=re.compile("^far out"))
+    slider.scroll_into_view_if_needed()
+    page.evaluate("() => window.scrollBy(0, 60)")
+    assert page.locator("#shown").bounding_box()["y"] >= 0
+    assert slider.bounding_box()["y"] > page.locator("#verdict").bounding_box()["y"]
+
+
+def test_two_tabs_at_once(tab, site):
+    first, second = tab(site), tab(site)
+    second.locator("#thumbs input").nth(4).check()
+    image_name(second, "golden image 4")
+    for step in range(6):
+        slide(first, "All levels", 0.5 + step / 20)
+        slide(second, "z1", 1.4 - step / 20)
+    verdict(first, "All of the change is shown")
+    verdict(second, "All of the change is shown")
+    assert "golden image 0" in first.locator("#picture-note").inner_text()
+    assert first.get_by_role("slider", name="z1").input_value() == "1"
+    for page in (first, second):
+        page.get_by_role("button", name="Reset all").click()
+        verdict(page, "Every value is as in the image")
+    assert first.locator("#shown").get_attribute("src") != second.locator("#shown").get_attribute("src")
+
+
+def test_the_latest_setting_wins(tab, site):
+    page = tab(site)
+    page.route("**/api/decode", lambda route: (page.wait_for_timeout(60), route.continue_()))
+    asked = []
+    page.on("request", lambda request: asked.append(1) if request.url.endswith("/api/decode") else None)
+    for value in np.linspace(1.5, 0.1, 29):
+        slide(page, "All levels", f"{value:.2f}")
+    slide(page, "All levels", 1)
+    verdict(page, "Every value is as in the image")
+    page.wait_for_timeout(300)
+    assert "Every value" in page.locator("#verdict").inner_text()
+    assert len(asked) < 31
+
+
+def test_what_the_server_forgot_is_opened_again(browser, tab, bundle):
+    site = Site(bundle, kept_images=2)
+    try:
+        first = tab(site)
+        second = tab(site)
+        for index in (1, 2, 3):
+            second.locator("#thumbs input").nth(index).check()
+            image_name(second, f"golden image {index}")
+        slide(first, "All levels", 0.5)
+        verdict(first, "All of the change is shown")
+        assert first.locator("#message").is_hidden()
+        assert "golden image 0" in first.locator("#picture-note").inner_text()
+    finally:
+        site.close()
+
+
+def test_a_server_that_has_gone_is_told(tab, bundle):
+    site = Site(bundle)
+    page = tab(site)
+    site.close()
+    slide(page, "All levels", 0.5)
+    page.wait_for_function("() => document.getElementById('message').textContent.includes('still running')")
+
+
+def test_saving(tab, site, tmp_path, bundle):
+    from glow_deploy.engines.pair import open_pair
+    from glow_deploy.images import read_picture, x_to_values
+    from glow_deploy.latents import decode_latents, load_latents
+
+    page = tab(site)
+    slide(page, "smiling", 1.5)
+    verdict(page, "All of the change is shown")
+    saved = {}
+    for name in ("Save the decoded picture", "Save its latents", "Save the image"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        saved[download.value.suggested_filename] = tmp_path / download.value.suggested_filename
+        download.value.save_as(saved[download.value.suggested_filename])
+    assert set(saved) == {"golden-0-changed.png", "latents.npz", "golden-0.png"}
+    with open_pair(bundle) as (_, decoder):
+        x = decode_latents(decoder, load_latents(saved["latents.npz"], decoder.inputs).z).x[0]
+    assert np.array_equal(read_picture(saved["golden-0-changed.png"]), x_to_values(x, 5))
+    assert not np.array_equal(read_picture(saved["golden-0.png"]), read_picture(saved["golden-0-changed.png"]))
+
+
+def test_the_command_can_be_copied(tab, site):
+    page = tab(site, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    page.wait_for_function("() => document.getElementById('copy').textContent === 'Copied'")
+    assert page.evaluate("() => navigator.clipboard.readText()") == page.locator("#command").inner_text()
+
+
+def test_classes(tab, class_site, picture):
+    page = tab(class_site)
+    own = page.locator("#class").inner_text()
+    page.get_by_label("Decode as").select_option(str((int(own) + 1) % 3))
+    verdict(page, "All of the change is shown")
+    page.get_by_role("button", name="Reset all").click()
+    verdict(page, "Every value is as in the image")
+    page.evaluate(DROP, ["dropped.png", list(picture())])
+    image_name(page, "dropped.png")
+    assert "the likeliest" in page.locator("#class-note").inner_text()
+    page.get_by_label("Encode as class").select_option("2")
+    page.wait_for_function("() => document.getElementById('class').textContent === '2'")
+    verdict(page, "Every value is as in the image")
