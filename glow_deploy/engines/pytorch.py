@@ -18,7 +18,15 @@ from .protocol import EngineDetails, Role, TensorSpec
 if TYPE_CHECKING:
     from glow_core import Glow
 
-__all__ = ["PyTorchEngine", "folded_arrays", "open_pytorch", "run_convolutions"]
+__all__ = [
+    "Precision",
+    "PyTorchEngine",
+    "folded_arrays",
+    "full_precision",
+    "load_model",
+    "open_pytorch",
+    "run_convolutions",
+]
 
 Precision = Literal["fp64", "fp32"]
 
@@ -78,7 +86,7 @@ class PyTorchEngine(EngineBase):
         tensors = {name: torch.tensor(array, device=self._device) for name, array in arrays.items()}
         label = tensors.get("y")
         try:
-            with torch.inference_mode(), _full_precision(self._device.type):
+            with torch.inference_mode(), full_precision(self._device.type):
                 if self.role == "encoder":
                     latents, log_prob = self._model.encode(tensors["x"], label)
                     values = [*latents, log_prob]
@@ -121,6 +129,22 @@ def open_pytorch(
         glow_core.errors.CheckpointError: the checkpoint cannot be read.
         UsageError: no such device name.
     """
+    model = load_model(source, precision=precision, device=device, weights=weights, options=options)
+    return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
+
+
+def load_model(
+    source: str | Path | Glow,
+    *,
+    precision: Precision = "fp64",
+    device: str = "cpu",
+    weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
+) -> Glow:
+    """Load a trained model to be used here: on its device, in evaluation mode, its weights without gradients.
+
+    Arguments and errors are those of `open_pytorch`.
+    """
     wanted = parse_device(device)
     try:
         import torch
@@ -142,8 +166,7 @@ def open_pytorch(
     else:
         model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
     dtype = torch.float64 if precision == "fp64" else torch.float32
-    model = model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
-    return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
+    return model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
 
 
 def folded_arrays(
@@ -190,7 +213,7 @@ def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray
 
 
 @contextlib.contextmanager
-def _full_precision(device_type: str) -> Iterator[None]:
+def full_precision(device_type: str) -> Iterator[None]:
     """Turn TF32 off for one run on CUDA, then put the caller's settings back.
 
     cuDNN's convolutions use TF32 unless told otherwise, and the setting for all backends at once does not reach them

@@ -1,8 +1,9 @@
-"""The gradient of a trained model's own round-trip error, in float32. Needs torch."""
+"""Gradients through a trained model: of its round-trip error, of what it decodes, of its likelihood. Needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,14 +12,18 @@ import numpy.typing as npt
 
 from glow_deploy.errors import EngineError, MissingDependencyError
 
+from .pytorch import Precision, PyTorchEngine, full_precision, load_model
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from glow_core import Glow
 
-__all__ = ["RoundTripGradient", "open_gradient"]
+__all__ = ["ModelGradient", "RoundTripGradient", "open_gradient", "open_model_gradient"]
 
 Float32Array = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64] | None
 
 
 class RoundTripGradient:
@@ -86,6 +91,88 @@ class RoundTripGradient:
             raise EngineError(f"PyTorch failed on a batch of {len(x)}: {reason}") from None
 
 
+class ModelGradient:
+    """Both directions of a `glow_core.Glow` as engines, and the gradients of what comes out by what goes in.
+
+    Losses are functions of arrays, so that whoever states them needs no torch.
+
+    Args:
+        model: in evaluation mode, its weights without gradients, on the device and of the dtype it is to run in.
+    """
+
+    def __init__(self, model: Glow) -> None:
+        self._model = model
+        self.encoder = PyTorchEngine(model, role="encoder")
+        self.decoder = PyTorchEngine(model, role="decoder")
+
+    def decode_gradient(
+        self, z: Sequence[FloatArray], y: Labels, slope: Callable[[FloatArray], FloatArray]
+    ) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+        """Decode latents, and differentiate a loss of the image by them.
+
+        Args:
+            z: z1 ... zL, each [N, C, H, W].
+            y: labels [N] of a class-conditional model, else None.
+            slope: gives the gradient of the loss by x, [N, C, H, W], at the x it is called with.
+
+        Returns:
+            x [N, C, H, W], not clamped, and the gradient by each of the latents; all possibly non-finite, the rows
+            each by themselves.
+
+        Raises:
+            EngineError: torch failed.
+        """
+        import torch
+
+        like = next(self._model.parameters())
+        with self._guarded(len(z[0])):
+            leaves = [torch.tensor(level, dtype=like.dtype, device=like.device, requires_grad=True) for level in z]
+            x = self._model.decode(leaves, self._labels(y))
+            image = x.detach().cpu().numpy()
+            outer = torch.tensor(slope(image), dtype=like.dtype, device=like.device)
+            found = torch.autograd.grad(x, leaves, grad_outputs=outer)
+            return image, tuple(gradient.cpu().numpy() for gradient in found)
+
+    def log_prob_gradient(self, x: FloatArray, y: Labels) -> tuple[FloatArray, FloatArray]:
+        """Measure the likelihood of images, and differentiate it by them.
+
+        Args:
+            x: [N, C, H, W].
+            y: labels [N] of a class-conditional model, else None.
+
+        Returns:
+            log p(x) [N] in nats, and its gradient [N, C, H, W]; possibly non-finite.
+
+        Raises:
+            EngineError: torch failed.
+        """
+        import torch
+
+        like = next(self._model.parameters())
+        with self._guarded(len(x)):
+            leaf = torch.tensor(x, dtype=like.dtype, device=like.device, requires_grad=True)
+            log_prob = self._model.log_prob(leaf, self._labels(y))
+            # The images of a batch do not touch one another, so the gradient of the sum holds that of each.
+            (gradient,) = torch.autograd.grad(log_prob.sum(), leaf)
+            return log_prob.detach().cpu().numpy(), gradient.cpu().numpy()
+
+    def _labels(self, y: Labels) -> Tensor | None:
+        import torch
+
+        if y is None:
+            return None
+        return torch.tensor(y, device=next(self._model.parameters()).device)
+
+    @contextlib.contextmanager
+    def _guarded(self, batch: int) -> Iterator[None]:
+        try:
+            with full_precision(next(self._model.parameters()).device.type):
+                yield
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:300]
+            raise EngineError(f"PyTorch failed on a batch of {batch}: {reason}") from None
+
+
 def open_gradient(
     source: str | Path | Glow, *, weights: Literal["ema", "raw"] = "ema", options: Mapping[str, Any] | None = None
 ) -> RoundTripGradient:
@@ -115,3 +202,28 @@ def open_gradient(
     else:
         model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
     return RoundTripGradient(model.to(dtype=torch.float32).eval().requires_grad_(requires_grad=False))
+
+
+def open_model_gradient(
+    source: str | Path | Glow,
+    *,
+    precision: Precision = "fp32",
+    device: str = "cpu",
+    weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
+) -> ModelGradient:
+    """Open a trained model for optimising over its latents or its images.
+
+    Args:
+        source: a checkpoint file, or a model, which is copied and so stays as it is.
+        precision: `fp32`, or `fp64`, which takes about twice the time.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off.
+        weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
+        options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
+
+    Raises:
+        MissingDependencyError: torch, or the CUDA device asked for, is not there.
+        glow_core.errors.CheckpointError: the checkpoint cannot be read.
+        UsageError: no such device name.
+    """
+    return ModelGradient(load_model(source, precision=precision, device=device, weights=weights, options=options))

@@ -73,7 +73,7 @@ def test_cuda_asked_for_and_absent_is_an_error(model):
 def test_tf32_is_off_during_a_run_on_cuda_and_put_back_after_it():
     read = lambda: (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)  # noqa: E731
     before = read()
-    with pytorch._full_precision("cuda"):
+    with pytorch.full_precision("cuda"):
         assert read() == ("ieee", "ieee")
     assert read() == before
     assert before != ("ieee", "ieee"), "the default no longer allows TF32: this test shows nothing"

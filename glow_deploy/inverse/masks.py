@@ -1,0 +1,91 @@
+"""Which pixels are missing: from a mask picture or from boxes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, UsageError
+from ..images import read_picture
+
+__all__ = ["box_mask", "parse_box", "read_mask"]
+
+Mask = npt.NDArray[np.bool_]
+
+_WHITE = 128
+
+
+def read_mask(path: str | os.PathLike[str], *, size: tuple[int, int], resize: bool = False) -> Mask:
+    """Read a mask: what is white or transparent is missing, black is known; in between, 128 and above is missing.
+
+    Args:
+        path: a picture.
+        size: (height, width) of the image.
+        resize: crop and resample a mask of another size, as the image is.
+
+    Returns:
+        bool [H, W], True where pixels are missing.
+
+    Raises:
+        DataError: not a picture, not of that size, in colour, or nothing or everything in it is missing.
+    """
+    mask = np.asarray(read_picture(path, size=size, channels=1, resize=resize)[0] >= _WHITE)
+    return _need_both(mask, os.fspath(path))
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """Parse `top,left,height,width`, in pixels.
+
+    Raises:
+        UsageError: something else.
+
+    >>> parse_box("4,4,8,6")
+    (4, 4, 8, 6)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    # Nine digits are more than enough, and far longer ones Python itself refuses.
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+        raise UsageError(f"--box is {text[:32]!r}; give top,left,height,width in pixels, such as 4,4,8,8")
+    top, left, height, width = map(int, parts)
+    return top, left, height, width
+
+
+def box_mask(boxes: Sequence[tuple[int, int, int, int]], *, size: tuple[int, int]) -> Mask:
+    """Make a mask of boxes.
+
+    Args:
+        boxes: (top, left, height, width) each, in pixels, at least one.
+        size: (height, width) of the image.
+
+    Returns:
+        bool [H, W], True inside the boxes.
+
+    Raises:
+        UsageError: a box that is empty or not inside the image.
+        DataError: nothing of the image is left.
+
+    >>> box_mask([(0, 1, 2, 2)], size=(3, 4)).astype(int)
+    array([[0, 1, 1, 0],
+           [0, 1, 1, 0],
+           [0, 0, 0, 0]])
+    """
+    mask = np.zeros(size, bool)
+    for top, left, height, width in boxes:
+        if height < 1 or width < 1 or min(top, left) < 0 or top + height > size[0] or left + width > size[1]:
+            raise UsageError(
+                f"the box {top},{left},{height},{width} (top, left, height, width) does not lie inside an image of "
+                f"{size[0]}x{size[1]} (height x width)"
+            )
+        mask[top : top + height, left : left + width] = True
+    return _need_both(mask, "the box")
+
+
+def _need_both(mask: Mask, source: str) -> Mask:
+    if not mask.any():
+        raise DataError(f"{source} marks nothing as missing; white is missing, black is known")
+    if mask.all():
+        raise DataError(f"{source} marks every pixel as missing; `glow-deploy sample` draws whole images")
+    return mask
