@@ -190,6 +190,7 @@ def test_sliders_decode_live_and_reset(tab, site):
     assert page.locator("#command").inner_text().startswith("glow-deploy encode")
 
 
+@pytest.mark.slow
 def test_attributes_alone_are_an_edit_command(tab, site):
     page = tab(site)
     slide(page, "smiling", -1.5)
@@ -197,6 +198,7 @@ def test_attributes_alone_are_an_edit_command(tab, site):
     assert page.locator("#command").inner_text().endswith("--attribute smiling=-1.5")
 
 
+@pytest.mark.slow
 def test_a_change_too_far_is_damped_and_said(tab, site):
     page = tab(site)
     slide(page, "far out", 2)
@@ -205,6 +207,7 @@ def test_a_change_too_far_is_damped_and_said(tab, site):
     page.wait_for_function("() => document.getElementById('announcement').textContent.includes('Damped')")
 
 
+@pytest.mark.slow
 def test_ranges_can_be_left_on_demand(tab, site):
     page = tab(site)
     slider = page.get_by_role("slider", name=re.compile("^smiling"))
@@ -239,6 +242,7 @@ def test_drop_choose_and_paste_a_file(tab, site, picture):
     verdict(page, "Every value is as in the image")
 
 
+@pytest.mark.slow
 def test_bad_files_are_told_in_one_line_and_leave_the_image(tab, site, picture):
     page = tab(site)
     before = page.locator("#shown").get_attribute("src")
@@ -261,6 +265,7 @@ def test_bad_files_are_told_in_one_line_and_leave_the_image(tab, site, picture):
     assert page.locator("#message").is_hidden()
 
 
+@pytest.mark.slow
 def test_something_else_dropped_is_told(tab, site):
     page = tab(site)
     page.evaluate(
@@ -273,6 +278,7 @@ def test_something_else_dropped_is_told(tab, site):
     assert "no picture file" in page.get_by_role("alert").inner_text()
 
 
+@pytest.mark.slow
 def test_interpolation_towards_a_second_image(tab, site):
     page = tab(site)
     share = page.get_by_role("slider", name="Share of the way")
@@ -294,6 +300,7 @@ def test_interpolation_towards_a_second_image(tab, site):
     assert page.locator("#thumbs input").first.is_checked()
 
 
+@pytest.mark.slow
 def test_a_sample_by_seed(tab, site):
     page = tab(site)
     page.get_by_label("Seed").fill("12")
@@ -341,6 +348,7 @@ def test_the_keyboard_alone(tab, site):
     verdict(page, "Every value is as in the image")
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(tab, class_site, site):
     for where in (site, class_site):
         page = tab(where)
@@ -353,6 +361,7 @@ def test_every_control_has_a_name(tab, class_site, site):
         assert page.locator("[role=alert], [role=status]").count() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(tab, site, scheme):
     page = tab(site, scheme=scheme)
@@ -363,6 +372,7 @@ def test_text_can_be_read(tab, site, scheme):
     assert [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5] == []
 
 
+@pytest.mark.slow
 def test_dark_shows_the_latents_on_dark(tab, site):
     shown = {}
     for scheme in ("light", "dark"):
@@ -373,6 +383,7 @@ def test_dark_shows_the_latents_on_dark(tab, site):
     assert shown["light"] != shown["dark"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_is_wider_than_the_window(tab, site, width):
     page = tab(site, width=width, height=740)
@@ -386,6 +397,7 @@ def test_nothing_is_wider_than_the_window(tab, site, width):
         assert small == []
 
 
+@pytest.mark.slow
 def test_the_pictures_stay_in_sight_of_the_sliders_on_a_phone(tab, site):
     page = tab(site, width=360, height=740)
     slider = page.get_by_role("slider", name=re.compile("^far out"))
@@ -412,6 +424,7 @@ def test_two_tabs_at_once(tab, site):
     assert first.locator("#shown").get_attribute("src") != second.locator("#shown").get_attribute("src")
 
 
+@pytest.mark.slow
 def test_the_latest_setting_wins(tab, site):
     page = tab(site)
     page.route("**/api/decode", lambda route: (page.wait_for_timeout(60), route.continue_()))
@@ -426,6 +439,7 @@ def test_the_latest_setting_wins(tab, site):
     assert len(asked) < 31
 
 
+@pytest.mark.slow
 def test_what_the_server_forgot_is_opened_again(browser, tab, bundle):
     site = Site(bundle, kept_images=2)
     try:
@@ -442,6 +456,7 @@ def test_what_the_server_forgot_is_opened_again(browser, tab, bundle):
         site.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_has_gone_is_told(tab, bundle):
     site = Site(bundle)
     page = tab(site)
@@ -450,6 +465,7 @@ def test_a_server_that_has_gone_is_told(tab, bundle):
     page.wait_for_function("() => document.getElementById('message').textContent.includes('still running')")
 
 
+@pytest.mark.slow
 def test_saving(tab, site, tmp_path, bundle):
     from glow_deploy.engines.pair import open_pair
     from glow_deploy.images import read_picture, x_to_values
@@ -471,6 +487,7 @@ def test_saving(tab, site, tmp_path, bundle):
     assert not np.array_equal(read_picture(saved["golden-0.png"]), read_picture(saved["golden-0-changed.png"]))
 
 
+@pytest.mark.slow
 def test_the_command_can_be_copied(tab, site):
     page = tab(site, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
@@ -478,6 +495,7 @@ def test_the_command_can_be_copied(tab, site):
     assert page.evaluate("() => navigator.clipboard.readText()") == page.locator("#command").inner_text()
 
 
+@pytest.mark.slow
 def test_classes(tab, class_site, picture):
     page = tab(class_site)
     own = page.locator("#class").inner_text()
