@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def describe_model(bench: Workbench) -> dict[str, Any]:
     details, settings = bench.decoder.details, bench.settings
     channels, height, width = bench.shape
     return {
-        "name": bench.path.resolve().name,
+        "name": _name(bench.path),
         "version": __version__,
         "engine": {
             "backend": details.backend,
@@ -108,6 +109,12 @@ def describe_shown(bench: Workbench, opened: Opened, shown: Shown, change: Chang
         "amounts": {name: amount * shown.kept for name, amount in change.attributes.items()},
         "command": command,
     }
+
+
+def _name(path: Path) -> str:
+    """The folder's name; with its parent's where it says no more than what it is."""
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name == "bundle" and path.parent.name else path.name
 
 
 def _level(z: np.ndarray) -> dict[str, Any]:

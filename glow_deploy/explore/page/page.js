@@ -229,7 +229,7 @@ function showImage(found) {
     write("class", String(found.label));
     write("class-note", found.likeliest.length
       ? `the likeliest: ${found.likeliest.map((one) => `${one.label} (${(100 * one.share).toFixed(1)} %)`).join(", ")}`
-      : "as it was asked for");
+      : "given, not chosen by likelihood");
     byId("decode-class").options[0].textContent = `${IDENTITY} (${found.label})`;
   }
   showLevels(found.levels);
