@@ -51,6 +51,12 @@ def test_the_page_has_nothing_inline():
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
 
 
+def test_nothing_on_the_page_moves_by_itself():
+    files = page_files()
+    assert not re.search(r"transition|animation|@keyframes|scroll-behavior", files["page.css"])
+    assert "smooth" not in files["page.js"]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8421", "localhost:9", "LOCALHOST", "[::1]:8421", "127.3.2.1"])
 def test_this_machine_may_ask(client, host):
     assert client.get("/api/model", headers={"host": host}).status_code == 200
