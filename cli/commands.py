@@ -123,6 +123,18 @@ COMMANDS = {
         summary="Add attributes to pictures or remove them: smiles, hats, whatever `directions` was shown.",
         panel=_USE,
     ),
+    "inpaint": Entry(
+        module="inpaint",
+        function="inpaint",
+        summary="Fill in missing pixels of a picture, so that the model finds the whole likely.",
+        panel=_USE,
+    ),
+    "project": Entry(
+        module="project",
+        function="project",
+        summary="Bring a noisy, damaged or foreign picture to the nearest one that the model finds likely.",
+        panel=_USE,
+    ),
     "explore": Entry(
         module="explore",
         function="explore",

@@ -156,6 +156,16 @@ class ModelGradient:
             (gradient,) = torch.autograd.grad(log_prob.sum(), leaf)
             return log_prob.detach().cpu().numpy(), gradient.cpu().numpy()
 
+    def model_id(self) -> str:
+        """That of the bundles exported from this model: the sha256 of its folded weights.
+
+        Raises:
+            CheckpointError: the model cannot be folded.
+        """
+        from glow_deploy.folding.fold import fold
+
+        return fold(self._model).model_id()
+
     def _labels(self, y: Labels) -> Tensor | None:
         import torch
 

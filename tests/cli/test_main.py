@@ -25,6 +25,8 @@ COMMANDS = (
         "interpolate",
         "directions",
         "edit",
+        "inpaint",
+        "project",
         "explore",
         "inspect",
         "doctor",
