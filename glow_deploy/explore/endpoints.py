@@ -270,7 +270,7 @@ def _whole(value: Any, what: str) -> int | None:
 
 
 def _size(count: int) -> str:
-    return f"{count / (1 << 20):.4g} MB" if count >= 1 << 20 else f"{count} bytes"
+    return f"{count / (1 << 20):.4g} MB" if count >= 1 << 20 else f"{count / (1 << 10):.4g} kB"
 
 
 def _latent_file(shown: Shown, file: str) -> bytes:

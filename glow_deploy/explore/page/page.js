@@ -103,7 +103,7 @@ async function open(slot, source) {
 function openFile(slot, file) {
   if (!file) return;
   if (file.size > model.upload.bytes) {
-    complain(`${file.name} has ${figure(file.size / 2 ** 20)} MB, more than the ${figure(model.upload.bytes / 2 ** 20)} MB that are taken`);
+    complain(`${file.name} has ${memory(file.size)}, more than the ${memory(model.upload.bytes)} that are taken`);
     return;
   }
   open(slot, { kind: "file", file, name: file.name || "pasted.png", label: classWanted() });
@@ -185,6 +185,8 @@ function figure(value) {
   if (size < 1e-3 || size >= 1e6) return value.toExponential(1).replace("e+", "e");
   return String(Number(value.toPrecision(3)));
 }
+
+const memory = (bytes) => (bytes < 2 ** 20 ? `${figure(bytes / 2 ** 10)} kB` : `${figure(bytes / 2 ** 20)} MB`);
 
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 

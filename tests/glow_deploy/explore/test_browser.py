@@ -92,7 +92,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(browser, bundle, directions_file):
-    found = Site(bundle, directions=directions_file, max_upload=1 << 20)
+    found = Site(bundle, directions=directions_file, max_upload=1 << 16)
     yield found
     found.close()
 
@@ -249,7 +249,7 @@ def test_bad_files_are_told_in_one_line_and_leave_the_image(tab, site, picture):
     for name, data, words in (
         ("notes.png", b"hello", "Notes.png is not a picture that can be read here"),
         ("cut.png", picture(64, 64)[:2000], "is damaged"),
-        ("large.png", b"\0" * (1 << 20) + b"\0", "more than the 1 MB that are taken"),
+        ("large.png", b"\0" * ((1 << 16) + 1), "more than the 64 kB that are taken"),
         ("<img src=x onerror=alert(1)>.png", b"", "<img src=x onerror=alert(1)>.png is empty"),
     ):
         page.evaluate(DROP, [name, list(data)])
@@ -509,3 +509,37 @@ def test_classes(tab, class_site, picture):
     page.get_by_label("Encode as class").select_option("2")
     page.wait_for_function("() => document.getElementById('class').textContent === '2'")
     verdict(page, "Every value is as in the image")
+
+
+@pytest.mark.slow
+def test_the_policy_is_enforced(browser, site):
+    context = browser.new_context()
+    page = context.new_page()
+    refused = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.goto(site.url)
+    ready(page)
+    assert refused == []
+    page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.ran = true;";
+          document.body.append(script);
+          const image = new Image();
+          image.src = "http://192.0.2.1/spy.png";
+          document.body.append(image);
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => window.ran") is None
+    assert sum("Content Security Policy" in text for text in refused) == 2
+    context.close()
+
+
+@pytest.mark.slow
+def test_the_checks_of_looks_can_fail(tab, site):
+    page = tab(site)
+    page.evaluate("() => { document.getElementById('facts').style.color = '#bbbbbb'; }")
+    assert [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5]
+    page.evaluate("() => { document.getElementById('facts').style.minWidth = '3000px'; }")
+    assert page.evaluate("() => document.documentElement.scrollWidth") > 1280
