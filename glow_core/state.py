@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,33 @@ from .errors import CheckpointError
 from .model import Glow
 
 __all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state", "zip_members"]
+
+
+# How torch names, in its refusal, what a file asks to be called.
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+
+
+class _NumberKind:
+    """Stands in for `numpy.dtype` while a file is read."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _no_number(*_: object) -> None:
+    """Stands in for what makes a NumPy number while a file is read."""
+
+
+# Trainers leave NumPy's numbers beside the weights (a learning rate, the best loss), which nothing here reads. They
+# are passed over, so that their files can be read without calling anything of NumPy's. Both names that it has had.
+_PASSED_OVER: list[Any] = [
+    (_NumberKind, "numpy.dtype"),
+    (_no_number, "numpy.core.multiarray.scalar"),
+    (_no_number, "numpy._core.multiarray.scalar"),
+]
 
 
 def load_pt(path: Path, *, mmap: bool) -> Any:
@@ -36,11 +64,14 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
             "model's state_dict() with torch.save"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and members is not None)
+        with torch.serialization.safe_globals(_PASSED_OVER):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and members is not None)
     except pickle.UnpicklingError as error:
+        named = _GLOBAL.search(str(error))
+        what = f"it holds {key_name(named[1])}, and loading that" if named else "loading it"
         raise CheckpointError(
-            f"{path}: refused, because loading it would run code from the file or it is not a checkpoint; "
-            "only plain tensors, numbers and strings are read"
+            f"{path}: refused, because {what} would run code from the file, or it is not a checkpoint; only plain "
+            "tensors, numbers and strings are read: save them alone, torch.save(model.state_dict(), 'weights.pt')"
         ) from error
     except Exception as error:  # damaged zips and pickles surface as many unrelated types
         raise CheckpointError(

@@ -6,6 +6,7 @@ One file a project. To add one, write a `Reader` and name it in `READERS`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from .rosinality import READER as ROSINALITY
 from .y0ast import READER as Y0AST
 
 __all__ = ["READERS", "Reader", "load_checkpoint", "read_checkpoint", "read_tensors", "reader_of"]
+
+_MAX_PREFIXES = 4  # a model in a module in a module
 
 READERS: tuple[Reader, ...] = (
     ROSINALITY,
@@ -106,12 +109,35 @@ def reader_of(names: Iterable[str]) -> Reader | None:
     return next((reader for reader in READERS if reader.recognise(known)), None)
 
 
+def _common_prefix(names: Iterable[str]) -> str:
+    """Return what comes before every name where a Glow is a part of something larger, such as `model.`.
+
+    Empty where the names have a known layout as they are, or none without it either.
+    """
+    known = tuple(names)
+    taken = ""
+    for _ in range(_MAX_PREFIXES):
+        if reader_of(known) is not None:
+            return taken
+        first = {name.partition(".")[0] for name in known if "." in name}
+        if len(first) != 1 or not all("." in name for name in known):
+            return ""
+        prefix = f"{first.pop()}."
+        taken += prefix
+        known = tuple(name.removeprefix(prefix) for name in known)
+    return ""
+
+
 def _own(path: Path, checkpoint: Checkpoint, options: ImportOptions | None) -> Checkpoint:
-    """Hold what was told against what this tool's own file says; the rest of the options has no meaning for it."""
+    """Hold what was told against what this tool's own file says."""
     config, told = checkpoint.config, options or ImportOptions()
+    # A converted checkpoint may be told once more what reading its source took.
+    source = {} if checkpoint.origin is None else checkpoint.origin.options
     for name, found, given in (
         ("image-size", "{}x{}".format(*config.image_size), told.image_size and "{}x{}".format(*told.image_size)),
         ("n-bits", config.n_bits, told.n_bits),
+        ("input-range", source.get("input_range", "centred"), told.input_range),
+        ("scale-map", source.get("scale_map", "sigmoid"), told.scale_map),
     ):
         if given not in (None, found):
             raise CheckpointError(f"{path}: --{name} says {given}, but the checkpoint itself says {found}")
@@ -119,6 +145,8 @@ def _own(path: Path, checkpoint: Checkpoint, options: ImportOptions | None) -> C
 
 
 def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -> Checkpoint:
+    prefix = _common_prefix(state)
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     reader = reader_of(state)
     if reader is None:
         some = ", ".join(key_name(name) for name in list(state)[:3])
@@ -131,6 +159,14 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
     tensors = Tensors(state, path=str(path))
     glow = reader.read(tensors, options)
     tensors.finish()
+    if options.scale_map not in (None, "sigmoid") and glow.levels[0].steps[0].net.affine:
+        raise tensors.refuse(
+            f"--scale-map {options.scale_map} cannot be expressed; of affine couplings only those that multiply by "
+            "sigmoid(h + 2) on the way to the latents are read"
+        )
+    if prefix:
+        taken = f"Its tensors' names all begin with {key_name(prefix)!r}, which was taken off."
+        glow = replace(glow, notes=(*glow.notes, taken))
     return to_checkpoint(glow, path=path, project=reader.project, options=options)
 
 

@@ -30,11 +30,6 @@ def _recognise(names: Iterable[str]) -> bool:
 
 
 def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
-    if options.scale_map not in (None, "sigmoid"):
-        raise tensors.refuse(
-            f"--scale-map {options.scale_map} cannot be expressed; of couplings in this layout only those that "
-            "multiply by sigmoid(h + 2), as the project's own do, are read"
-        )
     if not any(".invconv." in name for name in tensors.names):
         raise tensors.refuse(
             "it has no 1x1 convolutions: with flow_permutation shuffle or reverse the order of the channels is not "
@@ -61,7 +56,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
         centred=options.input_range == "centred",
         levels=tuple(levels),
         prior=prior,
-        notes=_notes(tensors, options, affine=_is_affine(levels[0].steps[0]), prior=prior),
+        notes=_notes(tensors, options, affine=levels[0].steps[0].net.affine, prior=prior),
     )
 
 
@@ -158,14 +153,9 @@ def _class_offset(tensors: Tensors, count: int) -> Tensor | None:
     return (weight.T + bias) * torch.exp(3 * tensors.take("project_ycond.logs", count))
 
 
-def _is_affine(step: Step) -> bool:
-    return len(step.net.conv3.bias) == len(step.actnorm.bias)
-
-
 def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool, prior: TopPrior) -> tuple[str, ...]:
-    notes = [
-        "It was trained on p / 255 with Gaussian noise, unless that was changed; its density here is at (p + u) / 256."
-    ]
+    bins = 2 ** (options.n_bits or _BITS)
+    notes = [f"It was trained on p / 255 with Gaussian noise, unless that was changed; here p is (p + u) / {bins}."]
     if options.n_bits is None:
         notes.append(f"Its pixels are taken to have {_BITS} bits, the only depth the project's code knows.")
     if options.input_range is None:
@@ -175,6 +165,8 @@ def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool, prior: Top
     if prior.class_offset is not None:
         notes.append("An image has one class here, even if it was trained with several at once (multi-classes).")
     if tensors.ignore_prefix("project_class."):
+        if not any(name.startswith("project_ycond.") for name in tensors.names):
+            raise tensors.refuse("it has project_class but no project_ycond, and so is incomplete; give the whole file")
         notes.append("The classifier it was trained with (project_class) is left out: it is no part of the density.")
     return tuple(notes)
 

@@ -16,7 +16,7 @@ from ..state import key_name, zip_members
 __all__ = ["read_npz", "state_of"]
 
 # Dictionaries that hold a model beside other things: a trainer's counters, its optimizer.
-_WRAPPERS = ("graph", "model", "state_dict", "model_state_dict", "net")
+_WRAPPERS = ("graph", "model", "state_dict", "model_state_dict", "state", "net")
 _MAX_NESTING = 4
 _PREFIXES = ("module.", "_orig_mod.")  # what torch.nn.DataParallel and torch.compile put before every name
 _MAX_UNPACKED = 20  # times the size of an .npz; weights shrink little, and zeros would unpack a thousandfold
@@ -68,7 +68,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # damaged archives surface as many unrelated types
         raise CheckpointError(f"{path}: not a readable .npz file of plain numbers (damaged, or cut short)") from error
-    return {name: _tensor(name, array, path=path) for name, array in arrays.items()}
+    return _plain({name: _tensor(name, array, path=path) for name, array in arrays.items()}, path=path)
 
 
 def _tensor(name: str, array: Any, *, path: Path) -> Tensor:

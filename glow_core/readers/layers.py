@@ -171,6 +171,11 @@ class Net:
     conv3: ScaledConv
     edge1: Tensor | None = None
 
+    @property
+    def affine(self) -> bool:
+        """Whether it gives t and h, for an affine coupling, and not t alone."""
+        return len(self.conv3.bias) == 2 * self.conv1.shape[1]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:

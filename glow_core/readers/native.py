@@ -72,7 +72,6 @@ def _config(glow: ForeignGlow) -> GlowConfig:
     channels, rest = divmod(halves, 4)
     if rest or not channels:
         raise ConfigError(f"its first 1x1 convolution has {halves} channels, which no squeezed image has")
-    ratio = len(first.conv3.bias) * 2 // halves
     kinds: dict[type, Literal["lu", "plain", "shuffle"]] = {LowerUpper: "lu", Matrix: "plain", Order: "shuffle"}
     independent = isinstance(glow.prior, IndependentPrior)
     classes = glow.prior.mean.shape[0] if isinstance(glow.prior, IndependentPrior) else None
@@ -80,14 +79,19 @@ def _config(glow: ForeignGlow) -> GlowConfig:
         classes = glow.prior.class_offset.shape[0]
     counts = {len(level.steps) for level in glow.levels}
     if len(counts) != 1:
-        raise ConfigError(f"its levels have {sorted(counts)} steps of flow; a Glow has as many in each")
+        raise ConfigError(f"its levels have {sorted(counts)} steps of flow; this package's Glow has as many in each")
+    widths = {step.net.conv1.shape[0] for step in steps}
+    if len(widths) != 1:
+        raise ConfigError(f"its conditioners have {sorted(widths)} hidden channels; this package's Glow has one width")
+    if len({step.net.affine for step in steps}) != 1:
+        raise ConfigError("some of its couplings are affine and some additive; this package's Glow has one kind")
     return GlowConfig(
         image_size=glow.image_size,
         channels=channels,
         levels=len(glow.levels),
         steps=counts.pop(),
         width=first.conv1.shape[0],
-        coupling="affine" if ratio == 2 else "additive",
+        coupling="affine" if first.affine else "additive",
         permutation=kinds[type(steps[0].permutation)],
         bounded_scale=False,
         n_bits=glow.n_bits,

@@ -47,13 +47,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
         levels.append(Level(steps=steps, split=prior if index > 0 else None))
         priors.append(prior)
         channels *= 2
-    net = levels[0].steps[0].net
-    affine = len(net.conv3.bias) == 2 * net.conv1.shape[1]
-    if affine and options.scale_map not in (None, "sigmoid"):
-        raise tensors.refuse(
-            f"couplings of scale map {options.scale_map} cannot be expressed; only those that multiply by "
-            "sigmoid(h + 2) on the way to the latents (scale_map='sigmoid', GlowBlock's default) are read"
-        )
+    affine = levels[0].steps[0].net.affine
     image_size, n_bits, centred = _told(tensors, options, sizes, affine=affine)
     if image_size[0] % 2**count or image_size[1] % 2**count:
         raise tensors.refuse(
@@ -229,7 +223,7 @@ def _told(
     if size is None:
         missing["--image-size HxW"] = "the size of its images"
     if options.n_bits is None:
-        missing["--n-bits N"] = "the depth of their pixels"
+        missing["--n-bits N"] = "the depth of its pixels"
     if options.input_range is None:
         missing["--input-range unit (images in [0,1), no transform) or centred (minus 0.5, transform Shift(-0.5))"] = (
             "what it was fed"
@@ -256,4 +250,4 @@ def _notes(tensors: Tensors) -> tuple[str, ...]:
     return tuple(notes)
 
 
-READER = Reader(project="VincentStimper/normalizing-flows", recognise=_recognise, read=_read)
+READER = Reader(project="normflows", recognise=_recognise, read=_read)

@@ -83,11 +83,6 @@ def _recognise(names: Iterable[str]) -> bool:
 
 
 def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
-    if options.scale_map not in (None, "sigmoid"):
-        raise tensors.refuse(
-            f"--scale-map {options.scale_map} cannot be expressed; of couplings in this layout only those that "
-            "multiply by sigmoid(h + 2), as the project's own do, are read"
-        )
     scope = _Scope(tensors)
     steps = _steps(tensors, scope)
     channels = scope.take("0/0/actnorm_center/b", 1, 1, 1, None).numel()
@@ -212,7 +207,7 @@ def _told(tensors: Tensors, options: ImportOptions, *, halvings: int) -> tuple[t
     if size is None:
         missing["--image-size HxW (what --image_size was)"] = "the size of its images"
     if n_bits is None:
-        missing["--n-bits N (what --n_bits_x was)"] = "the depth of their pixels"
+        missing["--n-bits N (what --n_bits_x was)"] = "the depth of its pixels"
     if size is None or n_bits is None:
         raise tensors.ask(" and ".join(missing), " and ".join(missing.values()))
     factor = 2**halvings
@@ -245,7 +240,7 @@ def _notes(tensors: Tensors, scope: _Scope, options: ImportOptions, *, first: St
         notes.append("Its steps hold neither a 1x1 convolution nor an order, and are taken to reverse the channels.")
     if options.input_range is None:
         notes.append("It is taken to be fed images minus 0.5, as the project's model.py does.")
-    if options.scale_map is None and len(first.net.conv3.bias) == len(first.actnorm.bias):
+    if options.scale_map is None and first.net.affine:
         notes.append("Its couplings are taken to multiply by sigmoid(h + 2), as the project's do.")
     return tuple(notes)
 

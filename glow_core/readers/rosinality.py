@@ -31,11 +31,6 @@ def _recognise(names: Iterable[str]) -> bool:
 
 
 def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
-    if options.scale_map not in (None, "sigmoid"):
-        raise tensors.refuse(
-            f"--scale-map {options.scale_map} cannot be expressed; of couplings in this layout only those that "
-            "multiply by sigmoid(log_s + 2), as the project's own do, are read"
-        )
     steps = _steps(tensors)
     channels = tensors.take("blocks.0.flows.0.actnorm.loc", 1, None, 1, 1).shape[1]
     levels = []
@@ -71,7 +66,7 @@ def _told(tensors: Tensors, options: ImportOptions, *, halvings: int) -> tuple[t
     """The image size and pixel depth, neither of which is in the file."""
     size, n_bits = options.image_size, options.n_bits
     if size is None and n_bits is None:
-        raise tensors.ask(f"{_SIZE} and {_DEPTH}", "the size of its images and the depth of their pixels")
+        raise tensors.ask(f"{_SIZE} and {_DEPTH}", "the size of its images and the depth of its pixels")
     if size is None:
         raise tensors.ask(_SIZE, "the size of its images")
     if n_bits is None:
@@ -163,7 +158,7 @@ def _notes(tensors: Tensors, options: ImportOptions, *, first: Step) -> tuple[st
     notes = []
     if options.input_range is None:
         notes.append("It is taken to be fed images minus 0.5, as the project's train.py does.")
-    if options.scale_map is None and len(first.net.conv3.bias) == len(first.actnorm.bias):
+    if options.scale_map is None and first.net.affine:
         notes.append("Its couplings are taken to multiply by sigmoid(log_s + 2), as the project's do.")
     if not any(name.endswith(".actnorm.initialized") for name in tensors.names):
         notes.append("Its actnorms have no flag that they were set, as before May 2019, and are taken to be.")

@@ -30,11 +30,6 @@ def _recognise(names: Iterable[str]) -> bool:
 
 
 def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
-    if options.scale_map not in (None, "sigmoid"):
-        raise tensors.refuse(
-            f"--scale-map {options.scale_map} cannot be expressed; of couplings in this layout only those that "
-            "multiply by sigmoid(h + 2), as the project's own do, are read"
-        )
     if not any(".invconv." in name for name in tensors.names):
         raise tensors.refuse(
             "it has no 1x1 convolutions: with flow_permutation shuffle or reverse the order of the channels is not "
@@ -60,7 +55,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
         centred=options.input_range != "unit",
         levels=tuple(levels),
         prior=_top_prior(tensors, start[0]),
-        notes=_notes(tensors, options, affine=_is_affine(levels[0].steps[0])),
+        notes=_notes(tensors, options, affine=levels[0].steps[0].net.affine),
     )
 
 
@@ -157,10 +152,6 @@ def _class_offset(tensors: Tensors, count: int) -> Tensor | None:
     return (weight.T + bias) * torch.exp(3 * tensors.take("project_ycond.logs", count))
 
 
-def _is_affine(step: Step) -> bool:
-    return len(step.net.conv3.bias) == len(step.actnorm.bias)
-
-
 def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool) -> tuple[str, ...]:
     notes = []
     if options.n_bits is None:
@@ -170,6 +161,8 @@ def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool) -> tuple[s
     if options.scale_map is None and affine:
         notes.append("Its couplings are taken to multiply by sigmoid(h + 2), as the project's do.")
     if tensors.ignore_prefix("project_class."):
+        if not any(name.startswith("project_ycond.") for name in tensors.names):
+            raise tensors.refuse("it has project_class but no project_ycond, and so is incomplete; give the whole file")
         notes.append("The classifier it was trained with (project_class) is left out: it is no part of the density.")
     return tuple(notes)
 

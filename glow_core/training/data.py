@@ -86,7 +86,10 @@ def check_images(images: ImageSource, config: GlowConfig, *, name: str) -> None:
         return
     labels = images.labels
     if labels is None:
-        raise TrainingError(f"the model is class-conditional, but the {name} images have no labels")
+        raise TrainingError(
+            f"the model is class-conditional, but the {name} images have no "
+            "labels; give images in one folder a class, or an .npz with `labels`"
+        )
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise TrainingError(
             f"the {name} labels are {labels.dtype} {labels.shape}; they must be whole numbers [{len(images)}]"

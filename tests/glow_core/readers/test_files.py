@@ -434,3 +434,37 @@ def test_safetensors_of_no_known_layout_are_refused(tmp_path, refusal):
 
     save_file({"encoder.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     assert "no layout known here" in refusal(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_a_trainers_numpy_numbers_are_passed_over(file, plain, zipped, module):
+    """One project's own schedule leaves learning rates of numpy.float64 in the optimizer's state."""
+    optimizer = {"state": {}, "param_groups": [{"lr": np.float64(3e-4), "params": [0]}]}
+    content = {"global_step": np.int64(45_000), "graph": STATE, "optim": optimizer, "criterion": {}}
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    if not zipped:  # a NumPy before 2 wrote the older name
+        file.write_bytes(file.read_bytes().replace(b"numpy._core.multiarray", module))
+    assert same(read(file), plain)
+
+
+@pytest.mark.parametrize("beside", [np.array([object], dtype=object), Path("here"), np.zeros(2)])
+def test_other_objects_beside_a_model_are_still_refused(file, refusal, beside):
+    torch.save({"graph": STATE, "best": beside}, file)
+    message = refusal(file)
+    assert "would run code" in message
+    assert "torch.save(model.state_dict(), 'weights.pt')" in message
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.glow.", "module.model."])
+def test_a_glow_that_is_a_part_of_something(file, plain, prefix):
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in STATE.items()}}, file)
+    found = read_checkpoint(file, options=ImportOptions(**TOLD))
+    assert same(found.model, plain)
+    taken = prefix.removeprefix("module.")
+    assert f"Its tensors' names all begin with '{taken}', which was taken off." in found.origin.notes
+
+
+def test_prefixes_come_off_arrays_too(tmp_path, plain):
+    np.savez(tmp_path / "glow.npz", **{f"module.{name}": tensor.numpy() for name, tensor in STATE.items()})
+    assert same(read(tmp_path / "glow.npz"), plain)

@@ -117,7 +117,7 @@ def test_additive_couplings_need_no_scale_map(other_projects):
 @pytest.mark.parametrize("scale_map", ["exp", "sigmoid_inv"])
 def test_other_scale_maps_are_refused(scale_map, state, tmp_path):
     options = ImportOptions(image_size=(16, 16), n_bits=8, input_range="unit", scale_map=scale_map)
-    assert f"scale map {scale_map} cannot be expressed" in refusal(state, tmp_path, options)
+    assert f"--scale-map {scale_map} cannot be expressed" in refusal(state, tmp_path, options)
 
 
 def test_an_image_that_cannot_be_halved_so_often_is_refused(state, tmp_path):

@@ -243,7 +243,7 @@ def test_an_image_size_that_cannot_be(written, refusal, size):
 def test_other_scale_maps(written, refusal, scale_map):
     message = refusal(written(random_state(SMALL)), **TOLD, scale_map=scale_map)
     assert f"--scale-map {scale_map}" in message
-    assert "sigmoid(log_s + 2)" in message
+    assert "sigmoid(h + 2)" in message
 
 
 STEP = "module.blocks.0.flows.0"
@@ -296,7 +296,7 @@ def test_a_mixture_of_couplings(written, refusal):
     additive = random_state(replace(SMALL, affine=False))
     path = "module.blocks.0.flows.1.coupling.net.4."
     state |= {name: value for name, value in additive.items() if name.startswith(path)}
-    assert "config asks for" in refusal(written(state), **TOLD)
+    assert "some of its couplings are affine and some additive" in refusal(written(state), **TOLD)
 
 
 def test_only_this_layout_is_recognised(other_projects):
