@@ -230,8 +230,8 @@ def _rounding(decoder: Float64Graph, path: str, kept: np.ndarray) -> tuple[np.nd
         (exact,) = OPERATORS["Conv"]([exact, weight, bias], pads)
         (rounded,) = OPERATORS["Conv"]([_half(rounded), weight, bias], pads)
         seen = [np.abs(weight).max(), np.abs(exact).max(axis=(1, 2, 3))]
-        if decoder.has_weight(f"{name}/edge"):
-            edge = edge_map(decoder.weight(f"{name}/edge")[0], *kept.shape[2:])
+        if decoder.has_weight(f"{name}/minus_edge"):
+            edge = edge_map(-decoder.weight(f"{name}/minus_edge")[0], *kept.shape[2:])
             exact, rounded = exact + edge, _half(rounded) + edge
             seen += [np.abs(edge).max(), np.abs(exact).max(axis=(1, 2, 3))]
         largest = functools.reduce(np.maximum, seen, largest)

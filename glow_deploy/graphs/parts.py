@@ -67,10 +67,11 @@ def edged_conv(
 ) -> str:
     """Add a convolution and, if it has one, its edge; return the sum.
 
-    The edge is stored as its border table, `<name>/edge` [1,out,min(H,3),min(W,3)]: spread over the image it would be
-    larger than the convolution's weight in many a level. Every runtime spreads it once, when it loads the graph. It has
-    the convolution's own number, as the bias has, conv3's too: so nothing of the trunk stands inside a conditioner, and
-    what is simulated is one rule, the sum rounded where the convolution's result is.
+    The edge is stored as its border table with the other sign, `<name>/minus_edge` [1,out,min(H,3),min(W,3)], and
+    subtracted: spread over the image it would be larger than the convolution's weight in many a level. Every runtime
+    spreads it once, when it loads the graph. It has the convolution's own number, as the bias has, conv3's too: so
+    nothing of the trunk stands inside a conditioner, and what is simulated is one rule, the sum rounded where the
+    convolution's result is.
 
     Args:
         graph: to add to.
@@ -86,14 +87,14 @@ def edged_conv(
     result = graph.conv(tensor, conv, name=name, number=number)
     if conv.edge is None:
         return result
-    edge = graph.constant(f"{name}/edge", conv.edge[None], number=number)
     # Subtracted with the other sign, which gives the same bits: ONNX Runtime's CUDA provider makes Conv, Add and Relu
     # one node without a look at the shapes, and where cuDNN has no kernel for that falls back to one that allows TF32.
-    edge = graph.node("Neg", [edge], name=f"{name}/edge/negative")
+    # Stored so, for its CPU provider has no Neg of 16-bit numbers and would say that it cannot fold one.
+    edge = graph.constant(f"{name}/minus_edge", -conv.edge[None], number=number)
     for axis, side, part in ((2, size[0], "rows"), (3, size[1], "columns")):
         if side > conv.edge.shape[axis - 1]:
             index = graph.constant(f"constants/edge_index/{side}", edge_index(side))
-            edge = graph.node("Gather", [edge, index], name=f"{name}/edge/{part}", axis=axis)
+            edge = graph.node("Gather", [edge, index], name=f"{name}/minus_edge/{part}", axis=axis)
     return graph.node("Sub", [result, edge], name=f"{name}/add_edge")
 
 

@@ -33,7 +33,7 @@ _NUMBERS: dict[PlanName, tuple[Number, tuple[Number, ...]]] = {
 
 _STEP = re.compile(r"level[1-9][0-9]*/step[0-9]{2,}")
 _CONDITIONER_NODE = re.compile(
-    rf"({_STEP.pattern})/coupling/(?:conv[123]|relu[12]|conv[13]/(?:edge/(?:negative|rows|columns)|add_edge))"
+    rf"({_STEP.pattern})/coupling/(?:conv[123]|relu[12]|conv[13]/(?:minus_edge/(?:rows|columns)|add_edge))"
 )
 _FLOAT32_NODE = re.compile(r"(?:^|/)log_(?:det|prob)(?:/|$)")
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["PARTS", "as_matrix", "model_order", "signed", "stored_order", "wide"]
+__all__ = ["EDGE", "PARTS", "as_matrix", "model_order", "signed", "stored_order", "wide"]
 
-PARTS: Mapping[str, int] = {"weight": 0, "bias": 0, "edge": 1}
-"""Initializers of a convolution -> the axis of its outputs; not every one has an edge."""
+EDGE = "minus_edge"
+
+PARTS: Mapping[str, int] = {"weight": 0, "bias": 0, EDGE: 1}
+"""Initializers of a convolution -> the axis of its outputs; not every one has an edge, stored with the other sign."""
 
 
 def as_matrix(weight: np.ndarray) -> np.ndarray:
@@ -26,7 +28,7 @@ def signed(array: np.ndarray, *, flip: bool, part: str) -> np.ndarray:
     """Change the sign of the second half of a convolution's outputs.
 
     Args:
-        array: its weight [O,C,k,k], bias [O] or edge [1,O,...].
+        array: its weight [O,C,k,k], bias [O] or negated edge [1,O,...].
         flip: whether to; if not, the array is given back as it is.
         part: which of `PARTS` it is.
     """

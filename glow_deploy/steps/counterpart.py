@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import PARTS, as_matrix, model_order, signed, stored_order, wide
+from .arrays import EDGE, PARTS, as_matrix, model_order, signed, stored_order, wide
 from .report import Direction
 from .taps import Layout
 from .weights import Weights
@@ -57,12 +57,13 @@ def _inverted(weights: Weights, key: str, *, folded: bool, encoding: bool, first
 def _conv(weights: Weights, key: str, *, folded: bool, flip: bool) -> dict[str, np.ndarray]:
     result = {}
     for part in PARTS:
-        name = f"{key}/{part}"
-        if part == "edge" and name not in weights:
+        # A folded model has its edge without a batch and with its own sign.
+        turned = folded and part == EDGE
+        name = f"{key}/edge" if turned else f"{key}/{part}"
+        if part == EDGE and name not in weights:
             continue
-        array = wide(weights[name])
-        array = array[None] if folded and part == "edge" else array
-        result[name] = signed(array, flip=flip, part=part)
+        array = -wide(weights[name])[None] if turned else wide(weights[name])
+        result[f"{key}/{part}"] = signed(array, flip=flip, part=part)
     return result
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import PARTS, as_matrix, model_order, signed, wide
+from .arrays import EDGE, PARTS, as_matrix, model_order, signed, wide
 from .report import Direction, WeightFault
 from .taps import Layout
 
@@ -138,7 +138,7 @@ def _compare_shared(
     worst: WeightFault | None = None
     for part in PARTS:
         name = f"{key}/{part}"
-        if part == "edge" and name not in encoder and name not in decoder:
+        if part == EDGE and name not in encoder and name not in decoder:
             continue
         if name not in encoder or name not in decoder:
             return WeightFault(

@@ -105,7 +105,7 @@ def test_edges_are_rounded_with_their_convolution(mode, perturbed_glow):
     model = simulated_graph(_graph(folded, "encoder"), Rounding.uniform(folded, conditioners=mode))
     names = [f"{PATH}/conv1:0", f"{PATH}/conv1/add_edge:0"]
     shown = _run(with_outputs(model, names), {"x": _images(folded, 4)})
-    table = _weights(_graph(folded, "encoder"))[f"{PATH}/conv1/edge"][0]
+    table = -_weights(_graph(folded, "encoder"))[f"{PATH}/conv1/minus_edge"][0]
     narrow = table if mode == "tf32" else round_values(table, mode)
     exact = shown[names[0]] + edge_map(narrow, 8, 8)
     assert np.array_equal(shown[names[1]], exact if mode == "tf32" else round_values(exact, mode))

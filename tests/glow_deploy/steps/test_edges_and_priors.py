@@ -22,9 +22,9 @@ def without(model, role, name):
 
     graph = onnx.ModelProto()
     graph.CopyFrom(getattr(model, role))
-    conv = name.removesuffix("/edge")
+    conv = name.removesuffix("/minus_edge")
     kept = [node for node in graph.graph.node if not node.name.startswith((f"{name}/", f"{conv}/add_edge"))]
-    assert len(graph.graph.node) - len(kept) == 4
+    assert len(graph.graph.node) - len(kept) == 3
     for node in kept:
         node.input[:] = [f"{conv}:0" if given == f"{conv}/add_edge:0" else given for given in node.input]
     del graph.graph.node[:]
@@ -47,9 +47,9 @@ def assert_named(report, step, direction, *words):
 @pytest.mark.parametrize(
     ("step", "name"),
     [
-        ("level1/step02", "level1/step02/coupling/conv1/edge"),
-        ("level2/step01", "level2/step01/coupling/conv3/edge"),
-        ("level1/split", "level1/split/conv/edge"),
+        ("level1/step02", "level1/step02/coupling/conv1/minus_edge"),
+        ("level2/step01", "level2/step01/coupling/conv3/minus_edge"),
+        ("level1/split", "level1/split/conv/minus_edge"),
     ],
 )
 def test_a_wrong_edge(case, step, name, role, direction):
@@ -62,7 +62,7 @@ def test_a_wrong_edge(case, step, name, role, direction):
 @pytest.mark.parametrize("told_by", ["weights", "trained"])
 def test_a_missing_edge(case, told_by, role, direction):
     model = case(**KINDS)
-    name = "level1/step02/coupling/conv1/edge"
+    name = "level1/step02/coupling/conv1/minus_edge"
     trained = dict(model.folded.named_arrays()) if told_by == "trained" else None
     report = without(model, role, name).measure(trained=trained, golden=None)
     words = ("has no", name) if trained else ("only one graph holds", name)
@@ -71,7 +71,7 @@ def test_a_missing_edge(case, told_by, role, direction):
 
 def test_an_edge_that_both_graphs_lack(case):
     model = case(**KINDS)
-    name = "level1/step02/coupling/conv3/edge"
+    name = "level1/step02/coupling/conv3/minus_edge"
     spoilt = without(without(model, "encoder", name), "decoder", name)
     report = spoilt.measure(trained=dict(model.folded.named_arrays()))
     found = [(jump.step, jump.direction) for jump in report.backends[0].jumps[:2]]

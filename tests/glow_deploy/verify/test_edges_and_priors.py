@@ -56,8 +56,8 @@ def test_narrow_bundles_keep_what_their_precision_promises(exported, tmp_path, k
 @pytest.mark.parametrize(
     ("kind", "name", "step"),
     [
-        ("edges", "level1/step02/coupling/conv1/edge", "level1/step02"),
-        ("edges", "level1/split/conv/edge", "level1/split"),
+        ("edges", "level1/step02/coupling/conv1/minus_edge", "level1/step02"),
+        ("edges", "level1/split/conv/minus_edge", "level1/split"),
         ("independent", "level1/split/mean", "level1/split"),
     ],
 )
