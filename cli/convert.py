@@ -52,7 +52,12 @@ def convert(
             "config": config.to_dict(),
         }
     )
-    output.say("{}: {}".format(ckpt, "a checkpoint of this tool" if origin is None else f"read as {origin.project}"))
+    if origin is None:
+        output.say(f"{ckpt}: a checkpoint of this tool")
+    elif origin.converted:
+        output.say(f"{ckpt}: a checkpoint of this tool, converted from one of {origin.project}")
+    else:
+        output.say(f"{ckpt}: read as {origin.project}")
     classes = "" if config.num_classes is None else f", {config.num_classes} classes"
     output.say(
         f"  {config.image_size[0]}x{config.image_size[1]}, {config.channels} channels, {config.n_bits} bits{classes}; "

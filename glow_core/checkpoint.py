@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .config import GlowConfig
 from .errors import CheckpointError, ConfigError
+from .import_options import ImportOptions
 from .model import Glow
 from .state import check_state, is_plain, load_pt, reference_state
 
@@ -41,20 +42,61 @@ FORMAT_VERSION = 1
 
 Weights = Literal["ema", "raw"]
 
+# Far beyond what any reader says, and little to print.
+_MAX_PROJECT = 200
+_MAX_NOTES = 100
+_MAX_NOTE = 2000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the weights of another project's checkpoint came from.
+    """Where weights that another project trained came from.
 
     Attributes:
         project: whose code wrote the file, such as `rosinality/glow-pytorch`.
         options: what had to be told to read it, as `ImportOptions.to_dict` gives it.
         notes: what was taken for granted or left out, one sentence each.
+        converted: the file at hand is this tool's own, written from that one.
     """
 
     project: str
     options: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    converted: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a converted checkpoint says of its source, as plain values."""
+        return {"project": self.project, "options": dict(self.options), "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Origin:
+        """Read what a converted checkpoint says of its source.
+
+        Args:
+            values: what `to_dict` gave; untrusted.
+
+        Raises:
+            ConfigError: an entry is missing, unknown or malformed.
+        """
+        if not isinstance(values, Mapping) or set(values) != {"project", "options", "notes"}:
+            raise ConfigError("what it says of its origin must hold project, options and notes")
+        project, options, notes = values["project"], values["options"], values["notes"]
+        if not _is_line(project, _MAX_PROJECT):
+            raise ConfigError("the project that it names as its origin is not a line of text")
+        if (
+            not isinstance(notes, list)
+            or len(notes) > _MAX_NOTES
+            or not all(_is_line(note, _MAX_NOTE) for note in notes)
+        ):
+            raise ConfigError("the notes on its origin are not lines of text")
+        try:
+            if not isinstance(options, dict) or not all(type(value) in (int, str, list) for value in options.values()):
+                raise TypeError
+            told = ImportOptions.from_dict(options)
+        except (ConfigError, TypeError, ValueError) as error:
+            # Not in the error's own words, which may be as long as the values.
+            raise ConfigError("the options that it says its origin was read with are none") from error
+        return cls(project=project, options=told.to_dict(), notes=tuple(notes), converted=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +110,7 @@ class Checkpoint:
         training: the training state (optimiser, counters, random states), or None.
         images: a few images of the validation set as n_bits-deep pixels, uint8 [n,C,H,W], or None.
         labels: their class labels, int64 [n], or None.
-        origin: of another project's checkpoint; None for one of this tool's own.
+        origin: of another project's checkpoint, or of one that was converted from it; None for a model trained here.
     """
 
     config: GlowConfig
@@ -99,6 +141,7 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -109,6 +152,7 @@ def save_checkpoint(
         training: tensors, numbers, strings and containers of them, whatever `weights_only=True` reads back.
         images: uint8 [n,C,H,W], n_bits-deep pixels, to be used as golden images at export.
         labels: int64 [n], for class-conditional models.
+        origin: of weights that were converted, to be remembered.
 
     Raises:
         CheckpointError: the file cannot be written; an earlier file of that name is untouched.
@@ -119,6 +163,8 @@ def save_checkpoint(
         from safetensors.torch import save
 
         header = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "config": json.dumps(model.config.to_dict())}
+        if origin is not None:
+            header["origin"] = json.dumps(origin.to_dict())
         weights = state if ema is None else _storable(ema)
         # Not save_file, which makes the file readable by its owner alone.
         data = save(weights, metadata=header)
@@ -134,6 +180,8 @@ def save_checkpoint(
         "images": None if images is None else torch.from_numpy(np.ascontiguousarray(images, dtype=np.uint8)),
         "labels": None if labels is None else torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)),
     }
+    if origin is not None:
+        content["origin"] = origin.to_dict()
     _replace(path, lambda temporary: torch.save(content, temporary))
 
 
@@ -187,6 +235,7 @@ def check_content(path: Path, content: Any) -> Checkpoint:
         training=training,
         images=images,
         labels=labels,
+        origin=_read_origin(path, content.get("origin")),
     )
 
 
@@ -254,12 +303,17 @@ def check_safetensors(path: Path, header: Mapping[str, str], state: Mapping[str,
         raise CheckpointError(
             f"{path}: checkpoint format {header.get('format_version')!r}; this release reads {FORMAT_VERSION}"
         )
-    try:
-        config = _read_config(path, json.loads(header["config"]))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: the model config in the header is not JSON") from error
+    config = _read_config(path, _json(path, header["config"], "the model config"))
+    origin = _read_origin(path, _json(path, header["origin"], "its origin") if "origin" in header else None)
     reference = reference_state(path, config, state)
-    return Checkpoint(config=config, model=check_state(path, state, reference, part="model"))
+    return Checkpoint(config=config, model=check_state(path, state, reference, part="model"), origin=origin)
+
+
+def _json(path: Path, text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {what} in the header is not JSON") from error
 
 
 def _read_config(path: Path, values: Any) -> GlowConfig:
@@ -267,6 +321,17 @@ def _read_config(path: Path, values: Any) -> GlowConfig:
         return GlowConfig.from_dict(values)
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read_origin(path: Path, values: Any) -> Origin | None:
+    try:
+        return None if values is None else Origin.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _is_line(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
 
 def _read_images(

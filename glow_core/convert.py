@@ -18,8 +18,8 @@ def default_path(source: str | Path) -> Path:
 def convert_checkpoint(checkpoint: Checkpoint, path: str | Path, *, force: bool = False) -> None:
     """Write a checkpoint in this tool's own format, whole or not at all.
 
-    Weights, averaged weights, validation images and labels go along; a training state does not, since the optimiser of
-    another project, or of a run that is not to be resumed, has no meaning for a new one.
+    Weights, averaged weights, validation images, labels and origin go along; a training state does not, since the
+    optimiser of another project, or of a run that is not to be resumed, has no meaning for a new one.
 
     Args:
         checkpoint: as `read_checkpoint` gives it.
@@ -33,5 +33,10 @@ def convert_checkpoint(checkpoint: Checkpoint, path: str | Path, *, force: bool 
     if path.exists() and not force:
         raise CheckpointError(f"{path} is there already: give --force to replace it, or another name with --out")
     save_checkpoint(
-        checkpoint.glow(weights="raw"), path, ema=checkpoint.ema, images=checkpoint.images, labels=checkpoint.labels
+        checkpoint.glow(weights="raw"),
+        path,
+        ema=checkpoint.ema,
+        images=checkpoint.images,
+        labels=checkpoint.labels,
+        origin=checkpoint.origin,
     )

@@ -209,7 +209,8 @@ def _origin(stored: Checkpoint, found: Findings) -> list[str]:
     """What is known about another project's model: how it was read, and whether its likelihoods make sense."""
     if stored.origin is None:
         return []
-    notes = [f"read as a checkpoint of {stored.origin.project}", *stored.origin.notes]
+    how = "converted from" if stored.origin.converted else "read as"
+    notes = [f"{how} a checkpoint of {stored.origin.project}", *stored.origin.notes]
     if found.golden is None or found.source != "data":
         return [*notes, "no images of yours were looked at: give --data to see whether the likelihoods make sense"]
     config = stored.config

@@ -51,13 +51,28 @@ def test_exports_verifies_and_converts(folder, invoke, place):
     result = invoke("convert", file, *options, "--out", "native.pt")
     assert result.exit_code == 0, result.stderr
     assert "wrote native.pt" in result.stdout
-    assert read_checkpoint(place / "native.pt").origin is None
+    origin = read_checkpoint(place / "native.pt").origin
+    assert (origin.project, origin.options) == (manifest.source["project"], manifest.source["options"])
     result = invoke("export", "native.pt", "--out", "again", "--golden", "4")
     assert result.exit_code == 0, result.stderr
+    assert f"note: converted from a checkpoint of {origin.project}" in result.stdout
+    assert all(f"note: {note}" in result.stdout for note in origin.notes)
+    assert Bundle.open(place / "again").manifest.source == manifest.source
     for name in ("encoder.onnx", "decoder.onnx", "golden.npz"):
         assert (place / "again" / name).read_bytes() == (place / "bundle" / name).read_bytes()
-    result = invoke("verify", "bundle", "--ckpt", "native.pt", "--random-draws", "0")
-    assert result.exit_code == 0, result.stderr
+    for bundle, ckpt in (("bundle", "native.pt"), ("again", file)):
+        result = invoke("verify", bundle, "--ckpt", ckpt, "--random-draws", "0", "--backend", "pytorch-fp32")
+        assert result.exit_code == 0, result.stderr
+
+
+def test_converting_twice_keeps_where_a_checkpoint_came_from(invoke, place):
+    file, options = checkpoint("normflows_affine_lu")
+    assert invoke("convert", file, *options, "--out", "once.pt").exit_code == 0
+    result = invoke("convert", "once.pt", "--out", "twice.safetensors")
+    assert "once.pt: a checkpoint of this tool, converted from one of normflows" in result.stdout
+    once, twice = (read_checkpoint(place / name).origin for name in ("once.pt", "twice.safetensors"))
+    assert once == twice
+    assert once.notes
 
 
 def test_likelihoods_on_real_images_are_told(invoke, place):

@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import os
 import pickle
 import subprocess
@@ -6,12 +8,20 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from glow_core import Glow, GlowConfig, load_checkpoint, read_checkpoint, save_checkpoint
+from glow_core.checkpoint import Origin, load_safetensors
+from glow_core.convert import convert_checkpoint
 from glow_core.errors import CheckpointError
 
 LU = "levels.0.steps.0.permutation"
 CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, n_bits=5)
+ORIGIN = Origin(
+    project="some/project",
+    options={"image_size": [8, 8], "n_bits": 5, "input_range": "unit", "scale_map": "sigmoid"},
+    notes=("It is taken to be fed images minus 0.5.", "Its classifier is left out."),
+)
 
 
 @pytest.fixture
@@ -73,6 +83,91 @@ def test_images_labels_and_training_state_come_back(glow, tmp_path):
     assert np.array_equal(stored.images, images)
     assert stored.labels is None
     assert stored.training["step"] == 3
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_where_converted_weights_came_from_comes_back(glow, tmp_path, name):
+    save_checkpoint(glow, tmp_path / name, origin=ORIGIN)
+    found = read_checkpoint(tmp_path / name)
+    assert found.origin == dataclasses.replace(ORIGIN, converted=True)
+    # Also after the next conversion, and nothing is said of a model that comes from nowhere else.
+    convert_checkpoint(found, tmp_path / f"again-{name}")
+    assert read_checkpoint(tmp_path / f"again-{name}").origin == found.origin
+    save_checkpoint(glow, tmp_path / name)
+    assert read_checkpoint(tmp_path / name).origin is None
+
+
+def test_a_model_trained_here_is_written_as_before_there_were_origins(glow, tmp_path):
+    assert "origin" not in _content(glow, tmp_path)
+    save_checkpoint(glow, tmp_path / "model.safetensors")
+    assert set(load_safetensors(tmp_path / "model.safetensors")[0]) == {"format", "format_version", "config"}
+
+
+@pytest.mark.parametrize("name", ["bad.pt", "bad.safetensors"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o: [],
+        lambda o: o.pop("notes"),
+        lambda o: o.update(more=1),
+        lambda o: o.update(project=3),
+        lambda o: o.update(project=""),
+        lambda o: o.update(project="two\nlines"),
+        lambda o: o.update(project="p" * 201),
+        lambda o: o.update(notes="one"),
+        lambda o: o.update(notes=[3]),
+        lambda o: o.update(notes=["\x1b[2J"]),
+        lambda o: o.update(notes=["a note"] * 101),
+        lambda o: o.update(notes=["n" * 2001]),
+        lambda o: o.update(options=None),
+        lambda o: o["options"].update(width=3),
+        lambda o: o["options"].update(n_bits=9),
+        lambda o: o["options"].update(n_bits=True),
+        lambda o: o["options"].update(n_bits=10**4000),
+        lambda o: o["options"].update(image_size=8),
+        lambda o: o["options"].update(image_size=[8, "8"]),
+        lambda o: o["options"].update(image_size={"8": 8}),
+        lambda o: o["options"].update(input_range="other"),
+        lambda o: o["options"].update(scale_map=["sigmoid"]),
+    ],
+)
+def test_a_malformed_origin_is_refused(glow, tmp_path, name, change):
+    origin = ORIGIN.to_dict()
+    changed = change(origin)
+    origin = changed if changed == [] else origin
+    if name.endswith(".pt"):
+        torch.save({**_content(glow, tmp_path), "origin": origin}, tmp_path / name)
+    else:
+        save_checkpoint(glow, tmp_path / name)
+        header, tensors = load_safetensors(tmp_path / name)
+        (tmp_path / name).write_bytes(save(tensors, metadata={**header, "origin": json.dumps(origin)}))
+    with pytest.raises(CheckpointError, match="origin") as raised:
+        read_checkpoint(tmp_path / name)
+    assert name in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' + "9" * 5000 + "}", "{", ""])
+def test_an_origin_in_a_header_that_is_not_json_is_refused(glow, tmp_path, text):
+    save_checkpoint(glow, tmp_path / "bad.safetensors")
+    header, tensors = load_safetensors(tmp_path / "bad.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(save(tensors, metadata={**header, "origin": text}))
+    with pytest.raises(CheckpointError, match=r"bad\.safetensors.*origin"):
+        read_checkpoint(tmp_path / "bad.safetensors")
+
+
+def test_tensors_in_an_origin_are_refused(glow, tmp_path):
+    content = _content(glow, tmp_path)
+    for part in ("project", "options", "notes"):
+        torch.save({**content, "origin": {**ORIGIN.to_dict(), part: torch.zeros(2)}}, tmp_path / "bad.pt")
+        with pytest.raises(CheckpointError, match="origin"):
+            read_checkpoint(tmp_path / "bad.pt")
+    for name in ("n_bits", "input_range"):
+        origin = {**ORIGIN.to_dict(), "options": {name: torch.zeros(2)}}
+        torch.save({**content, "origin": origin}, tmp_path / "bad.pt")
+        with pytest.raises(CheckpointError, match="origin"):
+            read_checkpoint(tmp_path / "bad.pt")
 
 
 class _Runs:
@@ -149,8 +244,6 @@ def test_a_channel_order_that_is_none_is_refused(perturbed_glow, tmp_path, kind,
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' + "9" * 5000 + "}", "null", "{"])
 def test_a_safetensors_header_with_a_damaged_config_is_refused(glow, tmp_path, text):
-    from safetensors.torch import save
-
     header = {"format": "glow-deploy-checkpoint", "format_version": "1", "config": text}
     (tmp_path / "bad.safetensors").write_bytes(save(dict(glow.state_dict()), metadata=header))
     with pytest.raises(CheckpointError, match=r"bad\.safetensors.*config"):
