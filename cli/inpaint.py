@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOLE = 128  # grey level that stands for what is missing
 _MOST_SAMPLES = 1024
+_SEAM = 0.05  # of the range from black to white: a difference that the eye sees at the edge of a fill
 
 
 def inpaint(
@@ -202,8 +203,9 @@ def inpaint(
         }
     )
     what = f"temperature {temperature:g}, seed {seed}, " if over == "latents" else ""
+    fills = "1 fill" if samples == 1 else f"{samples} fills"
     output.say(
-        f"{samples} fill{'s' if samples > 1 else ''} of {image} ({missing.sum()} of {missing.size} pixels missing), over {over}, {what}on "
+        f"{fills} of {image} ({missing.sum()} of {missing.size} pixels missing), over {over}, {what}on "
         f"{details.backend} ({details.provider}, {details.device})"
     )
     for row in range(min(samples, 16)):
@@ -219,6 +221,8 @@ def inpaint(
         "known pixels: every one as given"
         + (f"; decoded to within {found.known_error.max():.2f} pixel steps of them" if over == "latents" else "")
     )
+    if found.known_error.max() > _SEAM * 2**model.encoder.n_bits:
+        output.say("  which may show as a seam: more --steps bring them together, or another --seed")
     if deployed is not None:
         output.say(f"deployed: measured on {engine}")
     output.say(cost(found.seconds, int(found.evaluations.sum()), int(found.nonfinite.sum())))

@@ -45,8 +45,8 @@ class LbfgsSettings:
 
     steps: int = 200
     memory: int = 20
-    tolerance: float = 1e-4
-    patience: int = 5
+    tolerance: float = 1e-3
+    patience: int = 10
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.memory < 1 or self.patience < 1:
