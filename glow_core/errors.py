@@ -18,7 +18,17 @@ class CheckpointError(GlowCoreError):
 
 
 class MissingFactError(CheckpointError):
-    """Another project's checkpoint that does not hold a fact which nobody gave; the message names the option."""
+    """Another project's checkpoint that does not hold a fact which nobody gave; the message names the option.
+
+    Attributes:
+        what: is not in the file, in words.
+        option: tells it, as it is written on the command line.
+    """
+
+    def __init__(self, path: str, *, what: str, option: str) -> None:
+        super().__init__(f"{path}: the file does not say {what}: give {option}")
+        self.what = what
+        self.option = option
 
 
 class TrainingError(GlowCoreError):

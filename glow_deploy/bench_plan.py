@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,10 +41,11 @@ def plan_bundle(
 
     Raises:
         BundleError: the bundle is damaged.
-        UsageError: an unknown backend, or a PyTorch backend without a checkpoint.
+        UsageError: an unknown backend, a PyTorch backend without a checkpoint, or a checkpoint of another model.
     """
     from .bundle import Bundle
     from .engines.open import open_engine
+    from .engines.trained import Trained
     from .verify.backends import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
 
     bundle = Bundle.open(path)
@@ -54,16 +56,14 @@ def plan_bundle(
         if name in (REFERENCE, YARDSTICK) and ckpt is None:
             raise UsageError(f"{name} needs the checkpoint the bundle was exported from: give --ckpt")
 
+    trained = None if ckpt is None else Trained.of(bundle, ckpt)
+
     def open_backend(name: str, role: Role) -> Engine:
         if name in (REFERENCE, YARDSTICK):
             from .engines.pytorch import open_pytorch
 
-            pair = open_pytorch(
-                Path(str(ckpt)),
-                precision="fp64" if name == REFERENCE else "fp32",
-                device="cpu",
-                options=bundle.manifest.import_options,
-            )
+            assert trained is not None
+            pair = open_pytorch(trained, precision="fp64" if name == REFERENCE else "fp32", device="cpu")
             return pair[0] if role == "encoder" else pair[1]
         file = path / f"{role}{_SUFFIXES[name]}"
         if not file.is_file():
@@ -83,6 +83,11 @@ def plan_bundle(
         if (ckpt is not None or name not in (REFERENCE, YARDSTICK))
         and (settings.device != "cpu" or name in (REFERENCE, YARDSTICK, "onnxruntime-cpu"))
     )
+    if trained is not None and {REFERENCE, YARDSTICK} & {*names}:
+        from .engines.pytorch import read_model
+
+        with suppress(MissingDependencyError):  # which is told when its turn comes
+            read_model(trained)  # before minutes are spent on other engines
     plan = [
         Candidate(backend=name, asked_for=settings.backends is not None, open=partial(open_backend, name, role))
         for name in names

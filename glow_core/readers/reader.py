@@ -132,7 +132,7 @@ class Tensors:
 
     def ask(self, option: str, what: str) -> MissingFactError:
         """Return the error for a fact that the file does not hold and nobody gave."""
-        return MissingFactError(f"{self.path}: the file does not say {what}: give {option}")
+        return MissingFactError(self.path, what=what, option=option)
 
     def _found(self, name: str) -> Tensor:
         try:

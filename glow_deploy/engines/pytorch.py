@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glow_deploy.errors import EngineError, MissingDependencyError
+from glow_deploy.errors import BundleError, CheckpointError, EngineError, MissingDependencyError, UsageError
 
 from .base import EngineBase
 from .device import parse_device
 from .protocol import EngineDetails, Role, TensorSpec
+from .trained import Trained
 
 if TYPE_CHECKING:
     from glow_core import Glow
@@ -25,6 +26,7 @@ __all__ = [
     "full_precision",
     "load_model",
     "open_pytorch",
+    "read_model",
     "run_convolutions",
 ]
 
@@ -105,7 +107,7 @@ class PyTorchEngine(EngineBase):
 
 
 def open_pytorch(
-    source: str | Path | Glow,
+    source: str | Path | Trained | Glow,
     *,
     precision: Precision = "fp64",
     device: str = "cpu",
@@ -115,11 +117,12 @@ def open_pytorch(
     """Open the encoder and the decoder of a trained model; both share one copy of its weights.
 
     Args:
-        source: a checkpoint file, or a model, which is copied and so stays as it is.
+        source: a checkpoint file, alone or with what a bundle tells about it, or a model, which is copied and so stays
+            as it is.
         precision: `fp64`, the reference every backend is measured against, or `fp32`, the yardstick.
         device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off in convolutions and matrix products.
-        weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
-        options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
+        weights: for a checkpoint file alone, averaged weights where there are any (`ema`), or those trained (`raw`).
+        options: for another project's checkpoint file alone, what it does not say, by the names of `ImportOptions`.
 
     Returns:
         (encoder, decoder).
@@ -127,14 +130,14 @@ def open_pytorch(
     Raises:
         MissingDependencyError: torch, or the CUDA device asked for, is not there.
         glow_core.errors.CheckpointError: the checkpoint cannot be read.
-        UsageError: no such device name.
+        UsageError: no such device name. Further errors, with a `Trained`: see `read_model`.
     """
     model = load_model(source, precision=precision, device=device, weights=weights, options=options)
     return PyTorchEngine(model, role="encoder"), PyTorchEngine(model, role="decoder")
 
 
 def load_model(
-    source: str | Path | Glow,
+    source: str | Path | Trained | Glow,
     *,
     precision: Precision = "fp64",
     device: str = "cpu",
@@ -146,52 +149,108 @@ def load_model(
     Arguments and errors are those of `open_pytorch`.
     """
     wanted = parse_device(device)
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError(
-            "The PyTorch backends need torch, which is not installed: pip install 'glow-deploy[train]'."
-        ) from None
+    _require_torch()
     import copy
 
-    from glow_core import Glow, ImportOptions, load_checkpoint
+    import torch
+
+    from glow_core import Glow
 
     usable = torch.cuda.is_available()
     if wanted.kind == "cuda" and (not usable or wanted.index >= torch.cuda.device_count()):
         build = "" if torch.version.cuda else " (the installed torch is a CPU build)"
         raise MissingDependencyError(f"PyTorch cannot run on {wanted}: it finds no such GPU{build}.")
     name = str(wanted) if wanted.kind != "auto" else ("cuda:0" if usable else "cpu")
-    if isinstance(source, Glow):
-        model = copy.deepcopy(source)
-    else:
-        model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
+    model = copy.deepcopy(source) if isinstance(source, Glow) else read_model(source, weights=weights, options=options)
     dtype = torch.float64 if precision == "fp64" else torch.float32
     return model.to(device=torch.device(name), dtype=dtype).eval().requires_grad_(requires_grad=False)
 
 
+def read_model(
+    source: str | Path | Trained,
+    *,
+    weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
+) -> Glow:
+    """Read the model of a checkpoint as it is stored: float32, on the CPU.
+
+    Args:
+        source: a checkpoint file, or one with what a bundle tells about it, which is then held against the file.
+        weights: for a file alone, as in `open_pytorch`.
+        options: likewise.
+
+    Raises:
+        MissingDependencyError: torch is not there.
+        glow_core.errors.CheckpointError: a file alone cannot be read.
+        CheckpointError: a file that a bundle tells about cannot be read.
+        UsageError: it is not the model that the bundle was exported from.
+        BundleError: the manifest tells what no file can be read with.
+    """
+    _require_torch()
+    from glow_core import ImportOptions, load_checkpoint
+
+    if isinstance(source, Trained):
+        return _read_trained(source)
+    return load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
+
+
+def _read_trained(trained: Trained) -> Glow:
+    from glow_core import ImportOptions, read_checkpoint
+    from glow_core.errors import ConfigError, GlowCoreError, MissingFactError
+
+    try:
+        options = ImportOptions.from_dict(trained.options)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"{trained.bundle}: its manifest tells how a checkpoint is read in a malformed way; export the model again"
+        ) from error
+    try:
+        found = read_checkpoint(trained.path, options=options)
+    except MissingFactError as error:
+        raise UsageError(
+            f"{trained.path}: the file does not say {error.what}, and {trained.bundle} does not know it either: give "
+            "the checkpoint that it was exported from"
+        ) from error
+    except GlowCoreError as error:
+        # The file is damaged, or contradicts what the bundle knows: then it may tell itself what model it holds.
+        try:
+            found = read_checkpoint(trained.path)
+        except MissingFactError:
+            raise CheckpointError(f"{error}; is {trained.bundle} exported from it?") from error
+        except GlowCoreError:
+            raise CheckpointError(str(error)) from error
+    trained.check(found.config.to_dict())
+    return found.glow(weights=trained.weights)
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError(
+            "The PyTorch backends need torch, which is not installed: pip install 'glow-deploy[train]'."
+        ) from None
+
+
 def folded_arrays(
-    path: str | Path, *, weights: Literal["ema", "raw"] = "ema", options: Mapping[str, Any] | None = None
+    source: str | Path | Trained,
+    *,
+    weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Fold the model of a checkpoint once more, to compare graphs with it.
 
-    Args:
-        path: of the checkpoint.
-        weights: as in `open_pytorch`.
-        options: likewise.
+    Arguments and errors are those of `read_model`.
 
     Returns:
         Path of the initializer -> array, as `FoldedGlow.named_arrays` gives them.
 
     Raises:
-        glow_core.errors.CheckpointError: the checkpoint cannot be read.
         CheckpointError: the model cannot be folded.
     """
-    from glow_core import ImportOptions, load_checkpoint
     from glow_deploy.folding.fold import fold
 
-    return dict(
-        fold(load_checkpoint(path, weights=weights, options=ImportOptions.from_dict(options or {}))).named_arrays()
-    )
+    return dict(fold(read_model(source, weights=weights, options=options)).named_arrays())
 
 
 def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:

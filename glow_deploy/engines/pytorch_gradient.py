@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from glow_deploy.errors import EngineError, MissingDependencyError
 
-from .pytorch import Precision, PyTorchEngine, full_precision, load_model
+from .pytorch import Precision, PyTorchEngine, full_precision, load_model, read_model
+from .trained import Trained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,18 +185,23 @@ class ModelGradient:
 
 
 def open_gradient(
-    source: str | Path | Glow, *, weights: Literal["ema", "raw"] = "ema", options: Mapping[str, Any] | None = None
+    source: str | Path | Trained | Glow,
+    *,
+    weights: Literal["ema", "raw"] = "ema",
+    options: Mapping[str, Any] | None = None,
 ) -> RoundTripGradient:
     """Open a trained model in float32 on the CPU for its gradient.
 
     Args:
-        source: a checkpoint file, or a model, which is copied and so stays as it is.
-        weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
-        options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
+        source: a checkpoint file, alone or with what a bundle tells about it, or a model, which is copied and so stays
+            as it is.
+        weights: for a checkpoint file alone, averaged weights where there are any (`ema`), or those trained (`raw`).
+        options: for another project's checkpoint file alone, what it does not say, by the names of `ImportOptions`.
 
     Raises:
         MissingDependencyError: torch is not there.
-        glow_core.errors.CheckpointError: the checkpoint cannot be read.
+        glow_core.errors.CheckpointError: the checkpoint cannot be read. Further errors, with a `Trained`: see
+            `read_model` of `pytorch`.
     """
     try:
         import torch
@@ -205,12 +211,9 @@ def open_gradient(
         ) from None
     import copy
 
-    from glow_core import Glow, ImportOptions, load_checkpoint
+    from glow_core import Glow
 
-    if isinstance(source, Glow):
-        model = copy.deepcopy(source)
-    else:
-        model = load_checkpoint(source, weights=weights, options=ImportOptions.from_dict(options or {}))
+    model = copy.deepcopy(source) if isinstance(source, Glow) else read_model(source, weights=weights, options=options)
     return RoundTripGradient(model.to(dtype=torch.float32).eval().requires_grad_(requires_grad=False))
 
 

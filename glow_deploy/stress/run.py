@@ -139,10 +139,12 @@ def _attack(
         return None, ""
     if origin is None or origin.ckpt is None:
         return None, "half-bin attack: left out, for it needs the checkpoint: give --ckpt"
+    from ..bundle import Bundle
     from ..engines.pytorch_gradient import open_gradient
+    from ..engines.trained import Trained
 
     try:
-        gradient = open_gradient(origin.ckpt, weights=origin.weights, options=origin.options)
+        gradient = open_gradient(Trained.of(Bundle.open(origin.bundle), origin.ckpt))
     except MissingDependencyError as error:
         return None, f"half-bin attack: left out. {error}"
     with clock.section("attack") as step:

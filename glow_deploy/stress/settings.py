@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from ..errors import UsageError
 
@@ -79,15 +77,11 @@ class Origin:
     Attributes:
         bundle: folder of the bundle.
         ckpt: the checkpoint it was exported from; needed by the attack and by the PyTorch backends.
-        weights: which weights of the checkpoint the bundle was made from.
-        options: what reading another project's checkpoint takes.
         device: as given to `open_backends`.
         trust_engine: likewise.
     """
 
     bundle: Path
     ckpt: Path | None = None
-    weights: Literal["ema", "raw"] = "ema"
-    options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     trust_engine: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -100,7 +100,8 @@ def open_backends(
         trust_engine: open plans without a matching sidecar.
 
     Raises:
-        UsageError: an unknown name, a PyTorch backend without a checkpoint, or a name twice.
+        UsageError: an unknown name, a PyTorch backend without a checkpoint, a checkpoint of another model, or a name
+            twice.
         MissingDependencyError: a backend asked for is not usable: no package, driver, GPU, provider or plan.
         EngineError: the backend refuses the engine.
         BundleError: a file is damaged.
@@ -187,14 +188,10 @@ def _enter(stack: ExitStack, path: Path, *, device: str, trust_engine: bool) -> 
 
 def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) -> Backend:
     from ..engines.pytorch import open_pytorch
+    from ..engines.trained import Trained
 
-    encoder, decoder = open_pytorch(
-        ckpt,
-        precision="fp64" if name == REFERENCE else "fp32",
-        device="cpu",
-        weights="raw" if bundle.manifest.weights == "raw" else "ema",
-        options=bundle.manifest.import_options,
-    )
+    precision: Literal["fp64", "fp32"] = "fp64" if name == REFERENCE else "fp32"
+    encoder, decoder = open_pytorch(Trained.of(bundle, ckpt), precision=precision, device="cpu")
     return Backend(name=name, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 
 

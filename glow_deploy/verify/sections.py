@@ -65,12 +65,9 @@ def measure_steps_of(
     trained = None
     if settings.ckpt is not None:
         from ..engines.pytorch import folded_arrays
+        from ..engines.trained import Trained
 
-        trained = folded_arrays(
-            settings.ckpt,
-            weights="raw" if bundle.manifest.weights == "raw" else "ema",
-            options=bundle.manifest.import_options,
-        )
+        trained = folded_arrays(Trained.of(bundle, settings.ckpt))
     return measure_steps(
         bundle,
         settings=StepsSettings(images=settings.steps_images, backends=wanted, device=settings.device),
@@ -116,8 +113,6 @@ def measure_stress_of(
         origin=Origin(
             bundle=bundle.path,
             ckpt=settings.ckpt,
-            weights="raw" if manifest.weights == "raw" else "ema",
-            options=manifest.import_options,
             device=settings.device,
             trust_engine=settings.trust_engine,
         ),

@@ -65,6 +65,21 @@ def test_exports_verifies_and_converts(folder, invoke, place):
         assert result.exit_code == 0, result.stderr
 
 
+def test_another_projects_checkpoint_of_another_model_is_named(invoke, place, model):
+    """A file that says its image size, one that does not, and this tool's own for another project's bundle."""
+    file, options = checkpoint("rosinality_affine_lu")
+    assert invoke("export", file, *options, "--out", "bundle", "--golden", "4").exit_code == 0
+    for bundle, ckpt in (
+        (model.bundle, checkpoint("y0ast_affine_lu")[0]),
+        ("bundle", model.checkpoint),
+        ("bundle", checkpoint("rosinality_additive_plain")[0]),
+    ):
+        for command in ("verify", "bench"):
+            result = invoke(command, bundle, "--ckpt", ckpt)
+            assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+            assert f"{ckpt} is not the model that {bundle} was exported from (" in result.stderr
+
+
 def test_converting_twice_keeps_where_a_checkpoint_came_from(invoke, place):
     file, options = checkpoint("normflows_affine_lu")
     assert invoke("convert", file, *options, "--out", "once.pt").exit_code == 0

@@ -95,6 +95,15 @@ def test_a_fault_of_one_backend_fails_in_its_cells_alone(one_percent, run, model
     assert found["pytorch-fp32-vs-float64[golden]"] == "PASSED"
 
 
+@pytest.mark.usefixtures("bundle")
+def test_the_checkpoint_of_another_model_is_named(run, making, tmp_path):
+    other = making.export_model(tmp_path / "other", width=16)
+    result = run("--glow-backends", "pytorch-fp32,onnxruntime-cpu", "--glow-ckpt", other.ckpt)
+    assert result.ret == 1
+    assert "is not the model that bundle was exported from (width 16, not 12)" in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
 def test_neighbours_in_a_batch_that_matter_fail_in_the_batch_test(bundle, run, monkeypatch, making):
     from glow_deploy.engines import open as opening
 

@@ -101,7 +101,7 @@ def test_a_plan_that_cannot_be_opened_is_never_silently_left_out(sound, tmp_path
 
 def test_a_checkpoint_of_another_shape_is_refused(sound, exported):
     other = exported(levels=1, seed=2)
-    with pytest.raises(BundleError, match="another model"):
+    with pytest.raises(UsageError, match=r"is not the model that .* was exported from \(levels 1, not 2\)"):
         opened(sound.bundle, ckpt=other.ckpt)
 
 
