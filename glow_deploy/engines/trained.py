@@ -40,12 +40,15 @@ class Trained:
     def of(cls, bundle: Bundle, ckpt: str | Path) -> Trained:
         """Return what the manifest of a bundle tells about a checkpoint."""
         manifest = bundle.manifest
+        # The image size and the bit depth are known even where the model did not come from the file at hand, but from
+        # what was converted from it.
+        known = {name: manifest.model[name] for name in ("image_size", "n_bits")}
         return cls(
             path=Path(ckpt),
             bundle=bundle.path,
             model=manifest.model,
             weights="raw" if manifest.weights == "raw" else "ema",
-            options=manifest.import_options,
+            options={**known, **manifest.import_options},
         )
 
     def check(self, model: Mapping[str, Any]) -> None:

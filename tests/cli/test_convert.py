@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from glow_cli.options import import_options
 
-from glow_core import read_checkpoint
+from glow_core import read_checkpoint, save_checkpoint
 from glow_deploy.bundle import Bundle
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "other_projects"
@@ -65,12 +66,57 @@ def test_exports_verifies_and_converts(folder, invoke, place):
         assert result.exit_code == 0, result.stderr
 
 
+@pytest.fixture
+def without_origin(invoke, place):
+    """The bundle of a converted checkpoint that does not say where it came from, as the first ones did not."""
+
+    def make(folder):
+        file, options = checkpoint(folder)
+        save_checkpoint(read_checkpoint(file, options=_told(options)).glow(), place / "native.pt")
+        assert invoke("export", "native.pt", "--out", "bundle", "--golden", "4").exit_code == 0
+        assert Bundle.open(place / "bundle").manifest.source is None
+        return file
+
+    return make
+
+
+def _told(options):
+    """The words of the command line as `read_checkpoint` takes them."""
+    values = dict(zip(options[::2], options[1::2], strict=True))
+    return import_options(
+        image_size=values.get("--image-size"),
+        n_bits=int(values["--n-bits"]) if "--n-bits" in values else None,
+        input_range=values.get("--input-range"),
+        scale_map=values.get("--scale-map"),
+    )
+
+
+@pytest.mark.parametrize("folder", ["rosinality_affine_lu", "openai_affine", "y0ast_affine_lu"])
+def test_what_the_model_says_itself_is_enough_to_read_the_original(invoke, without_origin, folder):
+    file = without_origin(folder)
+    for command in ("verify", "bench"):
+        words = ("--random-draws", "0") if command == "verify" else ("--iterations", "1", "--warmup-ms", "0")
+        result = invoke(command, "bundle", "--ckpt", file, "--backend", "pytorch-fp32", *words)
+        assert result.exit_code == 0, result.stderr
+
+
+def test_what_nobody_knows_of_the_original_is_not_asked_for_by_options_that_there_are_not(invoke, without_origin):
+    file = without_origin("normflows_affine_lu")
+    result = invoke("verify", "bundle", "--ckpt", file)
+    assert (result.exit_code, len(result.stderr.strip().splitlines())) == (2, 1)
+    assert f"{file}: the file does not say what it was fed, " in result.stderr
+    assert "give the checkpoint that it was exported from" in result.stderr
+    assert "--" not in result.stderr
+    assert invoke("verify", "bundle", "--ckpt", "native.pt", "--random-draws", "0").exit_code == 0
+
+
 def test_another_projects_checkpoint_of_another_model_is_named(invoke, place, model):
     """A file that says its image size, one that does not, and this tool's own for another project's bundle."""
     file, options = checkpoint("rosinality_affine_lu")
     assert invoke("export", file, *options, "--out", "bundle", "--golden", "4").exit_code == 0
     for bundle, ckpt in (
         (model.bundle, checkpoint("y0ast_affine_lu")[0]),
+        (model.bundle, file),
         ("bundle", model.checkpoint),
         ("bundle", checkpoint("rosinality_additive_plain")[0]),
     ):
