@@ -11,6 +11,7 @@ from .console import Output
 from .options import Json, Quiet
 
 if TYPE_CHECKING:
+    from glow_core.errors import MissingFactError
     from glow_deploy.inspect import Inspection
 
 
@@ -72,18 +73,20 @@ def inspect_checkpoint(path: Path) -> Inspection:
     from glow_core.errors import MissingFactError
     from glow_deploy.files import sha256_file
     from glow_deploy.inspect import Inspection
+    from glow_deploy.inspect_bundle import as_options
 
     try:
         checkpoint = read_checkpoint(path)
     except MissingFactError as error:
-        return _unsaid(path, str(error))
-    config = checkpoint.config
+        return _unsaid(path, error)
+    config, origin = checkpoint.config, checkpoint.origin
     values: dict[str, int] = {}
     for name, tensor in checkpoint.model.items():
         group = ".".join(name.split(".")[:2])
         values[group] = values.get(group, 0) + tensor.numel()
     facts: dict[str, object] = {
-        **({} if checkpoint.origin is None else {"written_by": checkpoint.origin.project}),
+        **({} if origin is None else {"converted_from" if origin.converted else "written_by": origin.project}),
+        **({"source_options": as_options(origin.options)} if origin is not None and origin.converted else {}),
         "size": path.stat().st_size,
         "sha256": sha256_file(path),
         **config.to_dict(),
@@ -103,12 +106,12 @@ def inspect_checkpoint(path: Path) -> Inspection:
         ],
         "Parameters": [{"part": group, "values": count} for group, count in values.items()],
     }
-    if checkpoint.origin is not None:
-        tables["Taken for granted"] = [{"note": note} for note in checkpoint.origin.notes]
+    if origin is not None:
+        tables["Taken for granted"] = [{"note": note} for note in origin.notes]
     return Inspection(kind="checkpoint", path=str(path), facts=facts, tables=tables)
 
 
-def _unsaid(path: Path, reason: str) -> Inspection:
+def _unsaid(path: Path, error: MissingFactError) -> Inspection:
     """What can be told of another project's checkpoint that leaves out a fact which reading it takes."""
     from glow_core.readers import read_tensors, reader_of
     from glow_deploy.files import sha256_file
@@ -122,7 +125,8 @@ def _unsaid(path: Path, reason: str) -> Inspection:
         "sha256": sha256_file(path),
         "tensors": len(tensors),
         "values": sum(tensor.numel() for tensor in tensors.values()),
-        "to_read_it": reason.removeprefix(f"{path}: "),
+        "not_said": error.what,
+        "to_export_it": f"glow-deploy export {path} with {error.option}",
     }
     rows: list[dict[str, object]] = [
         {"tensor": name, "shape": str(tuple(tensor.shape)), "dtype": str(tensor.dtype).removeprefix("torch.")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .bundle import Bundle
@@ -10,8 +10,9 @@ from .engines.sidecar import read_sidecar
 from .errors import BundleError
 from .files import sha256_file
 from .inspect import Inspection
+from .manifest import Manifest
 
-__all__ = ["inspect_bundle"]
+__all__ = ["as_options", "inspect_bundle"]
 
 
 def inspect_bundle(path: Path) -> Inspection:
@@ -28,11 +29,33 @@ def inspect_bundle(path: Path) -> Inspection:
         "golden_vectors": manifest.golden_source or "none",
         "model": _flat(manifest.model),
         "model_id": manifest.model_id,
+        **_source(manifest),
         "versions": _flat(manifest.versions),
     }
     files = [_listed(path, name, digest) for name, digest in manifest.files.items()]
-    tables = {"Files": [*files, *_plans(path)]}
+    notes = manifest.numerics.get("notes")
+    tables: dict[str, list[dict[str, object]]] = {
+        "Files": [*files, *_plans(path)],
+        "Notes": [{"note": str(note)} for note in notes] if isinstance(notes, list) else [],
+    }
     return Inspection(kind="bundle", path=str(path), facts=facts, tables=tables)
+
+
+def as_options(options: Mapping[str, object]) -> str:
+    """Write what was told to read another project's checkpoint as on the command line; `nothing` where nothing was."""
+    words = [f"--{str(name).replace('_', '-')} {_size(value)}" for name, value in options.items()]
+    return " ".join(words) or "nothing"
+
+
+def _size(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _source(manifest: Manifest) -> dict[str, object]:
+    """Whose checkpoint the bundle was made of, if not this tool's own."""
+    if manifest.source is None:
+        return {}
+    return {"source": manifest.source["project"], "source_options": as_options(manifest.import_options)}
 
 
 def _listed(folder: Path, name: str, digest: str) -> dict[str, object]:

@@ -230,10 +230,38 @@ def test_inspect_tells_whose_a_checkpoint_is(invoke):
     assert "16x16" in result.stdout
 
 
+def test_inspect_tells_what_a_bundle_was_made_of(invoke, place, model):
+    file, options = checkpoint("rosinality_affine_lu")
+    assert invoke("export", file, *options, "--out", "bundle", "--golden", "4").exit_code == 0
+    result = invoke("inspect", "bundle")
+    assert result.exit_code == 0, result.stderr
+    assert "rosinality/glow-pytorch" in result.stdout
+    assert "--image-size 16x16 --n-bits 8" in result.stdout
+    assert "It is taken to be fed images minus 0.5" in result.stdout
+    found = json.loads(invoke("inspect", "bundle", "--json", "-").stdout)
+    assert (found["source"], found["source_options"]) == ("rosinality/glow-pytorch", "--image-size 16x16 --n-bits 8")
+    assert [row["note"] for row in found["Notes"]] == Bundle.open(place / "bundle").manifest.numerics["notes"]
+    # Nothing is said of a model trained here.
+    found = json.loads(invoke("inspect", model.bundle, "--json", "-").stdout)
+    assert "source" not in found
+    assert found["Notes"] == []
+
+
+def test_inspect_tells_what_a_checkpoint_was_converted_from(invoke, place):
+    file, options = checkpoint("normflows_affine_lu")
+    assert invoke("convert", file, *options, "--out", "native.pt").exit_code == 0
+    found = json.loads(invoke("inspect", "native.pt", "--json", "-").stdout)
+    assert "written_by" not in found
+    assert found["converted_from"] == "normflows"
+    assert found["source_options"] == "--image-size 16x16 --n-bits 8 --input-range unit --scale-map sigmoid"
+    assert [row["note"] for row in found["Taken for granted"]] == [*read_checkpoint(place / "native.pt").origin.notes]
+
+
 def test_inspect_tells_what_a_checkpoint_leaves_out(invoke):
     file, _ = checkpoint("rosinality_affine_lu")
     result = invoke("inspect", file)
     assert result.exit_code == 0, result.stderr
     assert "rosinality/glow-pytorch" in result.stdout
-    assert "--image-size HxW" in result.stdout
+    assert f"glow-deploy export {file} with --image-size HxW and --n-bits N" in result.stdout
+    assert "give" not in result.stdout
     assert "blocks.0.flows.0.actnorm.loc" in result.stdout
