@@ -39,7 +39,7 @@ def test_exports_verifies_and_converts(folder, invoke, place):
     result = invoke("export", file, *options, "--out", "bundle", "--golden", "4", "--json", "export.json")
     assert result.exit_code == 0, result.stderr
     assert "note: read as a checkpoint of " in result.stdout
-    assert "give --data" in result.stdout
+    assert "export --data SPEC" in result.stdout
     manifest = Bundle.open(place / "bundle").manifest
     assert folder.partition("_")[0] in manifest.source["project"]
 
