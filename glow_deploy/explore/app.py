@@ -72,7 +72,7 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
     return Starlette(
         routes=[
             *(Route(path, page) for path in _FILES),
-            Route("/golden/{index:int}.png", answered(endpoints.golden_picture)),
+            Route("/golden/{index}.png", answered(endpoints.golden_picture)),
             Route("/api/model", answered(endpoints.model)),
             Route("/api/image", answered(endpoints.upload), methods=["POST"]),
             Route("/api/golden", answered(endpoints.golden), methods=["POST"]),

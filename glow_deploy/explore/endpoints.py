@@ -35,6 +35,8 @@ Kept = tuple[Opened, Source]
 _MOST_JSON = 64 << 10  # bytes of a request that is no picture
 _MOST_WAITING = 64  # requests for the engines; a page has one or two at a time
 _UPLOADS = 4  # pictures read into memory at once
+_SLOWEST = 120.0  # seconds that a picture may take to arrive: a place in memory is not held for ever
+_SLOWEST_JSON = 10.0
 _FORGOTTEN = "the server has forgotten this image, for it keeps only the latest; open it again"
 
 
@@ -57,13 +59,14 @@ class Endpoints:
         self._bench = bench
         self._images = Store[Kept](items=bench.settings.kept_images, size=bench.settings.kept_bytes)
         self._turn: Any = None
+        self._reading: Any = None
         self._uploads: Any = None
 
     def start(self) -> None:
         """Make the locks, which belong to the event loop that is running."""
         import anyio
 
-        self._turn, self._uploads = anyio.Lock(), anyio.Semaphore(_UPLOADS)
+        self._turn, self._reading, self._uploads = anyio.Lock(), anyio.Lock(), anyio.Semaphore(_UPLOADS)
 
     async def model(self, request: Request) -> Response:
         """Tell what is served."""
@@ -73,25 +76,19 @@ class Endpoints:
         """One golden image as a PNG file."""
         from starlette.responses import Response
 
-        values = self._bench.golden_values(request.path_params["index"])
+        values = self._bench.golden_values(_whole(request.path_params["index"], "index") or 0)
         return Response(png_bytes(values), media_type="image/png")
 
     async def upload(self, request: Request) -> Response:
         """Open a picture: the file itself is the body, its name and class are in the address."""
         name = clean_name(request.query_params.get("name", ""))
         label = _whole(request.query_params.get("class"), "class")
-        channels, height, width = self._bench.shape
-        settings = self._bench.settings
-        async with self._uploads:
-            data = await _body(request, settings.max_upload, f"{name} is larger than {_size(settings.max_upload)}")
+        values, notes = await self._read(request, name)
 
-            def work() -> Response:
-                values, notes = read_upload(
-                    data, name=name, size=(height, width), channels=channels, max_pixels=settings.max_pixels
-                )
-                return self._open(values, name=name, file=name, label=label, notes=notes)
+        def work() -> Response:
+            return self._open(values, name=name, file=name, label=label, notes=notes)
 
-            return await self._run(request, work)
+        return await self._run(request, work, turn=self._turn)
 
     async def golden(self, request: Request) -> Response:
         """Open one of the bundle's golden images."""
@@ -105,7 +102,7 @@ class Endpoints:
             own = self._bench.golden_label(index) if label is None else label
             return self._open(values, name=f"golden image {index}", file=f"golden-{index}.png", label=own)
 
-        return await self._run(request, work)
+        return await self._run(request, work, turn=self._turn)
 
     async def sample(self, request: Request) -> Response:
         """Open what a seed draws, as a picture: its pixels are what is encoded."""
@@ -121,7 +118,7 @@ class Endpoints:
             values = self._bench.sample_values(seed=seed, temperature=temperature, label=chosen)
             return self._open(values, name=f"sample of seed {seed}", file=f"sample-{seed}.png", label=chosen)
 
-        return await self._run(request, work)
+        return await self._run(request, work, turn=self._turn)
 
     async def decode(self, request: Request) -> Response:
         """Decode an image as the sliders stand."""
@@ -139,7 +136,7 @@ class Endpoints:
             )
             return _json(describe_shown(self._bench, opened, shown, change, command=command))
 
-        return await self._run(request, work)
+        return await self._run(request, work, turn=self._turn)
 
     async def latents(self, request: Request) -> Response:
         """Send the latents of what is shown as the .npz file that `glow-deploy decode` takes."""
@@ -151,7 +148,25 @@ class Endpoints:
             shown = self._bench.change(opened, change, other=None if other is None else other[0])
             return Response(_latent_file(shown, source.file), media_type="application/octet-stream")
 
-        return await self._run(request, work)
+        return await self._run(request, work, turn=self._turn)
+
+    async def _read(self, request: Request, name: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+        """The picture in the body, as the model needs it, and what was done to it.
+
+        Unpacking has a turn of its own: no slider waits for a large picture, and two are never unpacked at once.
+        """
+        channels, height, width = self._bench.shape
+        settings = self._bench.settings
+        too_large = f"{name} is larger than {_size(settings.max_upload)}"
+        async with self._uploads:
+            data = await _body(request, settings.max_upload, too_large, seconds=_SLOWEST)
+
+            def work() -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+                return read_upload(
+                    data, name=name, size=(height, width), channels=channels, max_pixels=settings.max_pixels
+                )
+
+            return await self._run(request, work, turn=self._reading)
 
     async def _asked(self, request: Request) -> tuple[Kept, Change, Kept | None]:
         """The image, how the sliders stand, and the second image if there is one."""
@@ -179,14 +194,14 @@ class Endpoints:
         token = self._images.put((opened, source), size=opened.size)
         return _json(describe_image(self._bench, opened, source, token=token, notes=notes))
 
-    async def _run(self, request: Request, work: Callable[[], T]) -> T:
+    async def _run(self, request: Request, work: Callable[[], T], *, turn: Any) -> T:
         """Run `work` in a thread when its turn comes, unless whoever asked has gone by then."""
         import anyio
         from starlette.requests import ClientDisconnect
 
-        if self._turn.statistics().tasks_waiting >= _MOST_WAITING:
+        if turn.statistics().tasks_waiting >= _MOST_WAITING:
             raise _RefusedError(503, "too many requests at once; try again in a moment")
-        async with self._turn:
+        async with turn:
             if await request.is_disconnected():
                 raise ClientDisconnect
             return await anyio.to_thread.run_sync(work)
@@ -202,26 +217,28 @@ def answered(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
         try:
             return await answer(request)
         except _RefusedError as refused:
-            return _json({"error": str(refused), "kind": refused.kind}, status=refused.status)
+            return error_answer(str(refused), status=refused.status, kind=refused.kind)
         except GlowDeployError as error:
             status = 400 if isinstance(error, (DataError, UsageError)) else 422
-            return _json({"error": " ".join(str(error).split())}, status=status)
+            return error_answer(str(error), status=status)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
         except MemoryError:
-            return _json({"error": "not enough memory for this"}, status=500)
+            return error_answer("not enough memory for this", status=500)
         except Exception as error:
             if os.environ.get("GLOW_DEPLOY_DEBUG"):
                 traceback.print_exc()
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return _json({"error": f"a bug in glow-deploy, please report it: {line}"}, status=500)
+            line = f"{type(error).__name__}: {error}"[:300]
+            return error_answer(f"a bug in glow-deploy, please report it: {line}", status=500)
 
     return endpoint
 
 
-def error_answer(message: str, *, status: int) -> Response:
+def error_answer(message: str, *, status: int, kind: str = "") -> Response:
     """Tell what is wrong in one line."""
-    return _json({"error": message}, status=status)
+    line = " ".join(message.split())
+    line = line.encode("utf-8", "replace").decode("utf-8")  # it may repeat half a character that JSON asked for
+    return _json({"error": line, "kind": kind}, status=status)
 
 
 def _json(value: dict[str, Any], *, status: int = 200) -> Response:
@@ -230,27 +247,33 @@ def _json(value: dict[str, Any], *, status: int = 200) -> Response:
     return JSONResponse(value, status_code=status)
 
 
-async def _body(request: Request, most: int, message: str) -> bytes:
-    """Read a body, no farther than `most` bytes.
+async def _body(request: Request, most: int, message: str, *, seconds: float) -> bytes:
+    """Read a body, no farther than `most` bytes and no longer than `seconds`.
 
     Raises:
-        _RefusedError: there is more.
+        _RefusedError: there is more, or it does not arrive.
     """
+    import anyio
+
     claimed = request.headers.get("content-length", "")
     if claimed.isdigit() and int(claimed[:20]) > most:
         raise _RefusedError(413, message)
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise _RefusedError(413, message)
+    try:
+        with anyio.fail_after(seconds):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise _RefusedError(413, message)
+    except TimeoutError:
+        raise _RefusedError(408, f"the request did not arrive within {seconds:g} seconds; send it again") from None
     return bytes(data)
 
 
 async def _object(request: Request) -> dict[str, Any]:
     """Read a body that must be a JSON object."""
     try:
-        found = json.loads(await _body(request, _MOST_JSON, "the request is too large"))
+        found = json.loads(await _body(request, _MOST_JSON, "the request is too large", seconds=_SLOWEST_JSON))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

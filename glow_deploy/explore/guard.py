@@ -26,7 +26,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign hosts and origins, and puts `HEADERS` on every answer.
+    """ASGI middleware: refuses foreign hosts and origins, and puts `HEADERS` on every answer, of bugs too.
 
     Args:
         app: what is guarded.
@@ -46,8 +46,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -56,7 +60,13 @@ class Guard:
         headers = Headers(scope=scope)
         trouble = _trouble(headers, self._hosts)
         app: Any = self._app if trouble is None else JSONResponse({"error": trouble}, status_code=403)
-        await app(scope, receive, send_guarded)
+        try:
+            await app(scope, receive, send_guarded)
+        except Exception as error:  # before or outside the endpoints; their own answers are `answered`'s
+            if started:
+                raise
+            line = f"a bug in glow-deploy, please report it: {type(error).__name__}"
+            await JSONResponse({"error": line}, status_code=500)(scope, receive, send_guarded)
 
 
 def _trouble(headers: Any, hosts: Sequence[str]) -> str | None:

@@ -35,11 +35,13 @@ def read_upload(
     Raises:
         DataError: not a picture of a kind in `FORMATS`, damaged, or too large.
     """
-    _check_header(data, name=name, max_pixels=max_pixels)
-    try:
-        return read_picture(data, size=size, channels=channels, name=name), ()
-    except DataError:
-        whole = read_picture(data, name=name)
+    claimed = _check_header(data, name=name, max_pixels=max_pixels)
+    if size in (claimed, claimed[::-1]):  # its EXIF orientation may turn it
+        try:
+            return read_picture(data, size=size, channels=channels, name=name), ()
+        except DataError:
+            pass
+    whole = read_picture(data, name=name)
     height, width = whole.shape[1:]
     notes = []
     if (height, width) != size:
@@ -60,8 +62,8 @@ def clean_name(name: str) -> str:
     return kept or "picture"
 
 
-def _check_header(data: bytes, *, name: str, max_pixels: int) -> None:
-    """Look at the kind and the size that the file claims, before anything is decoded."""
+def _check_header(data: bytes, *, name: str, max_pixels: int) -> tuple[int, int]:
+    """Look at the kind and the size that the file claims, before anything is decoded; returns (height, width)."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -79,3 +81,4 @@ def _check_header(data: bytes, *, name: str, max_pixels: int) -> None:
         raise DataError(f"{name} is damaged or cut short") from error
     if width * height > max_pixels:
         raise DataError(f"{name} has more than {max_pixels / 1e6:g} million pixels; make it smaller first")
+    return height, width

@@ -252,7 +252,7 @@ def test_golden_pictures(client):
     assert answer.headers["content-type"] == "image/png"
     assert answer.content[:4] == b"\x89PNG"
     assert "has 6" in error(client.get("/golden/6.png"))
-    assert client.get("/golden/x.png").status_code == 404
+    assert client.get("/golden/x.png").status_code == 400
 
 
 # --- uploads
@@ -508,3 +508,70 @@ def test_the_engines_are_closed_when_the_server_ends(visit, bundle, monkeypatch)
         assert client.post("/api/sample", json={"seed": 0}).status_code == 200
     with pytest.raises(EngineError, match="closed"):
         made[0].sample_values(seed=0, temperature=0.5, label=None)
+
+
+def test_halves_of_characters_are_refused_in_one_line(client):
+    token = golden(client)["token"]
+    asked = f'{{"token": "{token}", "change": {{"attributes": {{"\\ud800": "x"}}}}}}'
+    answer = client.post("/api/decode", content=asked)
+    assert answer.status_code == 400
+    assert error(answer) == "? must be a number"
+
+
+def test_what_does_not_arrive_gives_its_place_up(bundle, monkeypatch):
+    """Five pictures that never come, where four have a place; then one that does."""
+    import http.client
+    import socket
+    import time
+
+    import uvicorn
+
+    from glow_deploy.explore import ExploreSettings, create_app, endpoints
+    from glow_deploy.explore.serve import bind
+
+    monkeypatch.setattr(endpoints, "_SLOWEST", 0.5)
+    listening = bind("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    app = create_app(bundle, settings=ExploreSettings(draws=1))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        stuck = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        for connection in stuck:
+            connection.sendall(b"POST /api/image?name=x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nabc")
+        time.sleep(0.2)
+        asking = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        asking.request("POST", "/api/image?name=y", b"no picture")
+        assert asking.getresponse().status == 400
+        stuck[0].settimeout(5)
+        assert b" 408 " in stuck[0].recv(4096)
+        for connection in (*stuck, asking):
+            connection.close()
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+def test_a_large_picture_keeps_no_slider_waiting(client, picture, monkeypatch):
+    from glow_deploy.explore import endpoints
+
+    token = golden(client)["token"]
+    reading, go_on = threading.Event(), threading.Event()
+    whole = endpoints.read_upload
+
+    def slow(*given, **options):
+        reading.set()
+        assert go_on.wait(20)
+        return whole(*given, **options)
+
+    monkeypatch.setattr(endpoints, "read_upload", slow)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(upload(client, picture()).status_code))
+    thread.start()
+    assert reading.wait(20)
+    decode(client, token)
+    assert answers == []
+    go_on.set()
+    thread.join(timeout=20)
+    assert answers == [200]

@@ -127,3 +127,22 @@ def test_what_is_not_there_is_one_line(client, method, path):
     answer = client.request(method, path)
     assert answer.status_code == 404
     assert "there is no" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("index", ["9" * 5000, "-1", "x", "\u0663"])
+def test_a_golden_picture_that_there_is_not_is_one_line(client, index):
+    answer = client.get(f"/golden/{index}.png")
+    assert answer.status_code == 400
+    assert "content-security-policy" in answer.headers
+    assert answer.json()["error"]
+
+
+def test_a_bug_outside_the_endpoints_has_the_headers_too(visit, bundle, monkeypatch):
+    from starlette.routing import Router
+
+    client = visit(bundle)
+    monkeypatch.setattr(Router, "__call__", lambda *_: 1 / 0)
+    answer = client.get("/")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "a bug in glow-deploy, please report it: ZeroDivisionError"}
+    assert "content-security-policy" in answer.headers
