@@ -27,6 +27,7 @@ def describe_model(bench: Workbench) -> dict[str, Any]:
     details, settings = bench.decoder.details, bench.settings
     channels, height, width = bench.shape
     return {
+        "id": bench.bundle.manifest.model_id,
         "name": _name(bench.path),
         "version": __version__,
         "engine": {
@@ -45,7 +46,7 @@ def describe_model(bench: Workbench) -> dict[str, Any]:
         "directions": None
         if bench.directions is None
         else {
-            "source": bench.directions.source,
+            "source": _short(bench.directions.source),
             "limit": bench.directions.limit,
             "attributes": [
                 {"name": one.name, "low": one.range[0], "high": one.range[1], "auc": one.auc}
@@ -68,6 +69,7 @@ def describe_image(
     latents = opened.latents
     return {
         "token": token,
+        "model": bench.bundle.manifest.model_id,
         "name": source.name,
         "file": source.file,
         "notes": list(notes),
@@ -115,6 +117,11 @@ def _name(path: Path) -> str:
     """The folder's name; with its parent's where it says no more than what it is."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name == "bundle" and path.parent.name else path.name
+
+
+def _short(source: str) -> str:
+    """Where directions come from, without the folders of the machine that they were made on."""
+    return source if source.startswith("hf:") else source.replace("\\", "/").rstrip("/").rpartition("/")[2] or source
 
 
 def _level(z: np.ndarray) -> dict[str, Any]:

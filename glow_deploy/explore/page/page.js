@@ -11,6 +11,8 @@ const slots = { image: null, other: null }; // what the server said about each
 const sources = { image: null, other: null }; // where each came from, to open it again when the server has forgotten it
 const openings = { image: null, other: null }; // the request that opens it
 let shown = null; // the last answer to a decode
+let shownOf = null; // the image that it is of
+let news = ""; // what was opened and not told yet
 let epoch = 0; // answers to questions of an earlier one are thrown away
 let wanted = false;
 let running = false;
@@ -51,7 +53,7 @@ function complain(text) {
 let announcing = 0;
 function announce(text) {
   clearTimeout(announcing);
-  announcing = setTimeout(() => { byId("announcement").textContent = text; }, ANNOUNCE_AFTER);
+  announcing = setTimeout(() => { byId("announcement").textContent = text; news = ""; }, ANNOUNCE_AFTER);
 }
 
 // --- opening images
@@ -63,17 +65,35 @@ function classWanted() {
   return model.classes === null || chosen === "" ? null : Number(chosen);
 }
 
-function request(source, signal) {
+// Kept, for the file may have changed or gone when it is opened again. Folders are dropped as files that cannot be read.
+async function bytesOf(source) {
+  try {
+    source.bytes ??= await source.file.arrayBuffer();
+  } catch {
+    throw new Refused(`${source.name} cannot be read; give a picture file that is still where it was`, "unreadable");
+  }
+  return source.bytes;
+}
+
+async function request(source, signal) {
   const label = source.label;
   if (source.kind === "file") {
+    const body = await bytesOf(source);
     const query = new URLSearchParams({ name: source.name });
     if (label !== null) query.set("class", label);
     return ask(`/api/image?${query}`, {
-      method: "POST", headers: { "content-type": "application/octet-stream" }, body: source.file, signal,
+      method: "POST", headers: { "content-type": "application/octet-stream" }, body, signal,
     });
   }
   if (source.kind === "golden") return post("/api/golden", { index: source.index, class: label }, signal);
   return post("/api/sample", { seed: source.seed, temperature: source.temperature, class: label }, signal);
+}
+
+// The server may have been started again with another bundle, which this page knows nothing of.
+async function opened(source, signal) {
+  const found = await (await request(source, signal)).json();
+  if (found.model !== model.id) throw new Refused("another bundle is served here now; reload the page", "other");
+  return found;
 }
 
 async function open(slot, source) {
@@ -82,11 +102,12 @@ async function open(slot, source) {
   openings[slot] = own;
   const late = setTimeout(() => byId("change").classList.add("waiting"), WAITING_AFTER);
   try {
-    const found = await (await request(source, own.signal)).json();
+    const found = await opened(source, own.signal);
     if (openings[slot] !== own) return;
     slots[slot] = found;
     sources[slot] = source;
     complain("");
+    news = `${found.name} is open${slot === "image" ? `, ${found.bits_per_dim.toFixed(3)} bits/dim` : " as the second image"}. `;
     if (slot === "image") showImage(found); else showOther(found);
     forget();
     schedule();
@@ -94,9 +115,11 @@ async function open(slot, source) {
     if (error.name !== "AbortError" && openings[slot] === own) complain(error.message);
   } finally {
     clearTimeout(late);
-    if (openings[slot] === own) openings[slot] = null;
+    if (openings[slot] === own) {
+      openings[slot] = null;
+      markGolden();
+    }
     if (!openings.image && !openings.other) byId("change").classList.remove("waiting");
-    markGolden();
   }
 }
 
@@ -142,11 +165,12 @@ async function run() {
   while (wanted && slots.image) {
     wanted = false;
     const asked = epoch;
+    const image = slots.image;
     decoding = new AbortController();
     const late = setTimeout(() => byId("shown-figure").classList.add("waiting"), WAITING_AFTER);
     try {
       const answer = await (await post("/api/decode", question(), decoding.signal)).json();
-      if (asked === epoch) { showDecoded(answer); complain(""); }
+      if (asked === epoch) { shownOf = image; showDecoded(answer); complain(""); }
     } catch (error) {
       if (error.name === "AbortError") {
         // A newer image is there; `wanted` says so.
@@ -155,6 +179,7 @@ async function run() {
         wanted = await openAgain();
       } else if (asked === epoch) {
         complain(error.message);
+        if (shownOf !== image) showNothing();
       }
     } finally {
       clearTimeout(late);
@@ -168,7 +193,7 @@ async function run() {
 async function openAgain() {
   try {
     for (const slot of ["image", "other"]) {
-      if (sources[slot]) slots[slot].token = (await (await request(sources[slot])).json()).token;
+      if (sources[slot]) slots[slot].token = (await opened(sources[slot])).token;
     }
     return true;
   } catch (error) {
@@ -187,6 +212,13 @@ function figure(value) {
 }
 
 const memory = (bytes) => (bytes < 2 ** 20 ? `${figure(bytes / 2 ** 10)} kB` : `${figure(bytes / 2 ** 20)} MB`);
+
+// Never 100 % short of all, nor 0 % of some.
+function percent(part, whole) {
+  const value = (100 * part) / whole;
+  if (part === 0 || part === whole) return String(value);
+  return String(Math.min(Math.max(value < 1 || value > 99 ? Number(value.toFixed(2)) : Math.round(value), 0.01), 99.99));
+}
 
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
@@ -217,7 +249,7 @@ function showImage(found) {
     : `grey is none; black and white are ${figure(found.difference_steps)} pixel steps`);
   const error = found.error;
   const lost = error.non_finite;
-  write("exact", `${((100 * error.exact) / error.values).toLocaleString("en", { maximumFractionDigits: 2 })} %`);
+  write("exact", `${percent(error.exact, error.values)} %`);
   write("exact-note", `${error.exact.toLocaleString("en")} of ${plural(error.values, "value")} of all pixels and channels`);
   card("card-exact", error.exact === error.values);
   write("error", lost ? "not finite" : figure(error.max_steps));
@@ -237,6 +269,23 @@ function showImage(found) {
   showLevels(found.levels);
   byId("verdict").classList.remove("damped");
   for (const slider of sliders) setEnabled(slider);
+  showNotes();
+}
+
+// A phone has no room for them beside the pictures, which stay in sight there.
+function showNotes() {
+  write("phone-note", `${byId("picture-note").textContent} ${byId("shown-note").textContent}`.trim());
+}
+
+// Rather than a picture decoded from another image.
+function showNothing() {
+  shown = null;
+  byId("shown").hidden = true;
+  byId("verdict").classList.remove("damped");
+  for (const id of ["shown-note", "verdict", "command"]) write(id, "");
+  for (const id of ["save-picture", "save-latents", "copy"]) byId(id).disabled = true;
+  byId("save-image").disabled = false;
+  showNotes();
 }
 
 function showLevels(levels) {
@@ -280,17 +329,17 @@ function showOther(found) {
 
 function showDecoded(answer) {
   shown = answer;
-  const percent = Math.floor(100 * answer.kept);
+  const part = Math.floor(100 * answer.kept);
   const damped = answer.kept < 1;
-  put("shown", answer.picture, damped ? `Decoded, with ${percent} % of the change` : "Decoded with the change");
-  const differing = `${((100 * answer.changed_values) / answer.values).toFixed(answer.changed_values && answer.changed_values < 0.01 * answer.values ? 2 : 0)} % of its values differ from the image's.`;
+  put("shown", answer.picture, damped ? `Decoded, with ${part} % of the change` : answer.changed_values ? "Decoded with the change" : "Decoded, the same as the image");
+  const differing = `${percent(answer.changed_values, answer.values)} % of its values differ from the image's.`;
   write("shown-note", answer.clipped ? `${figure(100 * answer.clipped)} % of values leave the range, by up to ${figure(answer.overshoot_steps)} steps.` : "");
   const verdict = byId("verdict");
   verdict.classList.toggle("damped", damped);
   verdict.replaceChildren();
   if (damped) {
     const strong = document.createElement("b");
-    strong.textContent = `Damped to ${percent} % of the change.`;
+    strong.textContent = `Damped to ${part} % of the change.`;
     verdict.append(strong, ` All of it ${answer.fault}.`);
   } else {
     verdict.append(answer.changed_values ? `All of the change is shown. ${differing}` : "Every value is as in the image.");
@@ -308,7 +357,8 @@ function showDecoded(answer) {
     interpolate: "The whole way on the command line:",
   }[command] ?? "The same on the command line:");
   for (const id of ["save-picture", "save-latents", "save-image", "copy"]) byId(id).disabled = false;
-  announce(verdict.textContent);
+  showNotes();
+  announce(news + verdict.textContent);
 }
 
 // --- sliders
@@ -325,10 +375,11 @@ function addSlider(place, { name, label, hint = "", low, high, neutral, step = 0
   if (hint) {
     const small = document.createElement("small");
     small.textContent = hint;
-    words.append(small);
+    words.append(" ", small);
   }
   const output = document.createElement("output");
   output.htmlFor = input.id;
+  output.setAttribute("aria-live", "off"); // the slider says its value itself
   row.append(words, output, input);
   place.append(row);
   const slider = { name, row, input, output, neutral, apply, low, high };
@@ -384,7 +435,7 @@ function buildSliders() {
     write("attributes-note", "none: make a file with glow-deploy directions, and start with --directions FILE");
     return;
   }
-  write("attributes-note", `from ${directions.source}; 1 is the distance between the means with and without`);
+  write("attributes-note", `from ${directions.source}; 1 is the distance between the means with and without; AUC is how well held-out pictures are told apart, 0.5 by chance`);
   for (const one of directions.attributes) {
     const slider = addSlider(byId("attribute-sliders"), {
       name: one.name, label: one.name.replaceAll("_", " "), hint: `AUC ${one.auc.toFixed(2)}`,
@@ -465,8 +516,15 @@ const stem = (file) => file.replace(/\.[^.]*$/, "");
 
 async function saveLatents() {
   try {
-    const blob = await (await post("/api/latents", question())).blob();
-    const url = URL.createObjectURL(blob);
+    let answer;
+    try {
+      answer = await post("/api/latents", question());
+    } catch (error) {
+      if (error.kind !== "forgotten") throw error;
+      if (!(await openAgain())) return; // it has said why
+      answer = await post("/api/latents", question());
+    }
+    const url = URL.createObjectURL(await answer.blob());
     save("latents.npz", url);
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   } catch (error) {
@@ -526,6 +584,10 @@ function listen() {
   byId("save-image").addEventListener("click", () => save(`${stem(slots.image.file)}.png`, slots.image.picture));
   byId("save-latents").addEventListener("click", saveLatents);
   byId("copy").addEventListener("click", copyCommand);
+
+  // What has the focus is never scrolled under the pictures.
+  const views = document.querySelector(".views");
+  new ResizeObserver(() => byId("change").style.setProperty("--views", `${views.offsetHeight}px`)).observe(views);
 
   let inside = 0;
   const files = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");

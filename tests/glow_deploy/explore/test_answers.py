@@ -575,3 +575,13 @@ def test_a_large_picture_keeps_no_slider_waiting(client, picture, monkeypatch):
     go_on.set()
     thread.join(timeout=20)
     assert answers == [200]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [("faces", "faces"), ("hf:a/b", "hf:a/b"), ("/home/me/set/", "set"), ("C:\\\\d\\\\x.npz", "x.npz")],
+)
+def test_no_folder_of_the_machine_is_shown(source, shown):
+    from glow_deploy.explore.answers import _short
+
+    assert _short(source) == shown

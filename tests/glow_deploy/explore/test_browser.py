@@ -506,9 +506,135 @@ def test_classes(tab, class_site, picture):
     page.evaluate(DROP, ["dropped.png", list(picture())])
     image_name(page, "dropped.png")
     assert "the likeliest" in page.locator("#class-note").inner_text()
-    page.get_by_label("Encode as class").select_option("2")
+    page.get_by_label("Encode and draw as class").select_option("2")
     page.wait_for_function("() => document.getElementById('class').textContent === '2'")
     verdict(page, "Every value is as in the image")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (640, 450), (740, 360), (768, 1024)])
+def test_the_focus_is_never_behind_the_pictures(tab, site, width, height):
+    page = tab(site, width=width, height=height)
+    hidden = page.evaluate(
+        """async () => {
+          const all = [...document.querySelectorAll(".sliders :is(input, button, select)")];
+          const inside = all.filter((e) => !e.disabled && e.getClientRects().length);
+          const found = [];
+          for (const element of [...inside, ...inside.toReversed()]) {
+            element.focus();
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            const box = element.getBoundingClientRect();
+            const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+            if (top !== element) found.push(element.id);
+          }
+          return found;
+        }"""
+    )
+    assert hidden == []
+
+
+@pytest.mark.slow
+def test_controls_are_seen(tab, site):
+    edges = """() => ["#seed", "#reset"].map((name) => getComputedStyle(document.querySelector(name)).borderTopColor)"""
+    for scheme, wanted in (("light", "rgb(135, 145, 157)"), ("dark", "rgb(100, 112, 125)")):  # 3.2 and 3.6 to 1
+        assert tab(site, scheme=scheme).evaluate(edges) == [wanted] * 2
+
+
+@pytest.mark.slow
+def test_what_is_read_out(tab, site):
+    page = tab(site)
+    assert page.get_by_role("slider", name="smiling AUC 0.90", exact=True).count() == 1
+    assert page.locator("output:not([aria-live=off])").count() == 0
+    page.locator("#thumbs input").nth(2).check()
+    page.wait_for_function(
+        "() => /^golden image 2 is open, .* bits.dim. Every value/"
+        ".test(document.getElementById('announcement').textContent)"
+    )
+
+
+@pytest.mark.slow
+def test_on_a_phone_the_notes_are_under_the_pictures(tab, site, picture):
+    page = tab(site, width=360, height=740)
+    page.evaluate(DROP, ["wide.png", list(picture(20, 10))])
+    image_name(page, "wide.png")
+    assert "cropped in the middle" in page.locator("#phone-note").inner_text()
+    assert tab(site).locator("#phone-note").is_hidden()
+
+
+@pytest.mark.slow
+def test_a_file_that_has_gone_is_still_open(tab, bundle, picture, tmp_path):
+    path = tmp_path / "gone.png"
+    path.write_bytes(picture())
+    site = Site(bundle, kept_images=2)
+    try:
+        page, other = tab(site), tab(site)
+        page.set_input_files("#file", path)
+        image_name(page, "gone.png")
+        verdict(page, "Every value is as in the image")
+        path.unlink()
+        for index in (1, 2, 3):
+            other.locator("#thumbs input").nth(index).check()
+            image_name(other, f"golden image {index}")
+        with page.expect_download():
+            page.get_by_role("button", name="Save its latents").click()
+        slide(page, "All levels", 0.5)
+        verdict(page, "All of the change is shown")
+        assert page.locator("#message").is_hidden()
+    finally:
+        site.close()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_told_as_that(tab, site):
+    page = tab(site)
+    page.evaluate("() => { File.prototype.arrayBuffer = () => Promise.reject(new DOMException('', 'NotFoundError')); }")
+    page.evaluate(DROP, ["folder", []])
+    page.wait_for_function("() => document.getElementById('message').textContent.startsWith('Folder cannot be read')")
+
+
+@pytest.mark.slow
+def test_no_picture_of_another_image_stays(tab, site):
+    page = tab(site)
+    page.route("**/api/decode", lambda route: route.fulfill(status=422, json={"error": "this image cannot be held"}))
+    page.locator("#thumbs input").nth(3).check()
+    page.wait_for_function("() => document.getElementById('message').textContent === 'This image cannot be held.'")
+    assert page.locator("#shown").is_hidden()
+    assert page.locator("#save-picture").is_disabled()
+    assert page.locator("#verdict").inner_text() == ""
+    page.unroute("**/api/decode")
+    slide(page, "All levels", 0.5)
+    verdict(page, "All of the change is shown")
+    assert page.locator("#shown").is_visible()
+
+
+@pytest.mark.slow
+def test_another_bundle_under_an_open_page_is_told(tab, site):
+    page = tab(site)
+
+    def answer(route):
+        found = route.fetch()
+        route.fulfill(response=found, json={**found.json(), "model": "0" * 64})
+
+    page.route("**/api/golden", answer)
+    page.locator("#thumbs input").nth(1).check()
+    page.wait_for_function("() => document.getElementById('message').textContent.includes('reload the page')")
+    assert "golden image 0" in page.locator("#picture-note").inner_text()
+    assert page.locator("#thumbs input").first.is_checked()
+
+
+@pytest.mark.slow
+def test_shares_are_not_rounded_to_all_or_nothing(tab, site):
+    page = tab(site)
+
+    def answer(route):
+        found = route.fetch().json()
+        found["error"] |= {"exact": 196607, "values": 196608}
+        route.fulfill(json=found)
+
+    page.route("**/api/golden", answer)
+    page.locator("#thumbs input").nth(1).check()
+    image_name(page, "golden image 1")
+    assert page.locator("#exact").inner_text() == "99.99 %"
 
 
 @pytest.mark.slow
