@@ -34,7 +34,7 @@ Over = Annotated[
     Literal["latents", "pixels"],
     typer.Option(
         help="What is optimised. latents: through the decoder. pixels: through the encoder, by the exact likelihood; "
-        "smoother, and several times faster."
+        "smoother, and faster."
     ),
 ]
 PriorWeight = Annotated[
@@ -42,7 +42,13 @@ PriorWeight = Annotated[
     typer.Option(metavar="X", min=1e-6, max=1e6, help="Of the model's prior against the pixels given; 1 is its own."),
 ]
 Steps = Annotated[
-    int, typer.Option(metavar="N", min=3, max=100_000, help="Iterations at most, each of one pass with a gradient.")
+    int,
+    typer.Option(
+        metavar="N",
+        min=3,
+        max=100_000,
+        help="Iterations at most, each of a pass through the model and back, rarely more.",
+    ),
 ]
 Truth = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The true picture, shown beside, and what PSNR is against.")

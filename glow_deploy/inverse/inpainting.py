@@ -27,7 +27,8 @@ __all__ = ["Filling", "InpaintSettings", "inpaint"]
 # The error of a value that was rounded to a whole pixel step is uniform, so its standard deviation is this many steps.
 _ROUNDING = 1 / math.sqrt(12)
 # The known pixels are held loosely at first, so that the missing ones find their place: (times as loose, share of the
-# iterations). On held-out faces that gained 0.7 dB and cost nothing.
+# iterations). On 32 held-out faces that gained 0.4 dB, cost nothing, and led into the non-finite 7 times instead of 31.
+# Starting from the encoded image with a draw pasted into its hole was no better there, and on Fashion-MNIST 7 dB worse.
 _STAGES = ((10.0, 0.2), (3.5, 0.3), (1.0, 0.5))
 
 
