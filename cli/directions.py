@@ -11,6 +11,7 @@ from .console import Output
 from .engines import Bundle, Decoder, Encoder, Flavor, open_pair
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
 from .sample import parse_classes
+from .targets import check_target
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,14 +87,12 @@ def directions(
     from glow_deploy.engines.identity import engine_model_id
     from glow_deploy.engines.pair import pair_files
     from glow_deploy.errors import EngineError, UsageError
-    from glow_deploy.files import refuse_folder
     from glow_deploy.latents.direction_files import save_directions
     from glow_deploy.latents.directions import DirectionSettings, measure_directions
     from glow_deploy.latents.labelled import load_labelled
 
     output = Output(quiet=quiet, json=json)
-    _check_out(out)
-    refuse_folder(out)
+    check_target(out)
     best = classes == _BEST
     chosen = None if best else parse_classes(classes, words=(_BEST,))
     if chosen is not None and len(chosen) != 1:
@@ -157,14 +156,6 @@ def directions(
     for note in images.notes:
         output.say(f"note: {note}")
     output.say(f"wrote {out}")
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a place that cannot be written before the work whose result would be lost."""
-    from glow_deploy.errors import UsageError
-
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out {out}: no such folder; name a file in one that is there")
 
 
 def _record(attribute: Attribute) -> dict[str, Any]:

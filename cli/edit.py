@@ -13,6 +13,7 @@ from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
 from .sample import is_folder, parse_classes, sync_folder, write_whole
+from .targets import check_target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,9 +110,13 @@ def edit(
         raise UsageError("no pictures were named after the engines; give at least one")
     files = find_pictures(paths)
     asked = parse_attributes(attributes)
-    factors = parse_amounts(amounts if amounts is not None else _STRIP if strip else None)
+    if amounts is not None and strip:
+        raise UsageError(f"--strip is short for --amounts {_STRIP}; give one of the two")
+    factors = parse_amounts(_STRIP if strip else amounts)
     edits = [{name: factor * amount for name, amount in asked.items()} for factor in factors]
     folder = is_folder(out)
+    if not folder:
+        check_target(out)
     if not folder and len(files) * len(factors) > _MOST_CELLS:
         raise UsageError(
             f"{len(files) * len(factors)} pictures do not fit one file; name a folder: --out {out.with_suffix('')}/"
@@ -127,40 +132,61 @@ def edit(
     ):
         found = load_directions(directions, opened_decoder.inputs, model_id=engine_model_id(second))
         channels, height, width = next(spec.shape for spec in opened_encoder.inputs if spec.name == "x")
-        values = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in files]
-        latents = encode_images(
-            opened_encoder,
-            np.stack(values),
-            settings=EncodeSettings(draws=0, batch=batch, best_class=best),
-            names=[str(path) for path in files],
-            labels=labels,
-        )
-        edited = edit_latents(
-            opened_encoder,
-            opened_decoder,
-            latents,
-            found,
-            edits=edits,
-            settings=EditSettings(beyond=beyond, batch=batch),
-            progress=bars.counter("editing"),
-        )
         details, n_bits = opened_decoder.details, opened_decoder.n_bits
-    flat = edited.x.reshape(-1, *edited.x.shape[2:])
-    pictures = x_to_values(flat, n_bits).reshape(edited.x.shape)
-    _write(pictures, out, files, folder=folder)
+        count = bars.counter("editing")
+        names = file_names(tuple(map(str, files)))
+        records: list[dict[str, Any]] = []
+        cuts: list[str] = []
+        damped: list[str] = []
+        # One grid is made of all pictures; for a folder no more of them than run at once are in memory.
+        at_once = max(1, batch // len(factors)) if folder else len(files)
+        for first in range(0, len(files), at_once):
+            rows = slice(first, first + at_once)
+            part = files[rows]
+            values = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in part]
+            latents = encode_images(
+                opened_encoder,
+                np.stack(values),
+                settings=EncodeSettings(draws=0, batch=batch, best_class=best),
+                names=[str(path) for path in part],
+                labels=None if labels is None else labels[rows],
+            )
+            edited = edit_latents(
+                opened_encoder,
+                opened_decoder,
+                latents,
+                found,
+                edits=edits,
+                settings=EditSettings(beyond=beyond, batch=batch),
+                progress=None if folder else count,
+            )
+            flat = edited.x.reshape(-1, *edited.x.shape[2:])
+            pictures = x_to_values(flat, n_bits).reshape(edited.x.shape)
+            if folder:
+                _write_files(pictures, out, names[rows])
+                count(first + len(part), len(files))
+            else:
+                _write_grid(pictures, out)
+            records += _records(edited, part)
+            cuts = _cuts(edited, found)  # of the amounts asked for, the same for every picture
+            damped += _damped(edited, part)
+    if folder:
+        sync_folder(out)
     output.write_json(
         {
             "out": out,
             "backend": details.backend,
             "directions": directions,
             "beyond": beyond,
-            "images": _records(edited, files),
+            "images": records,
         }
     )
     what = f"{len(files)} pictures" if len(files) > 1 else str(files[0])
     output.say(f"{what} edited on {details.backend} ({details.provider}, {details.device})")
-    for line in _remarks(edited, files, found):
+    for line in (*cuts, *damped[:_SHOWN]):
         output.say(line)
+    if len(damped) > _SHOWN:
+        output.say(f"... and {len(damped) - _SHOWN} more were damped")
     output.say(f"wrote {out}{'/' if folder else ''}")
 
 
@@ -217,19 +243,22 @@ def _labels(classes: tuple[int, ...] | None, count: int) -> tuple[int, ...] | No
     return classes * count
 
 
-def _write(pictures: npt.NDArray[np.uint8], out: Path, files: Sequence[Path], *, folder: bool) -> None:
-    """One grid, or one file for each image: uint8 [n, m, C, H, W]."""
-    from glow_deploy.images import grid, png_bytes, write_png
+def _write_grid(pictures: npt.NDArray[np.uint8], out: Path) -> None:
+    """One picture of all: uint8 [n, m, C, H, W]."""
+    from glow_deploy.images import grid, write_png
 
     count = pictures.shape[1]
-    if not folder:
-        flat = pictures.reshape(-1, *pictures.shape[2:])
-        write_png(out, flat[0] if len(flat) == 1 else grid(flat, columns=count if count > 1 else None))
-        return
+    flat = pictures.reshape(-1, *pictures.shape[2:])
+    write_png(out, flat[0] if len(flat) == 1 else grid(flat, columns=count if count > 1 else None))
+
+
+def _write_files(pictures: npt.NDArray[np.uint8], out: Path, names: Sequence[str]) -> None:
+    """One file for each image: uint8 [n, m, C, H, W]."""
+    from glow_deploy.images import grid, png_bytes
+
     out.mkdir(parents=True, exist_ok=True)
-    for name, row in zip(file_names(tuple(map(str, files))), pictures, strict=True):
-        write_whole(out / name, png_bytes(row[0] if count == 1 else grid(row, columns=count)))
-    sync_folder(out)
+    for name, row in zip(names, pictures, strict=True):
+        write_whole(out / name, png_bytes(row[0] if len(row) == 1 else grid(row, columns=len(row))))
 
 
 def _records(edited: Edited, files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -255,8 +284,8 @@ def _records(edited: Edited, files: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def _remarks(edited: Edited, files: Sequence[Path], directions: Directions) -> list[str]:
-    """What was cut and what was damped."""
+def _cuts(edited: Edited, directions: Directions) -> list[str]:
+    """Which amounts were cut to their range."""
     lines = []
     for column, name in enumerate(edited.names):
         cut = edited.asked[:, column] != edited.used[:, column]
@@ -267,13 +296,19 @@ def _remarks(edited: Edited, files: Sequence[Path], directions: Directions) -> l
                 f"cut: {name}={wanted} to the range {low:.2f} to {high:.2f} in which {directions.survival:.0%} of "
                 "held-out images stay sound; --beyond goes farther"
             )
-    damped = [(row, column) for row in range(len(files)) for column in edited.damped[row].nonzero()[0].tolist()]
-    for row, column in damped[:_SHOWN]:
-        shown = ", ".join(f"{name}={amount:g}" for name, amount in zip(edited.names, edited.used[column], strict=True))
-        lines.append(
-            f"damped: {files[row]} with {shown} {edited.faults[row][column]}; {edited.kept[row, column]:.0%} of the "
-            "edit is sound and was applied"
-        )
-    if len(damped) > _SHOWN:
-        lines.append(f"... and {len(damped) - _SHOWN} more were damped")
+    return lines
+
+
+def _damped(edited: Edited, files: Sequence[Path]) -> list[str]:
+    """Which edits were scaled back, and why."""
+    lines = []
+    for row, file in enumerate(files):
+        for column in edited.damped[row].nonzero()[0].tolist():
+            shown = ", ".join(
+                f"{name}={amount:g}" for name, amount in zip(edited.names, edited.used[column], strict=True)
+            )
+            lines.append(
+                f"damped: {file} with {shown} {edited.faults[row][column]}; {edited.kept[row, column]:.0%} of the "
+                "edit is sound and was applied"
+            )
     return lines

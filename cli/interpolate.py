@@ -11,6 +11,7 @@ from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
 from .sample import parse_classes
+from .targets import check_target
 
 if TYPE_CHECKING:
     from glow_deploy.latents.interpolation import Interpolation
@@ -149,15 +150,14 @@ def _animated(out: Path, *, animate: bool) -> bool:
     """Tell from the name whether an animation is wanted.
 
     Raises:
-        UsageError: a suffix that is neither a picture nor an animation.
+        UsageError: a suffix that is neither a picture nor an animation, or a place that cannot be written.
     """
     from glow_deploy.errors import UsageError
 
     suffix = out.suffix.lower()
     if suffix not in (".png", ".gif", ".apng"):
         raise UsageError(f"--out {out}: name a .png for a strip or a grid, a .gif or .apng for an animation")
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; name a file")
+    check_target(out)
     return animate or suffix != ".png"
 
 

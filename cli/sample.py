@@ -16,6 +16,7 @@ import typer
 
 from .console import Output
 from .options import Batch, Device, Engine, Json, Quiet, Seed, TrustEngine
+from .targets import check_target
 
 if TYPE_CHECKING:
     from glow_deploy.engines.protocol import Engine as OpenEngine
@@ -84,6 +85,8 @@ def sample(
 
     output = Output(quiet=quiet, json=json)
     target = target_of(out)
+    if target != "folder":
+        check_target(out)
     rows = None if sweep is None else parse_temperatures(sweep, "--sweep")
     count = count or (_SWEEP_COLUMNS if rows else 16)
     if target == "grid" and count * len(rows or (0,)) > _LARGEST_GRID:
@@ -278,10 +281,12 @@ def is_folder(out: Path) -> bool:
     """Tell whether `--out` names a folder (it exists as one, or has no suffix) or a PNG file.
 
     Raises:
-        UsageError: the suffix is another than `.png`.
+        UsageError: the suffix is another than `.png`, or it is `-`.
     """
     from glow_deploy.errors import UsageError
 
+    if str(out) == "-":
+        raise UsageError("--out -: pictures are not written to stdout; name a .png file or a folder")
     if out.is_dir() or not out.suffix:
         return True
     if out.suffix.lower() != ".png":

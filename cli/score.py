@@ -15,6 +15,7 @@ from .engines import Flavor
 from .options import Batch, Device, Json, Quiet, Resize, Seed, TrustEngine
 from .sample import parse_classes
 from .score_words import Strangest, facts, left_out, summary, verdicts
+from .targets import check_target
 
 if TYPE_CHECKING:
     from glow_deploy.bundle import Bundle
@@ -163,10 +164,9 @@ def _check_targets(out: Path, histogram: Path | None) -> None:
     """Refuse places that cannot be written before the work whose result would be lost.
 
     Raises:
-        UsageError: a folder, a folder that is not there, or a suffix of another kind.
+        UsageError: a folder, a folder that is not there or read-only, or a suffix of another kind.
     """
     from glow_deploy.errors import UsageError
-    from glow_deploy.files import refuse_folder
 
     if out.suffix.lower() != ".csv":
         raise UsageError(f"--out {out}: scores are written as CSV; name a .csv file")
@@ -176,9 +176,7 @@ def _check_targets(out: Path, histogram: Path | None) -> None:
         if histogram.suffix.lower() not in (".png", ".svg"):
             raise UsageError(f"--histogram {histogram}: name a .png or .svg file")
     for path in (out, *([] if histogram is None else [histogram])):
-        refuse_folder(path)
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: no such folder; create it or choose another place")
+        check_target(path)
 
 
 def _label(classes: str | None) -> LabelChoice:

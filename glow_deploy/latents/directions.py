@@ -23,6 +23,8 @@ from .specs import need_role
 
 __all__ = ["Attribute", "DirectionSettings", "Directions", "measure_directions"]
 
+_SHOWN = 3  # attributes in a message
+
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionSettings:
@@ -52,7 +54,7 @@ class DirectionSettings:
         if self.fewest < 1 or self.images < 1 or self.batch < 1:
             raise UsageError("the numbers of images (fewest, images, batch) must be at least 1")
         if not 0 < self.limit <= 100:
-            raise UsageError(f"limit must lie in (0, 100], not {self.limit}")
+            raise UsageError(f"the farthest amount must lie in (0, 100], not {self.limit}")
         if not 0 < self.survival <= 1:
             raise UsageError(f"survival must lie in (0, 1], not {self.survival}")
         if self.best_class and self.label is not None:
@@ -178,9 +180,9 @@ def measure_directions(
     report = progress or (lambda stage, done, total: None)
     kept, left_out = _enough(images, settings.fewest)
     if not kept:
-        raise DataError(
-            f"{images.source}: no attribute has enough images ({'; '.join(map(': '.join, left_out.items()))})"
-        )
+        shown = [f"{name}: {reason}" for name, reason in list(left_out.items())[:_SHOWN]]
+        more = f"; and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+        raise DataError(f"{images.source}: no attribute has enough images ({'; '.join(shown)}{more})")
     encoding = Encoding(encoder=encoder, batch=settings.batch, label=settings.label, best_class=settings.best_class)
     vectors = mean_differences(encoding, images.train, kept, report)
     scores = projections(encoding, images.held_out, vectors, report)

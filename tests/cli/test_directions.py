@@ -96,7 +96,7 @@ def test_rows_without_pictures_are_said(measure, labelled, place):
         (("--class", "1"), "class-conditional"),
         (("--class", "1,2"), "one for all"),
         (("--out", "no/such/place.npz"), "no such folder"),
-        (("--farthest", "nan"), "limit"),
+        (("--farthest", "nan"), "farthest"),
     ],
 )
 def test_bad_requests(measure, place, options, word):

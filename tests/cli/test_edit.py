@@ -103,6 +103,31 @@ def test_a_folder_of_files(edit, pictures, place):
     assert read_picture(place / "edited" / "picture-0.png").shape == (3, 8, 8)
 
 
+def test_a_folder_is_edited_part_by_part_and_the_same_whatever_the_batch(edit, pictures, place, monkeypatch):
+    import glow_deploy.latents as latents
+
+    encode, sizes = latents.encode_images, []
+
+    def watched(encoder, values, **options):
+        sizes.append(len(values))
+        return encode(encoder, values, **options)
+
+    monkeypatch.setattr(latents, "encode_images", watched)
+    asked = (*pictures, "-a", "storm=2", "--amounts", "0.5,1", "--json")
+    for batch, expected in ((1, [1, 1, 1]), (4, [2, 1]), (64, [3])):
+        sizes.clear()
+        result = edit(*asked, f"{batch}.json", "--batch", batch, "--out", f"by-{batch}")
+        assert result.exit_code == 0, result.output
+        assert sizes == expected
+        assert result.output.count("damped: ") == 6
+    for name in (path.name for path in pictures):
+        assert len({(place / f"by-{batch}" / name).read_bytes() for batch in (1, 4, 64)}) == 1
+    records = [json.loads((place / f"{batch}.json").read_text())["images"] for batch in (1, 4, 64)]
+    assert [image["name"] for image in records[0]] == [str(path) for path in pictures]
+    kept = [[item["kept"] for image in images for item in image["edits"]] for images in records]
+    assert kept[0] == kept[1] == kept[2]
+
+
 def test_amounts_beyond_the_range_are_cut_and_said(edit, pictures, place):
     result = edit(pictures[0], "-a", "hat=2.5", "--json", "cut.json")
     assert (
@@ -154,6 +179,7 @@ def test_engines_by_name_and_without_torch(run_process, model, found, pictures, 
         (("-a", "hat", "-a", "hat=2"), "given twice"),
         (("-a", "hat", "--amounts", "1,,2"), "no number"),
         (("-a", "hat", "--amounts", ",".join(["1"] * 2000)), "do not fit one file"),
+        (("-a", "hat", "--amounts", "0,1", "--strip"), "one of the two"),
         (("-a", "hat", "--class", "1"), "class-conditional"),
         (("-a", "hat", "--class", "1,2"), "2 classes for 1 pictures"),
         (("-a", "hat", "--out", "edited.jpg"), "PNG"),

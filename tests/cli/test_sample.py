@@ -84,6 +84,13 @@ def test_out_is_a_folder_or_a_png(tmp_path):
         is_folder(tmp_path / "new.jpg")
 
 
+def test_pictures_do_not_go_to_stdout(invoke, model, place):
+    result = invoke("sample", "--engine", model.decoder, "--out", "-")
+    assert result.exit_code == 2
+    assert "not written to stdout" in result.stderr
+    assert not list(place.iterdir())
+
+
 def test_a_link_left_under_a_temporary_name_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")
