@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from ..errors import DataError, UsageError
 from ..npz import NpzArchive
 
-__all__ = ["AttributeTable", "check_names", "read_attribute_table"]
+__all__ = ["MOST_ATTRIBUTES", "AttributeTable", "check_names", "read_attribute_table"]
 
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 _FALSE = frozenset({"0", "-1", "false", "no", "0.0", "-1.0"})
 _LONGEST_NAME = 100
-_MOST = 4096  # attributes; beyond it a file is not what it is taken for
+MOST_ATTRIBUTES = 4096  # beyond it a file is not what it is taken for
+_LONGEST_COUNT = 12  # digits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +79,8 @@ def read_attribute_table(path: str | os.PathLike[str], *, tags: Sequence[str] | 
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
-            if first.strip().isdecimal():
+            # A longer number counts no rows, and Python itself refuses the longest.
+            if first.strip().isdecimal() and len(first.strip()) <= _LONGEST_COUNT:
                 return _read_celeba(path, stream, int(first), tags)
             delimiter = max(",;\t", key=first.count)
             lines = csv.reader(_chain(first, stream), delimiter=delimiter)
@@ -96,8 +99,8 @@ def check_names(names: Sequence[str], source: str) -> None:
     """
     if not names:
         raise DataError(f"{source} names no attributes")
-    if len(names) > _MOST:
-        raise DataError(f"{source} names {len(names)} attributes; {_MOST} at most are taken")
+    if len(names) > MOST_ATTRIBUTES:
+        raise DataError(f"{source} names {len(names)} attributes; {MOST_ATTRIBUTES} at most are taken")
     for name in names:
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             raise DataError(
@@ -181,7 +184,7 @@ def _columns(names: Sequence[str], tags: Sequence[str] | None, source: str) -> l
 
 def _read_npz(path: Path, tags: Sequence[str] | None) -> AttributeTable:
     with NpzArchive(path) as archive:
-        names = _texts(archive, "attribute_names")
+        names = _texts(archive, "attribute_names", most=MOST_ATTRIBUTES)
         columns = _columns(names, tags, str(path))
         entry = archive.entries.get("attributes")
         if entry is None or len(entry.shape) != 2 or entry.shape[1] != len(names) or not entry.shape[0]:
@@ -201,8 +204,10 @@ def _read_npz(path: Path, tags: Sequence[str] | None) -> AttributeTable:
     )
 
 
-def _texts(archive: NpzArchive, key: str) -> tuple[str, ...]:
+def _texts(archive: NpzArchive, key: str, *, most: int | None = None) -> tuple[str, ...]:
     entry = archive.entries.get(key)
+    if entry is not None and most is not None and math.prod(entry.shape) > most:
+        raise DataError(f"{archive.path}: `{key}` holds {math.prod(entry.shape)} texts; {most} at most are taken")
     if entry is None or len(entry.shape) != 1 or entry.dtype.kind != "U":
         got = "is missing" if entry is None else f"is {entry.dtype} {list(entry.shape)}"
         raise DataError(f"{archive.path}: `{key}` {got}; a list of texts is needed")

@@ -15,7 +15,7 @@ from ..engines.protocol import TensorSpec
 from ..errors import DataError, UsageError
 from ..files import atomic_path
 from ..npz import NpzArchive
-from .attribute_table import check_names
+from .attribute_table import MOST_ATTRIBUTES, check_names
 from .directions import Attribute, Directions
 from .reach import Reach
 from .soundness import Soundness
@@ -155,6 +155,8 @@ def _names(archive: NpzArchive) -> tuple[str, ...]:
     entry = archive.entries.get("names")
     if entry is None or len(entry.shape) != 1 or entry.dtype.kind != "U" or entry.dtype.itemsize > 4 * _LONGEST:
         raise DataError(f"{archive.path}: `names` must be a list of texts")
+    if entry.shape[0] > MOST_ATTRIBUTES:
+        raise DataError(f"{archive.path} names {entry.shape[0]} attributes; {MOST_ATTRIBUTES} at most are taken")
     names = tuple(str(name) for name in archive.read("names"))
     check_names(names, str(archive.path))
     return names

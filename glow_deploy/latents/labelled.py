@@ -15,7 +15,7 @@ from ..data.folder import picture_images
 from ..data.splits import held_out, take_split
 from ..errors import DataError, UsageError
 from ..images import PICTURE_SUFFIXES
-from .attribute_table import AttributeTable, check_names, read_attribute_table
+from .attribute_table import MOST_ATTRIBUTES, AttributeTable, check_names, read_attribute_table
 
 __all__ = ["LabelledImages", "load_labelled"]
 
@@ -103,22 +103,34 @@ def load_labelled(
 
 def _own_attributes(spec: str, fit: Fit, tags: Sequence[str] | None) -> LabelledImages:
     options = {"size": fit.size, "channels": fit.channels, "resize": fit.resize}
-    train = load_images(spec, split="train", **options)  # type: ignore[arg-type]
     other = load_images(spec, split="test", **options)  # type: ignore[arg-type]
-    if other.undivided:
-        other = load_images(spec, split="validation", **options)  # type: ignore[arg-type]
+    if other.undivided:  # divided here as `load_images` would, without reading an archive once more for each part
+        whole = replace(other, undivided=False)
+        train, other = take_split(whole, "train"), take_split(whole, "validation")
+    else:
+        train = load_images(spec, split="train", **options)  # type: ignore[arg-type]
     if train.attributes is None:
         if train.labels is None or other.labels is None:
             raise DataError(
                 f"{spec} says nothing about its images; give a table of attributes (--labels), or an .npz with "
                 "`attributes` and `attribute_names`"
             )
-        count = int(max(train.labels.max(), other.labels.max())) + 1
-        names = train.class_names or tuple(f"class-{number}" for number in range(count))
+        names = train.class_names or tuple(f"class-{number}" for number in range(_classes(spec, train, other)))
         train, other = (_classes_as_attributes(images, names) for images in (train, other))
     if tags is not None:
         train, other = _only(train, tags, spec), _only(other, tags, spec)
     return LabelledImages(source=spec, train=train, held_out=other)
+
+
+def _classes(spec: str, *parts: ImageSet) -> int:
+    """How many classes there are; looked at before an array of that width is made."""
+    labels = np.concatenate([part.labels for part in parts if part.labels is not None])
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= MOST_ATTRIBUTES:
+        raise DataError(
+            f"{spec} has class labels from {low} to {high}; 0 to {MOST_ATTRIBUTES - 1} can be taken as attributes"
+        )
+    return high + 1
 
 
 def _classes_as_attributes(images: ImageSet, names: tuple[str, ...]) -> ImageSet:
@@ -171,8 +183,10 @@ def _folder(spec: str, table: AttributeTable, files: Sequence[str], fit: Fit, so
             raise DataError(f"{table.source}: {name!r} is in more than one subfolder of {spec}; name them with those")
         if found is None:
             missing += 1
-        else:
-            row_of[found] = row
+            continue
+        if row_of[found] >= 0:
+            raise DataError(f"{table.source}: {files[row_of[found]]!r} and {name!r} are the same picture of {spec}")
+        row_of[found] = row
     if not (row_of >= 0).any():
         raise DataError(f"{table.source} names {files[0]!r} and the like; no such pictures are in {spec}")
     parts = [_part(numbers, pictures, row_of, table, fit, source) for numbers in _divide(pictures, folder)]

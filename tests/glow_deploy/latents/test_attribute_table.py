@@ -132,3 +132,16 @@ def test_bad_npz(tmp_path, change, reason):
     np.savez(tmp_path / "tags.npz", **arrays)
     with pytest.raises(DataError, match=reason):
         read_attribute_table(tmp_path / "tags.npz")
+
+
+def test_a_first_line_of_thousands_of_digits_is_no_count(write):
+    with pytest.raises(DataError, match="names no attributes"):
+        read_attribute_table(write("9" * 6000 + "\nSmiling\n000001.jpg 1\n"))
+
+
+def test_an_archive_with_too_many_names_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "tags.npz"
+    np.savez(path, attributes=np.zeros((2, 2)), attribute_names=np.zeros(5000, "U1"))
+    monkeypatch.setattr(module.NpzArchive, "read", lambda *_: pytest.fail("the names were read"))
+    with pytest.raises(DataError, match="`attribute_names` holds 5000 texts; 4096 at most"):
+        read_attribute_table(path)

@@ -260,6 +260,7 @@ def test_directions_of_another_model_are_refused(path):
         ({"source": np.array("x" * 5000)}, "`source` must be one text"),
         ({"names": None}, "`names` must be a list"),
         ({"names": np.array(["a", "b", "b"])}, "'b' twice"),
+        ({"names": np.zeros(5000, "U1")}, "names 5000 attributes; 4096 at most"),
         ({"names": np.array(["a", "b", "\x1b[31m"])}, "cannot name an attribute"),
         ({"names": np.array(["a", "b"])}, "is int64 .* is due"),
         ({"w1": np.full((3, 2, 2, 2), np.nan, np.float32)}, "`w1` holds values that are not finite"),

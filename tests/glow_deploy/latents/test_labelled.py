@@ -137,3 +137,36 @@ def test_classes_are_attributes_where_there_are_no_others(tmp_path):
     np.testing.assert_array_equal(found.train.attributes[:, 0], found.train.labels == 3)
     np.testing.assert_array_equal(found.held_out.attributes[:, 1], found.held_out.labels == 0)
     assert load_labelled(tmp_path / "images.npz").names == tuple(f"class-{number}" for number in range(4))
+
+
+@pytest.mark.parametrize("wrong", [-1, 4096, 10**9])
+def test_class_labels_that_cannot_be_attributes_are_refused_before_anything_of_their_size_is_made(tmp_path, wrong):
+    labels = np.arange(COUNT) % 4
+    labels[7] = wrong
+    np.savez(tmp_path / "images.npz", images=VALUES.transpose(0, 2, 3, 1), labels=labels)
+    with pytest.raises(DataError, match=rf"class labels from .*{wrong}.*; 0 to 4095 can be taken"):
+        load_labelled(tmp_path / "images.npz")
+
+
+def test_a_set_without_splits_is_read_once_and_divided_as_training_divides_it(tmp_path, monkeypatch):
+    path = tmp_path / "images.npz"
+    np.savez(path, images=VALUES.transpose(0, 2, 3, 1), attributes=HAT[:, None], attribute_names=np.array(["hat"]))
+    parts = {split: load_images(path, split=split) for split in ("train", "validation")}
+    opened = []
+
+    def counting(*arguments, **options):
+        opened.append(options["split"])
+        return load_images(*arguments, **options)
+
+    monkeypatch.setattr(module, "load_images", counting)
+    found = load_labelled(path)
+    assert opened == ["test"]
+    for part, split in ((found.train, "train"), (found.held_out, "validation")):
+        np.testing.assert_array_equal(every(part), every(parts[split]))
+        np.testing.assert_array_equal(part.attributes, parts[split].attributes)
+        assert not part.undivided
+
+
+def test_a_picture_named_in_two_ways_is_refused(folder):
+    with pytest.raises(DataError, match=r"'sub/31\.png' and '31\.png' are the same picture"):
+        load_labelled(folder, labels=table(folder, [*NAMES, "31.png"]))
