@@ -30,7 +30,7 @@ class Strangest:
         """Look at one batch."""
         bits = scores.bits_per_dim
         strange = bits if self._reference is None else self._reference.typicality(bits)
-        keys = [math.inf if math.isnan(key) else float(key) for key in strange]
+        keys = [float(key) if math.isfinite(key) else math.inf for key in strange]
         keyed = list(zip(keys, scores.names, strict=True))
         self._kept = heapq.nlargest(_STRANGEST, self._kept + keyed)
 

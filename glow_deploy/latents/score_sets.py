@@ -146,8 +146,8 @@ def separate(own: ScoredSet, foreign: ScoredSet, reference: Reference | None = N
     bits = np.concatenate([own.bits_per_dim, foreign.bits_per_dim])
 
     def area(scores: npt.NDArray[np.float64]) -> Area:
-        # Finite stand-ins: no figure at all is as bad as the worst there can be.
-        ranked = np.where(np.isnan(scores), np.inf, scores).clip(-np.finfo(np.float64).max, np.finfo(np.float64).max)
+        # A finite stand-in: no finite figure, of whatever sign, is as bad as the worst there can be.
+        ranked = np.where(np.isfinite(scores), scores, np.finfo(np.float64).max)
         value = auc(ranked, foreignness)
         low, high = auc_interval(value, positives=len(foreign), negatives=len(own))
         return Area(value=value, low=low, high=high)

@@ -57,7 +57,7 @@ class ScoreTable:
         if self._sort is not None:
             by_typicality = self._sort == "typicality" and self._reference is not None
             key = figures[-2] if by_typicality else scores.bits_per_dim
-            self._keys.append(np.where(np.isnan(key), np.inf, key))
+            self._keys.append(np.where(np.isfinite(key), key, np.inf))
             self._ends.append(self._length + np.cumsum([len(line) for line in lines]))
             self._length = int(self._ends[-1][-1])
 

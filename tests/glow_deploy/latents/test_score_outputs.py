@@ -86,7 +86,7 @@ def test_areas_by_counting_pairs():
 
 
 def test_no_likelihood_at_all_is_the_worst():
-    found = separate(scored("own", [1.0, 2.0, 900.0]), scored("foreign", [np.nan, np.inf]), REFERENCE)
+    found = separate(scored("own", [1.0, 2.0, 900.0]), scored("foreign", [np.nan, np.inf, -np.inf]), REFERENCE)
     assert (found.likelihood.value, found.typicality.value) == (1.0, 1.0)
     found = separate(scored("own", [np.nan, np.inf]), scored("foreign", [3.0, 3.1]))
     assert found.likelihood.value == 0.0
@@ -132,7 +132,7 @@ def test_without_a_reference_there_is_no_typicality_and_classes_have_a_column(tm
 def test_rows_are_sorted_over_all_batches(tmp_path, key):
     rng = np.random.default_rng(1)
     bits = rng.normal(3, 1, 40).round(1)
-    bits[5], bits[31] = np.nan, np.inf
+    bits[5], bits[31], bits[33] = np.nan, np.inf, -np.inf
     out = tmp_path / "scores.csv"
     with score_table(out, reference=REFERENCE, sort=key) as table:
         for first in range(0, 40, 6):
@@ -140,7 +140,7 @@ def test_rows_are_sorted_over_all_batches(tmp_path, key):
             table.add(scores(part, names=[f"picture {first + i}, ünïcode" for i in range(len(part))]), name="a")
     found = rows(out)
     numbers = bits if key == "bits_per_dim" else np.abs(bits - 3.0)
-    order = np.argsort(-np.where(np.isnan(numbers), np.inf, numbers), kind="stable")
+    order = np.argsort(-np.where(np.isfinite(numbers), numbers, np.inf), kind="stable")
     assert [row["name"] for row in found] == [f"picture {index}, ünïcode" for index in order]
 
 
