@@ -112,7 +112,7 @@ def blend(
 ) -> Latents:
     """Latents at the shares `t` of the way from one image's latents to another's.
 
-    `linear`, as in Kingma & Dhariwal 2018 (section 5.2), leads through the inside of the sphere on which the latents of
+    `linear`, as in Kingma & Dhariwal 2018 (section 6), leads through the inside of the sphere on which the latents of
     the model's images lie: a normal vector of D numbers has the norm sqrt(D) up to one part in sqrt(2 D), two of them
     are at right angles, and half way between the squared norm is half of what it should be. That is a sample at
     temperature 0.7: smooth, and simpler than either end.
