@@ -541,6 +541,20 @@ def test_controls_are_seen(tab, site):
 
 
 @pytest.mark.slow
+def test_high_contrast_keeps_the_sliders(tab, site):
+    from glow_deploy.images import read_picture
+
+    page = tab(site, forced_colors="active")
+    picture = read_picture(page.get_by_role("slider", name=re.compile("^All levels")).screenshot())
+    _, height, width = picture.shape
+    ends = picture[:, height // 2, :: width - 21]  # the far left and, before its round end, the right of the track
+    assert ends.max() < 128 < picture[:, 1].min()
+    assert len(np.unique(picture[:, height // 2].T, axis=0)) > 2  # and a thumb of another colour
+    frame = page.locator("#thumbs input:checked + img").evaluate("(e) => getComputedStyle(e).borderTopWidth")
+    assert frame == "4px"
+
+
+@pytest.mark.slow
 def test_what_is_read_out(tab, site):
     page = tab(site)
     assert page.get_by_role("slider", name="smiling AUC 0.90", exact=True).count() == 1
