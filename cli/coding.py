@@ -176,7 +176,9 @@ def find_pictures(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        found = sorted(item for item in path.rglob("*") if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file())
+        # What a system hides beside pictures (._face.png, .thumbnails/) is none of the user's.
+        seen = (item for item in path.rglob("*") if not any(p.startswith(".") for p in item.relative_to(path).parts))
+        found = sorted(item for item in seen if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file())
         if not found:
             raise DataError(f"{path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
         files.extend(found)

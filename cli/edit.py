@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .clipping import clipped_line
 from .coding import file_names, find_pictures
 from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
@@ -138,6 +139,8 @@ def edit(
         records: list[dict[str, Any]] = []
         cuts: list[str] = []
         damped: list[str] = []
+        outside: list[npt.NDArray[np.floating]] = []
+        excess: list[float] = []
         # One grid is made of all pictures; for a folder no more of them than run at once are in memory.
         at_once = max(1, batch // len(factors)) if folder else len(files)
         for first in range(0, len(files), at_once):
@@ -170,6 +173,8 @@ def edit(
             records += _records(edited, part)
             cuts = _cuts(edited, found)  # of the amounts asked for, the same for every picture
             damped += _damped(edited, part)
+            outside.append(((edited.x < 0) | (edited.x >= 1)).mean(axis=(2, 3, 4)))
+            excess += (edited.overshoot * 2**n_bits).ravel().tolist()
     if folder:
         sync_folder(out)
     output.write_json(
@@ -187,6 +192,9 @@ def edit(
         output.say(line)
     if len(damped) > _SHOWN:
         output.say(f"... and {len(damped) - _SHOWN} more were damped")
+    clipped = clipped_line(np.concatenate(outside).ravel(), np.array(excess))
+    if clipped is not None:
+        output.say(clipped)
     output.say(f"wrote {out}{'/' if folder else ''}")
 
 

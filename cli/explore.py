@@ -39,7 +39,8 @@ def explore(
 ) -> None:
     """Serve a local page that shows what a bundle makes of a picture, and decodes live while its latents are changed.
 
-    Without --host pictures stay on this machine; nothing is loaded from elsewhere. Ctrl-C ends it. Needs the extra `explore`.
+    Without --host pictures stay on this machine; nothing is loaded from elsewhere. Ctrl-C ends it. Needs the extra
+    `explore`.
     """
     from glow_deploy.explore import ExploreSettings, create_app
     from glow_deploy.explore.serve import bind, need_uvicorn, page_hosts, page_url, serve

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .clipping import clipped_line
 from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
@@ -171,13 +172,8 @@ def _remarks(found: Interpolation, pictures: list[Path], *, animated: bool) -> l
         if changed
         else "ends: every pixel as in the files"
     )
-    outside = found.finite & (found.clipped > 0)
-    if outside.any():
-        share, worst = found.clipped[outside].mean(), found.excess[outside].max()
-        lines.append(
-            f"clipped: {int(outside.sum())} of {len(found)} pictures leave the range of pixels, in {share:.1%} of "
-            f"their values, by up to {worst:.3g} pixel steps"
-        )
+    clipped = clipped_line(found.clipped[found.finite], found.excess[found.finite])
+    lines += [] if clipped is None else [clipped]
     if found.labels is not None and len(set(found.labels.tolist())) > 1:
         lines.append("classes: each picture is decoded as the class of its nearest end, so there is a step half way")
     return lines

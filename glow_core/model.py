@@ -193,7 +193,7 @@ class Glow(nn.Module):
         generator: torch.Generator | None = None,
         y: Tensor | None = None,
     ) -> Tensor:
-        """Draw n images; `temperature` multiplies the standard deviation of every latent (Glow, section 5).
+        """Draw n images; `temperature` multiplies the standard deviation of every latent (Glow, section 6).
 
         Returns:
             x [n,C,H,W], not clamped; a draw can be non-finite, which the caller has to look for.

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from glow_cli.coding import file_names
+from glow_cli.coding import file_names, find_pictures
 
 from glow_deploy.images import read_picture, write_png
 
@@ -85,3 +85,11 @@ def test_names_fit_the_file_system(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(OSError, match="too long"):
         (tmp_path / ("\U0001d4b3" * 120)).touch()
+
+
+def test_hidden_files_of_a_folder_are_none_of_its_pictures(tmp_path, pictures):
+    folder = tmp_path / ".work" / "album"  # only what is hidden inside counts
+    (folder / ".thumbnails").mkdir(parents=True)
+    for name in ("a.png", "._a.png", ".thumbnails/a.png"):
+        (folder / name).write_bytes(pictures[0].read_bytes())
+    assert find_pictures([folder]) == [folder / "a.png"]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from glow_cli.clipping import clipped_line
 from glow_cli.edit import parse_amounts, parse_attributes
 
 from glow_deploy.errors import UsageError
@@ -224,3 +225,12 @@ def test_attributes_and_amounts():
     for bad in ("", "1;2", "inf"):
         with pytest.raises(UsageError, match="no number"):
             parse_amounts(bad)
+
+
+def test_what_a_file_cannot_show_is_said(edit, pictures):
+    assert clipped_line(np.zeros(3), np.zeros(3)) is None
+    words = "clipped: 2 of 3 pictures leave the range of pixels, in 20.0% of their values, by up to 7 pixel steps"
+    assert clipped_line(np.array([0.1, 0.0, 0.3]), np.array([7.0, 0.0, 2.0])) == words
+    result = edit(pictures[0], "-a", "storm=2")
+    assert result.exit_code == 0, result.output
+    assert "clipped: 1 of 1 pictures" in result.stdout
