@@ -212,7 +212,10 @@ def _origin(stored: Checkpoint, found: Findings) -> list[str]:
     how = "converted from" if stored.origin.converted else "read as"
     notes = [f"{how} a checkpoint of {stored.origin.project}", *stored.origin.notes]
     if found.golden is None or found.source != "data":
-        return [*notes, "exported without images of its own kind: `export --data SPEC` shows whether its likelihoods make sense"]
+        unseen = (
+            "exported without images of its own kind: `export --data SPEC` shows whether its likelihoods make sense"
+        )
+        return [*notes, unseen]
     config = stored.config
     bits = float(np.mean(config.n_bits - found.golden.log_prob / (config.dims * math.log(2))))
     notes.append(f"{len(found.golden.x)} images of --data have {bits:.3f} bits/dim at bin centres")
