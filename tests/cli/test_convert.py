@@ -33,7 +33,11 @@ def test_every_project_has_a_checkpoint():
     assert {name.partition("_")[0] for name in FOLDERS} == {"chaiyujin", "normflows", "openai", "rosinality", "y0ast"}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize(
+    "folder",
+    # One of each project at once, the other of each with the slow tests.
+    [pytest.param(name, marks=[pytest.mark.slow] if "additive" in name else []) for name in FOLDERS],
+)
 def test_exports_verifies_and_converts(folder, invoke, place):
     file, options = checkpoint(folder)
     result = invoke("export", file, *options, "--out", "bundle", "--golden", "4", "--json", "export.json")

@@ -31,6 +31,7 @@ def test_what_is_filled_in_is_likelier_than_what_is_made_up(model, pictures, hol
     assert (found.bits_per_dim[:, 0] < made_up).all()
 
 
+@pytest.mark.slow
 def test_the_likeliest_image_is_likelier_than_the_likeliest_latents(model, pictures, hole):
     latents, pixels = (
         inpaint(model, pictures, hole, settings=replace(QUICK, temperature=0, samples=1, over=over, draws=8))
@@ -84,6 +85,7 @@ def test_masks_of_their_own_for_each_image(model, pictures, hole):
             np.testing.assert_array_equal(found.values[row, 0][:, known], pictures[row][:, known])
 
 
+@pytest.mark.slow
 def test_steps_into_non_finite_decodes_are_counted_and_the_result_is_finite(model, pictures, hole, spoil):
     pictures = pictures[:1]
     whole = inpaint(model, pictures, hole, settings=QUICK)

@@ -36,6 +36,7 @@ def test_a_bundle_is_sound_with_its_steps_and_the_checkpoint(exported, kind):
     assert not report.budget.predicted["fp32"].overflows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "precision"),
     [
