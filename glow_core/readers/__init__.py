@@ -92,15 +92,18 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
 
 
 def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
-    """Read the tensors of another project's checkpoint by name, as they are.
+    """Read the tensors of another project's checkpoint, as they are, by the names that its reader knows.
 
     Raises:
         CheckpointError: not such a file, or damaged.
     """
     path = Path(path)
     if looks_like_safetensors(path):
-        return state_of(load_safetensors(path)[1], path=path)
-    return read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
+        state = state_of(load_safetensors(path)[1], path=path)
+    else:
+        state = read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
+    prefix = _common_prefix(state)
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def reader_of(names: Iterable[str]) -> Reader | None:
@@ -116,7 +119,7 @@ def _common_prefix(names: Iterable[str]) -> str:
     """
     known = tuple(names)
     taken = ""
-    for _ in range(_MAX_PREFIXES):
+    for _ in range(_MAX_PREFIXES + 1):
         if reader_of(known) is not None:
             return taken
         first = {name.partition(".")[0] for name in known if "." in name}

@@ -269,3 +269,13 @@ def test_inspect_tells_what_a_checkpoint_leaves_out(invoke):
     assert f"glow-deploy export {file} with --image-size HxW and --n-bits N" in result.stdout
     assert "give" not in result.stdout
     assert "blocks.0.flows.0.actnorm.loc" in result.stdout
+
+
+def test_inspect_knows_a_checkpoint_that_is_a_part_of_something(invoke, place):
+    file, _ = checkpoint("rosinality_affine_lu")
+    state = torch.load(file, weights_only=True)
+    inner = {name.replace("module.", "net.glow.", 1): tensor for name, tensor in state.items()}
+    torch.save({"state_dict": inner}, place / "part.ckpt")
+    result = invoke("inspect", "part.ckpt")
+    assert result.exit_code == 0, result.stderr
+    assert "rosinality/glow-pytorch" in result.stdout
