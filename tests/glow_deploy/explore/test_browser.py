@@ -335,14 +335,17 @@ def test_the_keyboard_alone(tab, site):
         page.keyboard.press("ArrowLeft")
     assert page.locator("#slider-0").input_value() == "0.8"
     verdict(page, "All of the change is shown")
+    before = page.locator("#shown").get_attribute("src")
     page.keyboard.press("Home")
     page.wait_for_function("() => document.querySelector('#slider-0 ~ output, .slider.moved output').value === '0.00'")
+    # The number moves at once, the picture when it is decoded.
+    page.wait_for_function("(src) => document.getElementById('shown').getAttribute('src') !== src", arg=before)
     changed = page.locator("#shown").get_attribute("src")
     page.locator("#hold").focus()
     page.keyboard.down("Space")
     verdict(page, "Every value is as in the image")
     page.keyboard.up("Space")
-    page.wait_for_function("(src) => document.getElementById('shown').src === src", arg=changed)
+    page.wait_for_function("(src) => document.getElementById('shown').getAttribute('src') === src", arg=changed)
     page.locator("#reset").focus()
     page.keyboard.press("Enter")
     verdict(page, "Every value is as in the image")
