@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .classes import BEST, parse_classes
 from .console import Output
 from .options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngine
-from .sample import parse_classes, sync_folder, write_whole
+from .targets import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from glow_deploy.engines.protocol import Engine as OpenEngine
     from glow_deploy.latents import Latents, PictureBatch
 
-_BEST = "best"
 _LONGEST_NAME = 200  # bytes; leaves room for a number and the suffix
 
 
@@ -59,8 +59,8 @@ def encode(
     from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, need_role, save_latents
 
     output = Output(quiet=quiet, json=json)
-    best = classes == _BEST
-    chosen = None if best else parse_classes(classes, words=(_BEST,))
+    best = classes == BEST
+    chosen = None if best else parse_classes(classes, words=(BEST,))
     settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=best)
     files = find_pictures(images)
     with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as encoder:
@@ -124,6 +124,7 @@ def decode(
     """
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
+    from glow_deploy.files import sync_folder
     from glow_deploy.images import png_bytes, x_to_values
     from glow_deploy.latents import decode_latents, load_latents, need_role
 

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .classes import BEST, parse_classes
 from .console import Output
 from .engines import Bundle, Decoder, Encoder, Flavor, open_pair
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
-from .sample import parse_classes
 from .targets import check_target
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from glow_deploy.latents.directions import Attribute, Directions
-
-_BEST = "best"
 
 
 def directions(
@@ -93,8 +91,8 @@ def directions(
 
     output = Output(quiet=quiet, json=json)
     check_target(out)
-    best = classes == _BEST
-    chosen = None if best else parse_classes(classes, words=(_BEST,))
+    best = classes == BEST
+    chosen = None if best else parse_classes(classes, words=(BEST,))
     if chosen is not None and len(chosen) != 1:
         raise UsageError(f"--class names {len(chosen)} classes; give one for all images, or leave it out")
     settings = DirectionSettings(

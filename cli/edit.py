@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .classes import BEST, parse_classes
 from .clipping import clipped_line
 from .coding import file_names, find_pictures
 from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
-from .sample import is_folder, parse_classes, sync_folder, write_whole
-from .targets import check_target
+from .targets import MOST_CELLS, check_target, is_folder, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from glow_deploy.latents.directions import Directions
     from glow_deploy.latents.editing import Edited
 
-_BEST = "best"
 _STRIP = "-1,-0.5,0,0.5,1"
-_MOST_CELLS = 1024  # more in one picture is a wall nobody looks at
 _SHOWN = 16
 
 
@@ -100,6 +98,7 @@ def edit(
     from glow_deploy.engines.identity import engine_model_id
     from glow_deploy.engines.pair import pair_files
     from glow_deploy.errors import UsageError
+    from glow_deploy.files import sync_folder
     from glow_deploy.images import read_picture, x_to_values
     from glow_deploy.latents import EncodeSettings, encode_images
     from glow_deploy.latents.direction_files import load_directions
@@ -118,12 +117,12 @@ def edit(
     folder = is_folder(out)
     if not folder:
         check_target(out)
-    if not folder and len(files) * len(factors) > _MOST_CELLS:
+    if not folder and len(files) * len(factors) > MOST_CELLS:
         raise UsageError(
             f"{len(files) * len(factors)} pictures do not fit one file; name a folder: --out {out.with_suffix('')}/"
         )
-    best = classes == _BEST
-    labels = _labels(None if best else parse_classes(classes, words=(_BEST,)), len(files))
+    best = classes == BEST
+    labels = _labels(None if best else parse_classes(classes, words=(BEST,)), len(files))
     _, second = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
     with (
         output.progress() as bars,

@@ -17,7 +17,7 @@ from .inverse import (
     Steps,
     Truth,
     Weights,
-    check_target,
+    check_picture,
     cost,
     deployed_bits_per_dim,
     one_class,
@@ -37,7 +37,7 @@ from .options import (
     TrustEngine,
     import_options,
 )
-from .sample import is_folder
+from .targets import is_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,7 @@ def inpaint(
         raise UsageError("say what is missing, either by --mask FILE or by --box top,left,height,width")
     folder = is_folder(out)
     if not folder:
-        check_target("--out", out)
+        check_picture("--out", out)
     chosen = one_class(classes, 1)
     settings = InpaintSettings(
         samples=samples,

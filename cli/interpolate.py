@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .classes import BEST, parse_classes
 from .clipping import clipped_line
 from .console import Output
 from .engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from .options import Batch, Device, Json, Quiet, Resize, TrustEngine
-from .sample import parse_classes
-from .targets import check_target
+from .targets import MOST_CELLS, check_target
 
 if TYPE_CHECKING:
     from glow_deploy.latents.interpolation import Interpolation
 
-_BEST = "best"
 _STEPS, _GRID_STEPS, _ANIMATION_STEPS = 9, 5, 24
-_MOST_CELLS = 1024  # more in one picture is a wall nobody looks at
 
 
 def interpolate(
@@ -96,10 +94,10 @@ def interpolate(
         raise UsageError("an animation goes between two pictures; name a .png without --animate for a grid of four")
     steps = steps or (_ANIMATION_STEPS if animated else _STEPS if len(pictures) == 2 else _GRID_STEPS)
     cells = steps if len(pictures) == 2 else steps**2
-    if cells > _MOST_CELLS:
-        raise UsageError(f"{cells} pictures do not fit one file; at most {_MOST_CELLS}: lower --steps")
-    best = classes == _BEST
-    labels = None if best else parse_classes(classes, words=(_BEST,))
+    if cells > MOST_CELLS:
+        raise UsageError(f"{cells} pictures do not fit one file; at most {MOST_CELLS}: lower --steps")
+    best = classes == BEST
+    labels = None if best else parse_classes(classes, words=(BEST,))
     if labels is not None and len(labels) not in (1, len(pictures)):
         raise UsageError(f"--class names {len(labels)} classes for {len(pictures)} pictures; give one, or one for each")
     settings = InterpolationSettings(steps=steps, mode=mode, batch=batch, best_class=best)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .classes import parse_classes
+from .targets import check_target
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -21,7 +24,7 @@ __all__ = [
     "Steps",
     "Truth",
     "Weights",
-    "check_target",
+    "check_picture",
     "cost",
     "deployed_bits_per_dim",
     "one_class",
@@ -62,11 +65,11 @@ BundleOption = Annotated[
 ]
 
 
-def check_target(option: str, path: Path) -> None:
+def check_picture(option: str, path: Path) -> None:
     """Refuse a PNG that cannot be written, before the work whose result would be lost.
 
     Raises:
-        UsageError: another suffix, a folder, or in a folder that is not there.
+        UsageError: another suffix, a folder, or in a folder that is not there or read-only.
     """
     from glow_deploy.errors import UsageError
 
@@ -74,6 +77,7 @@ def check_target(option: str, path: Path) -> None:
         raise UsageError(f"{option} {path}: a picture is written as PNG; name a .png file")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    check_target(path)
 
 
 def one_class(text: str | None, count: int) -> tuple[int, ...] | None:
@@ -83,8 +87,6 @@ def one_class(text: str | None, count: int) -> tuple[int, ...] | None:
         UsageError: not one whole number.
     """
     from glow_deploy.errors import UsageError
-
-    from .sample import parse_classes
 
     found = parse_classes(text)
     if found is not None and len(found) != 1:

@@ -17,7 +17,7 @@ from .inverse import (
     Steps,
     Truth,
     Weights,
-    check_target,
+    check_picture,
     cost,
     deployed_bits_per_dim,
     one_class,
@@ -91,9 +91,9 @@ def project(
     from glow_deploy.inverse import project as bring
 
     output = Output(quiet=quiet, json=json)
-    check_target("--out", out)
+    check_picture("--out", out)
     if compare is not None:
-        check_target("--compare", compare)
+        check_picture("--compare", compare)
     chosen = one_class(classes, 1)
     settings = ProjectSettings(noise=noise, prior=prior_weight, over=over, steps=steps)
     model = open_model_gradient(

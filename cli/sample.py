@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .classes import parse_classes
 from .console import Output
 from .options import Batch, Device, Engine, Json, Quiet, Seed, TrustEngine
-from .targets import check_target
+from .targets import MOST_CELLS, check_target, is_folder, write_whole
 
 if TYPE_CHECKING:
     from glow_deploy.engines.protocol import Engine as OpenEngine
     from glow_deploy.latents import SampleBatch
 
-# More than this in one grid is a wall nobody looks at.
-_LARGEST_GRID = 1024
 _MOST_COLUMNS = 64
 _SWEEP_COLUMNS = 8
 _ALL = "all"
@@ -89,7 +85,7 @@ def sample(
         check_target(out)
     rows = None if sweep is None else parse_temperatures(sweep, "--sweep")
     count = count or (_SWEEP_COLUMNS if rows else 16)
-    if target == "grid" and count * len(rows or (0,)) > _LARGEST_GRID:
+    if target == "grid" and count * len(rows or (0,)) > MOST_CELLS:
         raise UsageError(f"{count} samples do not fit one picture; name a folder: --out {out.with_suffix('')}/")
     if rows is not None and (target != "grid" or temperature != "0.7"):
         raise UsageError("--sweep draws one grid of its own temperatures: leave --temperature away, and give FILE.png")
@@ -198,6 +194,7 @@ def _write_npz(
 def _write_files(
     batches: Iterable[SampleBatch], out: Path, n_bits: int, count: int, _labels: tuple[int, ...] | None
 ) -> None:
+    from glow_deploy.files import sync_folder
     from glow_deploy.images import png_bytes, x_to_values
 
     digits = max(4, len(str(count - 1)))
@@ -220,33 +217,6 @@ def class_columns(count: int, classes: int) -> int | None:
     if not 1 < classes <= _MOST_COLUMNS:
         return None
     return classes * max(1, round(math.sqrt(count) / classes))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write one of many files whole or not at all, should this process end.
-
-    Not on disk for certain when it returns, for waiting each time would take longest: a power cut may lose or empty
-    files written shortly before. `sync_folder` after the last one makes their names durable.
-    """
-    # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk; once after many files of `write_whole`."""
-    with suppress(OSError):  # Windows cannot open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def target_of(out: Path) -> Literal["grid", "npz", "folder"]:
@@ -275,42 +245,3 @@ def parse_temperatures(text: str, option: str) -> tuple[float, ...]:
     if not values or not all(0 <= value <= _HOTTEST for value in values):
         raise UsageError(f"{option} is {text[:32]!r}; give numbers from 0 to {_HOTTEST}, such as 0.7 or 0.5,0.7,1")
     return values
-
-
-def is_folder(out: Path) -> bool:
-    """Tell whether `--out` names a folder (it exists as one, or has no suffix) or a PNG file.
-
-    Raises:
-        UsageError: the suffix is another than `.png`, or it is `-`.
-    """
-    from glow_deploy.errors import UsageError
-
-    if str(out) == "-":
-        raise UsageError("--out -: pictures are not written to stdout; name a .png file or a folder")
-    if out.is_dir() or not out.suffix:
-        return True
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: pictures are written as PNG; name a .png file or a folder")
-    return False
-
-
-def parse_classes(text: str | None, *, words: tuple[str, ...] = ()) -> tuple[int, ...] | None:
-    """Parse `--class 3` or `--class 0,1,2`.
-
-    Args:
-        text: as typed, or None.
-        words: what may be given instead of numbers, for the message.
-
-    Raises:
-        UsageError: not whole numbers.
-    """
-    from glow_deploy.errors import UsageError
-
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    # Nine digits are more than enough, and far longer ones Python itself or int64 refuses.
-    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
-        or_word = "".join(f", or {word}" for word in words)
-        raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2{or_word}")
-    return tuple(int(part) for part in parts)

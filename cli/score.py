@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .classes import BEST, parse_classes
 from .coding import find_pictures
 from .console import Output
 from .engines import Flavor
 from .options import Batch, Device, Json, Quiet, Resize, Seed, TrustEngine
-from .sample import parse_classes
 from .score_words import Strangest, facts, left_out, summary, verdicts
 from .targets import check_target
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glow_deploy.latents.score_sources import LabelChoice, ScoreSource
     from glow_deploy.latents.scoring import Scores
 
-_BEST, _LABELS = "best", "labels"
+_LABELS = "labels"
 _NAMED = re.compile(r"([\w. -]{1,40})=(.+)", re.DOTALL)
 
 
@@ -105,7 +105,7 @@ def score(
     output = Output(quiet=quiet, json=json)
     _check_targets(out, histogram)
     label = _label(classes)
-    settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=classes == _BEST)
+    settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=classes == BEST)
     if not pictures and not data:
         raise UsageError("there is nothing to score: name pictures or folders after the engine, or a set with --data")
     files = find_pictures(pictures) if pictures else []
@@ -184,9 +184,9 @@ def _label(classes: str | None) -> LabelChoice:
 
     if classes == _LABELS:
         return "own"
-    numbers = None if classes == _BEST else parse_classes(classes, words=(_BEST, _LABELS))
+    numbers = None if classes == BEST else parse_classes(classes, words=(BEST, _LABELS))
     if numbers is not None and len(numbers) != 1:
-        raise UsageError(f"--class names {len(numbers)} classes; give one for all, {_BEST} or {_LABELS}")
+        raise UsageError(f"--class names {len(numbers)} classes; give one for all, {BEST} or {_LABELS}")
     return None if numbers is None else numbers[0]
 
 

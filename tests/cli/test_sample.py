@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from glow_cli.sample import is_folder, parse_classes, write_whole
+from glow_cli.classes import parse_classes
+from glow_cli.targets import is_folder, write_whole
 
 from glow_deploy import open_engine
 from glow_deploy.data import load_images
@@ -115,7 +116,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 
 def test_the_folder_is_synced_once_after_many_pictures(invoke, model, place, monkeypatch):
     synced = []
-    monkeypatch.setattr("glow_cli.sample.os.fsync", lambda handle: synced.append(handle))
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(handle))
     assert invoke("sample", "--engine", model.decoder, "-n", 5, "--batch", 2, "--out", "many").exit_code == 0
     assert len(synced) == 1
 

@@ -1,0 +1,30 @@
+"""`--class`, as every command that takes it reads it."""
+
+from __future__ import annotations
+
+__all__ = ["BEST", "parse_classes"]
+
+BEST = "best"
+"""Whichever class makes an image likeliest."""
+
+
+def parse_classes(text: str | None, *, words: tuple[str, ...] = ()) -> tuple[int, ...] | None:
+    """Parse `--class 3` or `--class 0,1,2`.
+
+    Args:
+        text: as typed, or None.
+        words: what may be given instead of numbers, for the message.
+
+    Raises:
+        UsageError: not whole numbers.
+    """
+    from glow_deploy.errors import UsageError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    # Nine digits are more than enough, and far longer ones Python itself or int64 refuses.
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+        or_word = "".join(f", or {word}" for word in words)
+        raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2{or_word}")
+    return tuple(int(part) for part in parts)
