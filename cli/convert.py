@@ -41,8 +41,11 @@ def convert(
     output = Output(quiet=quiet, json=json)
     options = import_options(image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map)
     target = default_path(ckpt) if out is None else out
-    checkpoint = read_checkpoint(ckpt, options=options)
-    convert_checkpoint(checkpoint, target, force=force)
+    with output.progress() as bars:
+        bars.stage("reading the checkpoint", 0, None)
+        checkpoint = read_checkpoint(ckpt, options=options)
+        bars.stage("writing the checkpoint", 0, None)
+        convert_checkpoint(checkpoint, target, force=force)
     config, origin = checkpoint.config, checkpoint.origin
     output.write_json(
         {

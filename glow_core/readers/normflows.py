@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..import_options import ImportOptions
 from .layers import ForeignGlow, IndependentPrior, Level, LowerUpper, Matrix, Net, Norm, ScaledConv, Step
+from .numbering import level_counts
 from .reader import Reader, Tensors
 
 __all__ = ["READER"]
@@ -49,11 +50,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
         channels *= 2
     affine = levels[0].steps[0].net.affine
     image_size, n_bits, centred = _told(tensors, options, sizes, affine=affine)
-    if image_size[0] % 2**count or image_size[1] % 2**count:
-        raise tensors.refuse(
-            f"--image-size {image_size[0]}x{image_size[1]} cannot be right: this model halves its images {count} "
-            f"times, so both sides are multiples of {2**count}"
-        )
+    tensors.check_size(image_size, halvings=count)
     return ForeignGlow(
         image_size=image_size,
         n_bits=n_bits,
@@ -67,9 +64,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
 def _blocks(tensors: Tensors) -> list[int]:
     """How many GlowBlocks each level has, by the highest numbers in the names; a gap shows as a missing tensor."""
     numbers = {(int(found[1]), int(found[2])) for found in map(_BLOCK.match, tensors.names) if found}
-    counts = [0] * (1 + max(level for level, _ in numbers))
-    for level, block in numbers:
-        counts[level] = max(counts[level], block + 1)
+    counts = level_counts(numbers)
     for level in range(len(counts)):
         if (level, 0) not in numbers:
             raise tensors.refuse(

@@ -1,7 +1,4 @@
-"""Models that keep all their layers in one numbered list: squeeze, K steps of flow, split; squeeze, K steps, ...
-
-Squeezes have a number and no tensors. Nothing in such a file says L or K: the numbers do.
-"""
+"""L and K from the numbers in tensors' names: nothing in most files says them otherwise."""
 
 from __future__ import annotations
 
@@ -10,14 +7,29 @@ from collections.abc import Iterable
 
 from .reader import Tensors
 
-__all__ = ["numbered_levels"]
+__all__ = ["level_counts", "numbered_levels"]
 
 # No more digits than a count can have: an absurd one is a tensor without a place.
 _LAYER = re.compile(r"flow\.layers\.(0|[1-9][0-9]{0,5})\.([a-z_]+)\.")
 
 
+def level_counts(numbers: Iterable[tuple[int, int]]) -> list[int]:
+    """Count the steps of every level, where names hold (level, step), each from 0; at least one pair.
+
+    By the highest numbers: a gap shows later as a missing tensor, and a level without any number has 0.
+    """
+    found = list(numbers)
+    counts = [0] * (1 + max(level for level, _ in found))
+    for level, step in found:
+        counts[level] = max(counts[level], step + 1)
+    return counts
+
+
 def numbered_levels(tensors: Tensors) -> list[tuple[list[str], str | None]]:
     """Find the layers of every level, finest first, by the names `flow.layers.{n}.`.
+
+    One list holds them all: squeeze, K steps of flow, split; squeeze, K steps, ... A squeeze has a number and no
+    tensors.
 
     Args:
         tensors: with `conv` in the splits and other layers in the steps.

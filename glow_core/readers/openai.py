@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..import_options import ImportOptions
 from .layers import ForeignGlow, Level, LowerUpper, Matrix, Net, Norm, Order, ScaledConv, Step, TopPrior
+from .numbering import level_counts
 from .reader import Reader, Tensors
 
 __all__ = ["READER"]
@@ -110,10 +111,7 @@ def _steps(tensors: Tensors, scope: _Scope) -> list[int]:
     """How many steps of flow each level has, by the highest numbers in the names; a gap shows as a missing tensor."""
     within = filter(None, map(scope.variable, tensors.names))
     numbers = [(int(found[1]), int(found[2])) for found in map(_STEP.fullmatch, within) if found]
-    counts = [0] * (1 + max(level for level, _ in numbers))
-    for level, step in numbers:
-        counts[level] = max(counts[level], step + 1)
-    return [max(count, 1) for count in counts]
+    return [max(count, 1) for count in level_counts(numbers)]
 
 
 def _step(tensors: Tensors, scope: _Scope, path: str, channels: int) -> Step:
@@ -210,12 +208,7 @@ def _told(tensors: Tensors, options: ImportOptions, *, halvings: int) -> tuple[t
         missing["--n-bits N (what --n_bits_x was)"] = "the depth of its pixels"
     if size is None or n_bits is None:
         raise tensors.ask(" and ".join(missing), " and ".join(missing.values()))
-    factor = 2**halvings
-    if size[0] % factor or size[1] % factor:
-        raise tensors.refuse(
-            f"--image-size {size[0]}x{size[1]} cannot be right: this model halves its images {halvings} times, so both "
-            f"sides are multiples of {factor}"
-        )
+    tensors.check_size(size, halvings=halvings)
     return size, n_bits
 
 

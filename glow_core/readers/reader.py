@@ -130,6 +130,19 @@ class Tensors:
         if given is not None and given != found:
             raise CheckpointError(f"{self.path}: {option} says {given}, but {name} in the file is {found}")
 
+    def check_size(self, size: tuple[int, int], *, halvings: int) -> None:
+        """Refuse a told image size (H, W) that cannot be squeezed as often as the model does.
+
+        Raises:
+            CheckpointError: a side is no multiple of 2^halvings.
+        """
+        factor = 2**halvings
+        if size[0] % factor or size[1] % factor:
+            raise self.refuse(
+                f"--image-size {size[0]}x{size[1]} cannot be right: this model halves its images {halvings} times, so "
+                f"both sides are multiples of {factor}"
+            )
+
     def ask(self, option: str, what: str) -> MissingFactError:
         """Return the error for a fact that the file does not hold and nobody gave."""
         return MissingFactError(self.path, what=what, option=option)

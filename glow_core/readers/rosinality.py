@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..import_options import ImportOptions
 from .layers import ForeignGlow, Level, LowerUpper, Matrix, Net, Norm, ScaledConv, Step, TopPrior
+from .numbering import level_counts
 from .reader import Reader, Tensors
 
 __all__ = ["READER"]
@@ -56,10 +57,7 @@ def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
 def _steps(tensors: Tensors) -> list[int]:
     """How many steps of flow each level has, by the highest numbers in the names; a gap shows as a missing tensor."""
     numbers = [(int(found[1]), int(found[2])) for found in map(_STEP.match, tensors.names) if found]
-    counts = [0] * (1 + max(level for level, _ in numbers))
-    for level, step in numbers:
-        counts[level] = max(counts[level], step + 1)
-    return [max(count, 1) for count in counts]
+    return [max(count, 1) for count in level_counts(numbers)]
 
 
 def _told(tensors: Tensors, options: ImportOptions, *, halvings: int) -> tuple[tuple[int, int], int]:
@@ -71,12 +69,7 @@ def _told(tensors: Tensors, options: ImportOptions, *, halvings: int) -> tuple[t
         raise tensors.ask(_SIZE, "the size of its images")
     if n_bits is None:
         raise tensors.ask(_DEPTH, "the depth of its pixels")
-    factor = 2**halvings
-    if size[0] % factor or size[1] % factor:
-        raise tensors.refuse(
-            f"--image-size {size[0]}x{size[1]} cannot be right: this model halves its images {halvings} times, so both "
-            f"sides are multiples of {factor}"
-        )
+    tensors.check_size(size, halvings=halvings)
     return size, n_bits
 
 
