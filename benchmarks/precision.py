@@ -21,21 +21,21 @@ from rich.table import Table
 
 from glow_core import read_checkpoint
 from glow_core.training import demo_config, demo_settings, train
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.budget import measure_budget
 from glow_deploy.data import load_images
-from glow_deploy.engines.protocol import Engine
 from glow_deploy.folding import FoldedGlow
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.metadata import GraphMetadata
+from glow_deploy.graphs.precision_plan import PrecisionPlan
+from glow_deploy.graphs.rounding import Rounding
 from glow_deploy.graphs.serialize import serialize
 from glow_deploy.images import bits_per_dim, pixels_to_x, values_to_x
+from glow_deploy.numerics.measures import ErrorAccumulator, ErrorSummary, Exactness, ExactnessAccumulator
 from glow_deploy.precision.auto import AutoChoice, choose_plan
-from glow_deploy.precision.plan import PrecisionPlan
-from glow_deploy.precision.rounding import Rounding
 from glow_deploy.precision.simulate import float32_graphs, open_simulated
-from glow_deploy.verify.measures import ErrorAccumulator, ErrorSummary, Exactness, ExactnessAccumulator
+from glow_deploy.protocol import Engine
 
 _BATCH = 32
 

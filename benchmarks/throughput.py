@@ -21,11 +21,11 @@ from rich.table import Table
 
 from glow_core import Glow, save_checkpoint
 from glow_deploy import open_engine
+from glow_deploy.artifact.lint import read_model
+from glow_deploy.bench.matrix_rate import matrix_rate
 from glow_deploy.export import ExportSettings, export
-from glow_deploy.flops import convolutions
 from glow_deploy.folding.fold import fold
-from glow_deploy.graphs.lint import read_model
-from glow_deploy.machine import matrix_rate
+from glow_deploy.inspect.flops import convolutions
 
 Run = Callable[[], object]
 

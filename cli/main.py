@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .commands import Commands
-from .errors import DEBUG_VARIABLE, exit_codes
+from .catalogue import Commands
+from .common.errors import DEBUG_VARIABLE, exit_codes
 
 __all__ = ["app", "run"]
 

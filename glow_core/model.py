@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from glow_core.flows.conditioner import ZeroConv2d
+
 from .config import GlowConfig
 from .errors import ConfigError
 from .flows import (
@@ -22,7 +24,6 @@ from .flows import (
     Squeeze,
     TopPrior,
 )
-from .flows.conditioner import ZeroConv2d
 
 __all__ = ["FlowStep", "Glow", "Level"]
 

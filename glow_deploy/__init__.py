@@ -17,7 +17,8 @@ from .export import export
 from .verify import verify
 
 if TYPE_CHECKING:
-    from .engines.open import open_engine
+    from glow_deploy.engines.open import open_engine
+
     from .latents import sample
 
 __all__ = ["GlowDeployError", "__version__", "compile", "export", "open_engine", "sample", "verify"]
@@ -25,7 +26,7 @@ __all__ = ["GlowDeployError", "__version__", "compile", "export", "open_engine",
 
 def __getattr__(name: str) -> object:
     if name == "open_engine":
-        from .engines.open import open_engine
+        from glow_deploy.engines.open import open_engine
 
         return open_engine
     if name == "sample":

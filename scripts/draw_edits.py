@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from glow_deploy.artifact.identity import engine_model_id
 from glow_deploy.data import ImageSet, load_images
+from glow_deploy.directions.directions import Directions
+from glow_deploy.directions.editing import EditSettings, edit_latents
+from glow_deploy.directions.files import load_directions
 from glow_deploy.engines import Engine
-from glow_deploy.engines.identity import engine_model_id
 from glow_deploy.engines.pair import open_pair, pair_files
 from glow_deploy.images import x_to_values
 from glow_deploy.latents import EncodeSettings, encode_images
-from glow_deploy.latents.direction_files import load_directions
-from glow_deploy.latents.directions import Directions
-from glow_deploy.latents.editing import EditSettings, edit_latents
 
 ROWS = (("eyeglasses", "glasses"), ("beard", "beard"), ("smiling", "smile"), ("hat", "hat"))
 BESIDE = {"eyeglasses": "sunglasses"}  # faces with the second are no faces without the first

@@ -20,15 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from glow_deploy.data import load_images
 from glow_deploy.engines.pytorch_gradient import ModelGradient, open_model_gradient
 from glow_deploy.images import pixels_to_values, values_to_pixels
-from glow_deploy.inverse import (
-    InpaintSettings,
-    ProjectSettings,
-    box_mask,
-    image_bits_per_dim,
-    inpaint,
-    project,
-    psnr,
-)
+from glow_deploy.inverse import InpaintSettings, ProjectSettings, box_mask, image_bits_per_dim, inpaint, project, psnr
 
 FACES, FILLS = 4, 3
 HOLE = (4, 4, 8, 8)  # of 16x16

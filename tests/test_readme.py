@@ -72,7 +72,7 @@ def reduced(command: str) -> str:
 
 def parse(command: str) -> None:
     """Parse a `glow-deploy` command line without running it; raises what Typer raises for wrong options."""
-    from glow_cli.commands import load
+    from glow_cli.catalogue import load
 
     words = shlex.split(command, comments=True)[1:]
     words = words[: words.index("|")] if "|" in words else words

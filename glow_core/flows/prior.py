@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from glow_core.errors import ConfigError
+
 from .edge import edge_map
 
 __all__ = ["IndependentPrior", "TopPrior", "standard_normal_log_prob"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoint import (
+from glow_core.checkpoint import (
     Checkpoint,
     Weights,
     check_content,
@@ -21,10 +21,11 @@ from ..checkpoint import (
     load_safetensors,
     looks_like_safetensors,
 )
-from ..errors import CheckpointError
-from ..import_options import ImportOptions
-from ..model import Glow
-from ..state import key_name, load_pt, zip_members
+from glow_core.errors import CheckpointError
+from glow_core.import_options import ImportOptions
+from glow_core.model import Glow
+from glow_core.state import key_name, load_pt, zip_members
+
 from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
 from .native import to_checkpoint

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
-from ..state import key_name, zip_members
+from glow_core.errors import CheckpointError
+from glow_core.state import key_name, zip_members
 
 __all__ = ["read_npz", "state_of"]
 

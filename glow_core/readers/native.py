@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..checkpoint import Checkpoint, Origin
-from ..config import GlowConfig
-from ..errors import CheckpointError, ConfigError
-from ..import_options import ImportOptions
-from ..state import check_state, reference_state
+from glow_core.checkpoint import Checkpoint, Origin
+from glow_core.config import GlowConfig
+from glow_core.errors import CheckpointError, ConfigError
+from glow_core.import_options import ImportOptions
+from glow_core.state import check_state, reference_state
+
 from .layers import ForeignGlow, IndependentPrior, LowerUpper, Matrix, Net, Norm, Order, ScaledConv, Step, TopPrior
 
 __all__ = ["to_checkpoint"]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, MissingFactError
-from ..import_options import ImportOptions
-from ..state import key_name
+from glow_core.errors import CheckpointError, MissingFactError
+from glow_core.import_options import ImportOptions
+from glow_core.state import key_name
+
 from .layers import ForeignGlow
 
 __all__ = ["Reader", "Tensors"]

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..import_options import ImportOptions
+from glow_core.import_options import ImportOptions
+
 from .layers import ForeignGlow, Level, LowerUpper, Matrix, Net, Norm, ScaledConv, Step, TopPrior
 from .numbering import level_counts
 from .reader import Reader, Tensors

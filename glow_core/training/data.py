@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..config import GlowConfig
-from ..errors import TrainingError
+from glow_core.config import GlowConfig
+from glow_core.errors import TrainingError
 
 __all__ = ["ArrayImages", "ImageSource", "check_images", "fingerprint", "golden_images", "read_batch", "spread"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import TrainingError
+from glow_core.errors import TrainingError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from ..model import Glow
+from glow_core.model import Glow
 
 __all__ = ["AveragedWeights", "decay_at"]
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model import Glow
+from glow_core.model import Glow
+
 from .data import ImageSource, read_batch
 from .sampler import dequantize, derive_seed, generator_for
 

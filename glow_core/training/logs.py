@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TrainingError
+from glow_core.errors import TrainingError
 
 __all__ = ["LOG_COLUMNS", "CsvLog", "TensorBoardLog"]
 

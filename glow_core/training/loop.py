@@ -9,22 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import GlowConfig
-from ..errors import TrainingError
+from glow_core.config import GlowConfig
+from glow_core.errors import TrainingError
+
 from .data import ImageSource, check_images, fingerprint, golden_images
 from .devices import make_fabric
 from .progress import TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
-from .state import (
-    CHECKPOINT_NAME,
-    StateWriter,
-    check_resumable,
-    restore_model,
-    restore_optimizer,
-    take_initial,
-)
+from .state import CHECKPOINT_NAME, StateWriter, check_resumable, restore_model, restore_optimizer, take_initial
 from .stopping import StopSignals
 
 __all__ = ["ProgressCallback", "SampleWriter", "train"]

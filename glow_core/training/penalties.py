@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..config import GlowConfig
-from ..flows import InvertibleConv1x1, InvertibleConv1x1LU
-from ..model import FlowStep, Glow
+from glow_core.config import GlowConfig
+from glow_core.flows import InvertibleConv1x1, InvertibleConv1x1LU
+from glow_core.model import FlowStep, Glow
+
 from .sampler import generator_for
 from .settings import InversePenaltyAt, TrainSettings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..config import GlowConfig
+from glow_core.config import GlowConfig
+
 from .settings import TrainSettings
 
 __all__ = ["demo_config", "demo_settings"]

@@ -9,7 +9,8 @@ from types import TracebackType
 
 import numpy as np
 
-from ..errors import TrainingError
+from glow_core.errors import TrainingError
+
 from .logs import CsvLog, TensorBoardLog
 from .state import StateWriter, remove_leftovers
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import GlowConfig
-from ..errors import TrainingError
-from ..model import Glow
+from glow_core.config import GlowConfig
+from glow_core.errors import TrainingError
+from glow_core.model import Glow
+
 from .budget import Budget, StepRate
 from .data import ImageSource, read_batch, spread
 from .ema import AveragedWeights

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import ConfigError
+from glow_core.errors import ConfigError
 
 __all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "OptimizerName", "TrainSettings"]
 

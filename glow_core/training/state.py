@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import Checkpoint, read_native, save_checkpoint
-from ..config import GlowConfig
-from ..errors import CheckpointError, ConfigError, TrainingError
-from ..model import Glow
+from glow_core.checkpoint import Checkpoint, read_native, save_checkpoint
+from glow_core.config import GlowConfig
+from glow_core.errors import CheckpointError, ConfigError, TrainingError
+from glow_core.model import Glow
+
 from .ema import AveragedWeights
 from .optimization import first_non_finite
 from .settings import FIXED_ON_RESUME, TrainSettings

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import BundleError
-from ..float64 import Float64Graph
+from glow_deploy.errors import BundleError
+from glow_deploy.numerics.float64 import Float64Graph
 
 __all__ = ["LIMITS", "Conditioning", "Flag", "check_step", "measure_conditioning"]
 

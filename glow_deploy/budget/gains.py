@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BundleError, UsageError
-from ..float64 import Float64Graph
-from ..float64.ops import OPERATORS
-from ..folding.arrays import edge_map
+from glow_deploy.errors import BundleError, UsageError
+from glow_deploy.folding.arrays import edge_map
+from glow_deploy.numerics.float64 import Float64Graph
+from glow_deploy.numerics.float64.ops import OPERATORS
+
 from .profile import DecodeProfile, StepProfile
 
 if TYPE_CHECKING:

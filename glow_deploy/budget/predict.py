@@ -28,7 +28,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
+
 from .profile import FP16_LARGEST, DecodeProfile, StepProfile
 
 __all__ = [

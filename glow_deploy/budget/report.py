@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..float64 import Float64Graph
+from glow_deploy.numerics.float64 import Float64Graph
+
 from .conditioning import Flag, check_step, measure_conditioning
 from .gains import PROBES, Progress, measure_profile
 from .predict import PRECISIONS, Prediction, predict_precision

@@ -19,9 +19,9 @@ def canary_graph(canary: Canary) -> bytes:
     The first half of the output channels is the 1x1 convolution of the input, the second half the 3x3. Being a decoder
     by its names and sizes, the graph opens in the same engines, by the same code, as the decoder of a model.
     """
+    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.folding import FoldedConv
     from glow_deploy.graphs.builder import GraphBuilder
-    from glow_deploy.graphs.metadata import GraphMetadata
     from glow_deploy.graphs.serialize import serialize
 
     builder = GraphBuilder("canary")

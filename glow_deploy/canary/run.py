@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import GlowDeployError, UsageError
+from glow_deploy.errors import GlowDeployError, UsageError
+
 from .detect import detect
 from .graph import INPUT, OUTPUT, canary_graph
 from .operands import BATCH, make_canary
 from .report import CanaryResult, CanaryUnavailable
 
 if TYPE_CHECKING:
-    from ..compile.settings import CompileSettings
-    from ..engines.cuda import Cuda
-    from ..engines.protocol import Engine
+    from glow_deploy.compile.settings import CompileSettings
+    from glow_deploy.engines.cuda import Cuda
+    from glow_deploy.protocol import Engine
 
 __all__ = ["canary_for", "compile_canary"]
 
@@ -62,11 +63,11 @@ def compile_canary(settings: CompileSettings) -> bytes:
         CompileError: TensorRT refuses the graph or an option.
         MissingDependencyError: the package of the flavour is not there.
     """
-    from ..compile.build import build_plan
-    from ..compile.rtx import configure_rtx
-    from ..compile.tensorrt import configure_tensorrt
-    from ..engines.onnx_file import read_graph
-    from ..engines.trt_module import import_tensorrt
+    from glow_deploy.artifact.graph_file import read_graph
+    from glow_deploy.compile.build import build_plan
+    from glow_deploy.compile.rtx import configure_rtx
+    from glow_deploy.compile.tensorrt import configure_tensorrt
+    from glow_deploy.engines.trt_module import import_tensorrt
 
     trt = import_tensorrt(settings.flavor)
     settings = replace(settings, min_batch=1, opt_batch=BATCH, max_batch=BATCH)
@@ -85,7 +86,7 @@ def compile_canary(settings: CompileSettings) -> bytes:
 def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
     match backend:
         case "onnxruntime-cpu" | "onnxruntime-cuda":
-            from ..engines.onnxruntime import open_onnx
+            from glow_deploy.engines.onnxruntime import open_onnx
 
             where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
             return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE)
@@ -98,11 +99,11 @@ def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUna
 
 
 def _open_plan(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
-    from ..engines.cuda import Cuda
-    from ..engines.device import parse_device
-    from ..engines.onnx_file import read_graph
-    from ..engines.tensorrt import TensorRTEngine
-    from ..engines.trt_module import import_tensorrt
+    from glow_deploy.artifact.graph_file import read_graph
+    from glow_deploy.engines.cuda import Cuda
+    from glow_deploy.engines.device import parse_device
+    from glow_deploy.engines.tensorrt import TensorRTEngine
+    from glow_deploy.engines.trt_module import import_tensorrt
 
     cuda = Cuda(parse_device(device).index)
     settings = _settings(backend, plan, cuda=cuda)
@@ -122,9 +123,9 @@ def _open_plan(backend: str, *, device: str, plan: Path | None) -> Engine | Cana
 
 def _settings(backend: str, plan: Path | None, *, cuda: Cuda) -> CompileSettings | CanaryUnavailable:
     """The flags that the plan under test was compiled with, for the GPU here."""
-    from ..compile.settings import CompileSettings
-    from ..engines.sidecar import read_sidecar
-    from ..files import sha256_file
+    from glow_deploy.artifact.files import sha256_file
+    from glow_deploy.artifact.sidecar import read_sidecar
+    from glow_deploy.compile.settings import CompileSettings
 
     tf32 = version_compatible = hardware_compatible = False
     if plan is not None:

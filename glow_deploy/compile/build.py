@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from glow_deploy.engines.onnx_file import GraphFile
-from glow_deploy.engines.trt_module import LABELS, keep_log
+from glow_deploy.artifact.graph_file import GraphFile
+from glow_deploy.engines.trt_module import LABELS, collection_paused, keep_log
 from glow_deploy.errors import CompileError
 
 from .monitor import Progress, make_monitor
@@ -50,6 +50,20 @@ def build_plan(
     Raises:
         CompileError: TensorRT refuses the graph or an option.
     """
+    with collection_paused():
+        return _build(data, graph, trt, settings, configure, source, progress, collect)
+
+
+def _build(
+    data: bytes,
+    graph: GraphFile,
+    trt: Any,
+    settings: CompileSettings,
+    configure: Configure,
+    source: str,
+    progress: Progress | None,
+    collect: Configure | None,
+) -> bytes:
     label = LABELS[settings.flavor]
     log = keep_log(trt)
     try:

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.bundle import DECODER, ENCODER, Bundle
+from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
+from glow_deploy.artifact.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.artifact.folders import check_writable
+from glow_deploy.artifact.graph_file import GraphFile, read_graph
+from glow_deploy.artifact.plan_header import read_header
+from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.cuda import Cuda
 from glow_deploy.engines.device import parse_device
-from glow_deploy.engines.onnx_file import GraphFile, read_graph
 from glow_deploy.engines.open import check_manifest
-from glow_deploy.engines.plan import read_header
-from glow_deploy.engines.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.trt_module import LABELS, import_tensorrt
 from glow_deploy.errors import BundleError, CompileError, UsageError
-from glow_deploy.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
-from glow_deploy.folders import check_writable
 
 from .build import build_plan
 from .monitor import Progress

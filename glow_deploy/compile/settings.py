@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from glow_deploy.engines.plan import Flavor
+from glow_deploy.artifact.plan_header import Flavor
 from glow_deploy.errors import UsageError
 
 __all__ = ["RTX_GPUS", "CompileSettings"]

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from glow_deploy.artifact.files import atomic_path
+from glow_deploy.artifact.folders import check_writable
 from glow_deploy.errors import CompileError
-from glow_deploy.files import atomic_path
-from glow_deploy.folders import check_writable
 
 from .settings import CompileSettings
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
-from ..images import png_bytes, read_picture
+from glow_deploy.errors import DataError
+from glow_deploy.images import png_bytes, read_picture
+
 from .fit import Fit
 from .image_set import ImageSet, Indices, Values
 

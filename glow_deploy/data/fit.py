@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import DataError
+from glow_deploy.errors import DataError
 
 __all__ = ["Fit"]
 

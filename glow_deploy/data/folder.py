@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
-from ..images import PICTURE_SUFFIXES, read_picture
+from glow_deploy.errors import DataError
+from glow_deploy.images import PICTURE_SUFFIXES, read_picture
+
 from .fit import Fit
 from .image_set import ImageSet, Indices, Values
 from .splits import Split, named_split, take_split

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, MissingDependencyError
-from ..images import read_picture
+from glow_deploy.errors import DataError, MissingDependencyError
+from glow_deploy.images import read_picture
+
 from .fit import Fit
 from .image_set import ImageSet, Indices, Values
 from .splits import Split, named_split

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from glow_deploy.errors import DataError
+
 from .arrays import array_images
 from .fit import Fit
 from .image_set import ImageSet

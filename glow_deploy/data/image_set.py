@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from glow_deploy.errors import DataError
 
 __all__ = ["ImageSet"]
 

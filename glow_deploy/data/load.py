@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from glow_deploy.errors import DataError, UsageError
+
 from .fit import Fit
 from .folder import folder_images, picture_images
 from .hub import hub_images

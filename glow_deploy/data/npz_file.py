@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
-from ..npz import NpzArchive
+from glow_deploy.artifact.npz import NpzArchive
+from glow_deploy.errors import DataError
+
 from .arrays import array_images
 from .fit import Fit
 from .image_set import ImageSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .protocol import Engine, EngineDetails, Role, TensorSpec
+from glow_deploy.protocol import Engine, EngineDetails, Role, TensorSpec
 
 if TYPE_CHECKING:
     from .open import open_engine

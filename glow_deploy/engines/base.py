@@ -10,8 +10,7 @@ from typing import Self
 import numpy as np
 
 from glow_deploy.errors import EngineError
-
-from .protocol import EngineDetails, Role, TensorSpec
+from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 
 __all__ = ["EngineBase", "check_feeds"]
 

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from glow_deploy.protocol import EngineDetails, Role, TensorSpec
+
 from .base import EngineBase
-from .protocol import EngineDetails, Role, TensorSpec
 
 __all__ = ["example_pair"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.errors import EngineError, MissingDependencyError
+from glow_deploy.protocol import EngineDetails
 
 from .base import EngineBase
 from .device import Device, count_gpus, parse_device
-from .onnx_file import GraphFile, read_graph
-from .protocol import EngineDetails
 
 __all__ = ["OnnxRuntimeEngine", "cuda_problem", "open_onnx"]
 

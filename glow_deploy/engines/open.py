@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from glow_deploy.artifact.files import sha256_bytes
+from glow_deploy.artifact.lint import SIZE_LIMIT
+from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
+from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.errors import BundleError, EngineError
-from glow_deploy.files import sha256_bytes
-from glow_deploy.graphs.lint import SIZE_LIMIT
-from glow_deploy.manifest import ENCODER, MANIFEST, Manifest, read_manifest_bytes
+from glow_deploy.protocol import Engine
 
 from .device import parse_device
-from .plan import MAGICS
-from .protocol import Engine
 
-__all__ = ["check_manifest", "manifest_digest", "open_engine"]
+__all__ = ["check_manifest", "open_engine"]
 
 
 def open_engine(
@@ -78,27 +76,6 @@ def check_manifest(path: Path, data: bytes) -> None:
             f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged. "
             "Export the bundle again."
         )
-
-
-def manifest_digest(path: Path) -> str | None:
-    """The sha256 that the manifest beside `path` gives for it; None without an entry, or without a manifest of ours.
-
-    Other tools name files of theirs `manifest.json` too; one with neither a format version nor files is taken as such.
-
-    Raises:
-        BundleError: there is a manifest that is damaged or of another format version.
-    """
-    source = path.parent / MANIFEST
-    data = read_manifest_bytes(source)
-    if data is None:
-        return None
-    try:
-        content: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        raise BundleError(f"{source} is not JSON: it is damaged. Export the bundle again.") from None
-    if not isinstance(content, dict) or not {"format_version", "files"} <= set(content):
-        return None
-    return Manifest.from_bytes(data, source=str(source)).files.get(path.name)
 
 
 def _read(path: Path) -> bytes:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glow_deploy.artifact.files import sha256_bytes
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.artifact.plan_header import PlanHeader, read_header
+from glow_deploy.artifact.sidecar import Sidecar, read_sidecar
 from glow_deploy.errors import BundleError, EngineError
-from glow_deploy.files import sha256_bytes
-from glow_deploy.graphs.metadata import GraphMetadata
 
 from .cuda import Cuda
 from .device import Device
-from .plan import PlanHeader, read_header
-from .sidecar import Sidecar, read_sidecar
 from .tensorrt import TensorRTEngine
 from .trt_module import LABELS, import_tensorrt
 
@@ -121,7 +121,7 @@ def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *,
 
 
 def _require_same_graph(path: Path, sidecar: Sidecar, facts: GraphMetadata) -> None:
-    from .open import manifest_digest
+    from glow_deploy.artifact.manifest import manifest_digest
 
     graph = path.with_name(f"{facts.role}.onnx")
     current = manifest_digest(graph)
@@ -133,7 +133,7 @@ def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
     if sidecar is not None:
         return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json")
     # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
-    from .onnx_file import read_graph
+    from glow_deploy.artifact.graph_file import read_graph
 
     graph = path.with_name(path.name.split(".")[0] + ".onnx")
     try:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from glow_deploy.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.identity import engine_model_id
+from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.errors import BundleError, EngineError, UsageError
-from glow_deploy.manifest import DECODER, ENCODER
+from glow_deploy.protocol import Engine, Role, TensorSpec
 
-from .identity import engine_model_id
 from .open import open_engine
-from .protocol import Engine, Role, TensorSpec
 
 __all__ = ["PairFlavor", "open_pair", "pair_files"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from glow_deploy.errors import BundleError, CheckpointError, EngineError, MissingDependencyError, UsageError
+from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 
 from .base import EngineBase
 from .device import parse_device
-from .protocol import EngineDetails, Role, TensorSpec
 from .trained import Trained
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glow_deploy.artifact.plan_header import Flavor
+from glow_deploy.artifact.signature import check_signature, tensor_names
 from glow_deploy.errors import EngineError
+from glow_deploy.protocol import EngineDetails, TensorSpec
 
 from .base import EngineBase
 from .cuda import Cuda
-from .facts import check_signature, tensor_names
-from .plan import Flavor
-from .protocol import EngineDetails, TensorSpec
 from .splitting import pad_rows, split_batch
-from .trt_module import LABELS, keep_log
+from .trt_module import LABELS, collection_paused, keep_log
 
 if TYPE_CHECKING:
-    from glow_deploy.graphs.metadata import GraphMetadata
+    from glow_deploy.artifact.metadata import GraphMetadata
 
 __all__ = ["TensorRTEngine"]
 
@@ -73,12 +73,14 @@ class TensorRTEngine(EngineBase):
         cuda.activate()
         self._log = keep_log(trt)
         try:
-            self._runtime: Any = trt.Runtime(self._log)
+            with collection_paused():
+                self._runtime: Any = trt.Runtime(self._log)
         except TypeError:  # what pybind makes of a null pointer
             raise EngineError(f"{LABELS[flavor]} cannot start on {cuda.name}: {self._reason()}") from None
         self._runtime.engine_host_code_allowed = False
         try:
-            self._load(plan, cuda_graphs=cuda_graphs)
+            with collection_paused():
+                self._load(plan, cuda_graphs=cuda_graphs)
             inputs, outputs = self._signature()
             check_signature(facts, inputs, outputs, source=source)
             # A plan lists its tensors in an order that changes from build to build.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
 
 __all__ = ["Trained"]
 

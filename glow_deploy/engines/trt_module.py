@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from glow_deploy.artifact.plan_header import Flavor
 from glow_deploy.errors import MissingDependencyError
 
-from .plan import Flavor
-
-__all__ = ["LABELS", "LogKeeper", "import_tensorrt", "keep_log"]
+__all__ = ["LABELS", "LogKeeper", "collection_paused", "import_tensorrt", "keep_log"]
 
 LABELS: dict[Flavor, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 _MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
@@ -38,6 +40,22 @@ def import_tensorrt(flavor: Flavor) -> Any:
             f"{LABELS[flavor]} cannot be imported ({reason}): pip install 'glow-deploy[{flavor}]'"
             + (" --extra-index-url https://pypi.nvidia.com." if flavor == "tensorrt" else ".")
         ) from None
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Keep Python's garbage collector from running inside TensorRT for a `with` block.
+
+    TensorRT calls its logger while it holds a lock of its own. A collection that begins in the logger may free an
+    older TensorRT object, whose destructor takes the same lock: the process then waits for itself for ever.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def keep_log(trt: Any) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._version import __version__
-from ..images import png_bytes, x_to_values
-from ..latents import class_posterior
+from glow_deploy._version import __version__
+from glow_deploy.images import png_bytes, x_to_values
+from glow_deploy.latents import class_posterior
+
 from .changes import Change
 from .commands import Source
 from .pictures import LATENT_SCALE, data_uri, difference_picture, latent_picture, picture_uri

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingDependencyError
+from glow_deploy.errors import MissingDependencyError
+
 from .endpoints import Endpoints, answered, error_answer
 from .guard import Guard
 from .settings import ExploreSettings

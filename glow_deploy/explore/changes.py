@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
-from ..latents.directions import Directions
-from ..latents.interpolation import InterpolationMode, blend
+from glow_deploy.directions.directions import Directions
+from glow_deploy.errors import UsageError
+from glow_deploy.latents.interpolation import InterpolationMode, blend
 
 __all__ = ["HOTTEST", "Change", "changed_latents", "number"]
 

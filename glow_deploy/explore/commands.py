@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..latents.directions import Directions
+from glow_deploy.directions.directions import Directions
+
 from .changes import Change
 from .settings import ExploreSettings
 

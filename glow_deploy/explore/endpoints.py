@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, GlowDeployError, UsageError
-from ..images import png_bytes
-from ..latents import Latents, save_latents
+from glow_deploy.errors import DataError, GlowDeployError, UsageError
+from glow_deploy.images import png_bytes
+from glow_deploy.latents import Latents, save_latents
+
 from .answers import describe_image, describe_model, describe_shown
 from .changes import Change, number
 from .commands import Source, equivalent_command

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..images import png_bytes
+from glow_deploy.images import png_bytes
 
 __all__ = ["LATENT_SCALE", "DifferencePicture", "data_uri", "difference_picture", "latent_picture", "picture_uri"]
 

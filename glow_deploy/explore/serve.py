@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingDependencyError, UsageError
+from glow_deploy.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

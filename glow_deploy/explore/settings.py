@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engines.pair import PairFlavor
-from ..errors import UsageError
-from ..latents.noise import check_seed
+from glow_deploy.engines.pair import PairFlavor
+from glow_deploy.errors import UsageError
+from glow_deploy.latents.noise import check_seed
 
 __all__ = ["ExploreSettings"]
 

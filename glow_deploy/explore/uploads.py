@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
-from ..images import read_picture
+from glow_deploy.errors import DataError
+from glow_deploy.images import read_picture
 
 __all__ = ["FORMATS", "clean_name", "read_upload"]
 

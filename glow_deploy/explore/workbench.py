@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..bundle import Bundle
-from ..engines.pair import open_pair
-from ..errors import DataError, UnsoundModelError, UsageError
-from ..golden import Golden
-from ..images import values_to_pixels, values_to_x, x_to_pixels, x_to_values
-from ..latents import EncodeSettings, Latents, SampleSettings, encode_images, latent_specs, sample
-from ..latents.direction_files import load_directions
-from ..latents.directions import Directions
-from ..latents.soundness import Examined, Soundness, bisect, examine, round_trip_limits
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.golden import Golden
+from glow_deploy.directions.directions import Directions
+from glow_deploy.directions.files import load_directions
+from glow_deploy.directions.soundness import Examined, Soundness, bisect, examine, round_trip_limits
+from glow_deploy.engines.pair import open_pair
+from glow_deploy.errors import DataError, UnsoundModelError, UsageError
+from glow_deploy.images import values_to_pixels, values_to_x, x_to_pixels, x_to_values
+from glow_deploy.latents import EncodeSettings, Latents, SampleSettings, encode_images, latent_specs, sample
+
 from .changes import Change, changed_latents
 from .settings import ExploreSettings
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from .settings import ExportSettings, Precision, Weights
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
+
     from .run import Progress
 
 __all__ = ["ExportSettings", "Precision", "Weights", "default_bundle_path", "export"]

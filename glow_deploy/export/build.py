@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..engines.device import Device
-from ..engines.protocol import Engine, Role
-from ..manifest import DECODER, ENCODER
+from glow_deploy.artifact.manifest import DECODER, ENCODER
+from glow_deploy.engines.device import Device
+from glow_deploy.protocol import Engine, Role
 
 if TYPE_CHECKING:
-    from ..bundle import BundleWriter
-    from ..engines.onnx_file import GraphFile
-    from ..folding import FoldedGlow
-    from ..precision.plan import PrecisionPlan
+    from glow_deploy.artifact.bundle import BundleWriter
+    from glow_deploy.artifact.graph_file import GraphFile
+    from glow_deploy.folding import FoldedGlow
+    from glow_deploy.graphs.precision_plan import PrecisionPlan
 
 __all__ = ["WrittenGraph", "build_graphs"]
 
@@ -34,7 +34,7 @@ class WrittenGraph:
 
     def open(self) -> Engine:
         """Load the very file that was written into ONNX Runtime on the CPU."""
-        from ..engines.onnxruntime import OnnxRuntimeEngine
+        from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(self.path, graph=self.facts, device=Device("cpu"), source=self.path.name)
 
@@ -51,11 +51,11 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
         UsageError: a graph would not fit in one ONNX file, or cannot be written; or a weight is beyond the largest
             value of its number.
     """
-    from ..engines.onnx_file import describe_graph
-    from ..graphs.decoder import build_decoder
-    from ..graphs.encoder import build_encoder
-    from ..graphs.metadata import GraphMetadata
-    from ..graphs.serialize import write_graph
+    from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.artifact.metadata import GraphMetadata
+    from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.encoder import build_encoder
+    from glow_deploy.graphs.serialize import write_graph
 
     model_id = folded.model_id()
     precision = "fp32" if plan is None else plan.name

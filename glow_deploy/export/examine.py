@@ -145,9 +145,9 @@ def measure_yardstick(reference: Reference, golden: Coded, single: Coded) -> dic
     """Measure the float32 model against the float64 one on the golden images; None if either is not finite."""
     if not (is_finite(golden) and is_finite(single)):
         return None
-    from ..images import bits_per_dim
-    from ..verify.measures import summarize
-    from ..verify.yardstick import Figures, Yardstick
+    from glow_deploy.images import bits_per_dim
+    from glow_deploy.numerics.measures import summarize
+    from glow_deploy.numerics.yardstick import Figures, Yardstick
 
     config = reference.config
     bits = [bits_per_dim(part.log_prob, dims=config.dims, n_bits=config.n_bits) for part in (single, golden)]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data import class_rounds, load_images
-from ..errors import CheckpointError, UnsoundModelError
-from ..images import pixels_to_x, values_to_x
+from glow_deploy.data import class_rounds, load_images
+from glow_deploy.errors import CheckpointError, UnsoundModelError
+from glow_deploy.images import pixels_to_x, values_to_x
+
 from .reference import Reference
 from .settings import ExportSettings
 

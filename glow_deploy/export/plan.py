@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..precision.ranges import MIN_HEADROOM_BITS
+from glow_deploy.precision.ranges import MIN_HEADROOM_BITS
+
 from .examine import Report
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
-    from ..folding import FoldedGlow
-    from ..precision.auto import AutoChoice
-    from ..precision.plan import PrecisionPlan
-    from ..precision.ranges import RangeReport
+    from glow_deploy.folding import FoldedGlow
+    from glow_deploy.graphs.precision_plan import PrecisionPlan
+    from glow_deploy.precision.auto import AutoChoice
+    from glow_deploy.precision.ranges import RangeReport
+
     from .images import GoldenImages
 
 __all__ = ["CALIBRATION_IMAGES", "NARROW_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
@@ -54,14 +56,16 @@ def range_check(folded: FoldedGlow, plan: PrecisionPlan, x: np.ndarray, y: np.nd
         x: images [N,C,H,W] float32 at bin centres.
         y: their labels [N] int64.
     """
-    from ..precision.ranges import measure_ranges
-    from ..precision.simulate import float32_graphs
-    from ..stress.inputs import stress_images
+    from glow_deploy.data import foreign_faces
+    from glow_deploy.images.artificial import stress_images
+    from glow_deploy.precision.ranges import measure_ranges
+    from glow_deploy.precision.simulate import float32_graphs
 
     golden = x[:_RANGE_IMAGES]
     shape = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
     others = stress_images(shape, n_bits=folded.n_bits, n=_STRESS_IMAGES, seed=0, golden=golden)
-    images = np.concatenate((golden, *others.values()))
+    foreign = foreign_faces(shape, n_bits=folded.n_bits, n=_STRESS_IMAGES)
+    images = np.concatenate((golden, *others.values(), *foreign.values()))
     labels = None
     if y is not None and folded.num_classes is not None:
         rest = np.arange(len(images) - len(golden), dtype=np.int64) % folded.num_classes
@@ -78,16 +82,16 @@ def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings
         settings: precision and tolerance.
         report: told the stages.
     """
-    from ..precision.plan import PrecisionPlan
+    from glow_deploy.graphs.precision_plan import PrecisionPlan
 
     if settings.precision == "fp32":
         return None
     if settings.precision != "auto":
         return Planned(plan=PrecisionPlan.uniform(settings.precision, folded))
-    from ..budget.gains import measure_profile
-    from ..float64.evaluate import Float64Graph
-    from ..precision.auto import choose_plan
-    from ..precision.simulate import float32_graphs
+    from glow_deploy.budget.gains import measure_profile
+    from glow_deploy.numerics.float64.evaluate import Float64Graph
+    from glow_deploy.precision.auto import choose_plan
+    from glow_deploy.precision.simulate import float32_graphs
 
     report("decode gains of the steps")
     graphs = float32_graphs(folded)

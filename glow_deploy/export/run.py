@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from glow_core.errors import GlowCoreError
+from glow_deploy._version import __version__
+from glow_deploy.artifact.bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
+from glow_deploy.artifact.folders import check_writable
+from glow_deploy.artifact.golden import Golden, golden_bytes
+from glow_deploy.errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
 
-from .._version import __version__
-from ..bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
-from ..errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
-from ..folders import check_writable
-from ..golden import Golden, golden_bytes
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
-from .narrow import examine_narrow
 from .settings import ExportSettings
+from .sixteen_bit import examine_narrow
 
 if TYPE_CHECKING:
     from glow_core import Checkpoint
     from glow_core.checkpoint import Origin
+    from glow_deploy.folding import FoldedGlow
+    from glow_deploy.protocol import Role
 
-    from ..engines.protocol import Role
-    from ..folding import FoldedGlow
     from .coded import Coded
     from .images import GoldenImages
     from .plan import Planned
@@ -62,7 +62,8 @@ def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: 
 
 
 def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettings, report: _Stages) -> Bundle:
-    from ..folding.fold import fold
+    from glow_deploy.folding.fold import fold
+
     from .reference import Reference
 
     reference = Reference(stored.glow(weights=settings.weights))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines.protocol import Engine
-from ..images import bits_per_dim
-from ..verify.gates import GateResult, bits_limits, factors_for, gate_error, image_limits, latent_limits
-from ..verify.measures import summarize
-from ..verify.yardstick import Figures
+from glow_deploy.images import bits_per_dim
+from glow_deploy.numerics.gates import GateResult, bits_limits, factors_for, gate_error, image_limits, latent_limits
+from glow_deploy.numerics.measures import summarize
+from glow_deploy.numerics.yardstick import Figures
+from glow_deploy.protocol import Engine
+
 from .coded import Coded
 
 __all__ = ["SelfCheck", "batch_sizes", "check_graphs", "code_images", "decode_latents", "encode_images"]

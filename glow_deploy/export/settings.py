@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from glow_core import ImportOptions

@@ -14,8 +14,8 @@ from glow_core.flows.edge import edge_map
 from glow_core.flows.permutation import FixedPermutation, InvertibleConv1x1, InvertibleConv1x1LU
 from glow_core.flows.prior import IndependentPrior, TopPrior
 from glow_core.model import FlowStep, Glow
+from glow_deploy.errors import CheckpointError
 
-from ..errors import CheckpointError
 from .arrays import FoldedConditioner, FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 
 __all__ = ["fold"]

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..folding import FoldedConv
-from ..precision.plan import Number, PrecisionPlan
-from ..precision.rounding import narrowed
+from glow_deploy.folding import FoldedConv
+
 from .graph import Graph
+from .precision_plan import Number, PrecisionPlan
+from .rounding import narrowed
 
 __all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
 

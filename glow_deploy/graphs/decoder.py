@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from ..folding import FoldedConv, FoldedGlow, FoldedPrior, FoldedStep
-from ..folding.arrays import step_path
-from ..precision.plan import PrecisionPlan
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.folding import FoldedConv, FoldedGlow, FoldedPrior, FoldedStep
+from glow_deploy.folding.arrays import step_path
+
 from .builder import GraphBuilder
 from .graph import Graph
-from .metadata import GraphMetadata
 from .parts import check_plan, conditioner, edged_conv, negate_second_half
+from .precision_plan import PrecisionPlan
 
 __all__ = ["build_decoder"]
 

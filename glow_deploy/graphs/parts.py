@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import UsageError
-from ..folding import FoldedConditioner, FoldedConv, FoldedGlow
-from ..folding.arrays import edge_index
-from ..precision.plan import Number, PrecisionPlan
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.errors import UsageError
+from glow_deploy.folding import FoldedConditioner, FoldedConv, FoldedGlow
+from glow_deploy.folding.arrays import edge_index
+
 from .builder import GraphBuilder
-from .metadata import GraphMetadata
+from .precision_plan import Number, PrecisionPlan
 
 __all__ = ["check_plan", "conditioner", "edged_conv", "negate_second_half"]
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..errors import UsageError
+from glow_deploy.artifact.lint import SIZE_LIMIT
+from glow_deploy.errors import UsageError
+
 from .graph import Graph
-from .lint import SIZE_LIMIT
 
 __all__ = ["serialize", "write_graph"]
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ..errors import BundleError
-from ..precision.plan import Number
+from glow_deploy.artifact.metadata import PREFIX
+from glow_deploy.errors import BundleError
+
 from .builder import OPSET
-from .metadata import PREFIX
+from .precision_plan import Number
 
 if TYPE_CHECKING:
     import onnx

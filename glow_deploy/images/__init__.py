@@ -12,15 +12,7 @@ from __future__ import annotations
 from .captions import caption_rows
 from .files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
 from .grid import grid
-from .pixels import (
-    bits_per_dim,
-    pixels_to_values,
-    pixels_to_x,
-    values_to_pixels,
-    values_to_x,
-    x_to_pixels,
-    x_to_values,
-)
+from .pixels import bits_per_dim, pixels_to_values, pixels_to_x, values_to_pixels, values_to_x, x_to_pixels, x_to_values
 
 __all__ = [
     "PICTURE_SUFFIXES",

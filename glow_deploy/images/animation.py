@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
+from glow_deploy.errors import DataError, UsageError
+
 from .grid import grid
 
 __all__ = ["AnimationKind", "animation_bytes", "there_and_back", "write_animation"]
@@ -108,7 +109,7 @@ def write_animation(
         UsageError: another suffix, or an option is out of range.
         DataError: `values` is not uint8 [N, C, H, W].
     """
-    from ..files import atomic_write
+    from glow_deploy.artifact.files import atomic_write
 
     suffix = Path(path).suffix.lower()
     if suffix not in (".gif", ".png", ".apng"):

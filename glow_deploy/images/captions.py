@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from glow_deploy.errors import DataError
 
 __all__ = ["caption_rows"]
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from glow_deploy.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -105,7 +105,7 @@ def write_png(path: str | os.PathLike[str], values: npt.NDArray[np.uint8]) -> No
     Raises:
         DataError: the array is not a picture.
     """
-    from ..files import atomic_write
+    from glow_deploy.artifact.files import atomic_write
 
     atomic_write(Path(path), png_bytes(values))
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
+from glow_deploy.errors import DataError, UsageError
 
 __all__ = ["grid"]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.example import example_pair
-from ..engines.protocol import Engine
+from glow_deploy.engines.example import example_pair
+from glow_deploy.protocol import Engine
 
 __all__ = ["ExampleGradient", "GradientModel"]
 

@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
-from ..images import values_to_pixels, values_to_x, x_to_values
-from ..latents.coding import EncodeSettings, decode_latents
-from ..latents.noise import check_seed, noise
-from ..latents.specs import Progress, check_labels, latent_specs
+from glow_deploy.errors import DataError, UsageError
+from glow_deploy.images import values_to_pixels, values_to_x, x_to_values
+from glow_deploy.latents.coding import EncodeSettings, decode_latents
+from glow_deploy.latents.noise import check_seed, noise
+from glow_deploy.latents.specs import Progress, check_labels, latent_specs
+
 from .gradient_model import GradientModel
 from .lbfgs import LbfgsSettings
 from .likelihood import image_bits_per_dim

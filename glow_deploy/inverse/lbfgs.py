@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
 
 __all__ = ["LbfgsSettings", "Minimum", "Objective", "minimise"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine
-from ..errors import UnsoundModelError
-from ..latents.coding import EncodeSettings, encode_images
+from glow_deploy.errors import UnsoundModelError
+from glow_deploy.latents.coding import EncodeSettings, encode_images
+from glow_deploy.protocol import Engine
 
 __all__ = ["image_bits_per_dim", "psnr"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
-from ..images import read_picture
+from glow_deploy.errors import DataError, UsageError
+from glow_deploy.images import read_picture
 
 __all__ = ["box_mask", "parse_box", "read_mask"]
 

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UnsoundModelError
-from ..latents.specs import finite_rows, latent_specs
+from glow_deploy.errors import UnsoundModelError
+from glow_deploy.latents.specs import finite_rows, latent_specs
+
 from .gradient_model import GradientModel
 from .lbfgs import Objective
 

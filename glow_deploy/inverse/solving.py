@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UnsoundModelError
-from ..latents.coding import decode_latents
+from glow_deploy.errors import UnsoundModelError
+from glow_deploy.latents.coding import decode_latents
+
 from .gradient_model import GradientModel
 from .lbfgs import LbfgsSettings, Minimum, minimise
 from .objectives import Flattener, latent_objective, pixel_objective, start_finite

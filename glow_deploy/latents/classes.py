@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
+from glow_deploy.protocol import Engine
+
 from .specs import need_role
 
 __all__ = ["class_log_prob", "class_posterior"]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine
-from ..errors import DataError, UnsoundModelError, UsageError
-from ..images import bits_per_dim, pixels_to_x, values_to_pixels
+from glow_deploy.errors import DataError, UnsoundModelError, UsageError
+from glow_deploy.images import bits_per_dim, pixels_to_x, values_to_pixels
+from glow_deploy.protocol import Engine
+
 from .classes import class_log_prob
 from .noise import check_seed, dequantisation
 from .specs import Progress, check_labels, finite_rows, latent_specs, need_role

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import TensorSpec
-from ..errors import DataError
-from ..files import atomic_path
-from ..npz import NpzArchive
+from glow_deploy.artifact.files import atomic_path
+from glow_deploy.artifact.npz import NpzArchive
+from glow_deploy.errors import DataError
+from glow_deploy.protocol import TensorSpec
+
 from .coding import Latents
 from .specs import latent_specs
 

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine
-from ..errors import DataError, UnsoundModelError, UsageError
-from ..images import values_to_pixels, x_to_pixels, x_to_values
+from glow_deploy.errors import DataError, UnsoundModelError, UsageError
+from glow_deploy.images import values_to_pixels, x_to_pixels, x_to_values
+from glow_deploy.protocol import Engine
+
 from .coding import EncodeSettings, decode_latents, encode_images
 from .specs import Progress, need_role
 

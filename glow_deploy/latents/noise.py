@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from glow_deploy.errors import UsageError
 
 __all__ = ["check_seed", "dequantisation", "noise"]
 

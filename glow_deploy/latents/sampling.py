@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine
-from ..errors import UnsoundModelError, UsageError
+from glow_deploy.errors import UnsoundModelError, UsageError
+from glow_deploy.protocol import Engine
+
 from .noise import check_seed, noise
 from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
 

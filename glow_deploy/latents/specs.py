@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Engine, Role, TensorSpec
-from ..errors import DataError, UsageError
+from glow_deploy.errors import DataError, UsageError
+from glow_deploy.protocol import Engine, Role, TensorSpec
 
 __all__ = ["Progress", "check_labels", "conditional", "finite_rows", "latent_specs", "need_role"]
 

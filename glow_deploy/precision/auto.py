@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..budget.predict import Mode, predict
-from ..folding.arrays import FoldedGlow
-from ..verify.statistics import failure_rate_bound
-from .plan import PrecisionPlan, multiply_adds, step_paths
-from .rounding import Rounding
+from glow_deploy.budget.predict import Mode, predict
+from glow_deploy.folding.arrays import FoldedGlow
+from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds, step_paths
+from glow_deploy.graphs.rounding import Rounding
+from glow_deploy.numerics.statistics import failure_rate_bound
+
 from .simulate import float32_graphs, open_simulated
 
 if TYPE_CHECKING:
     import onnx
 
-    from ..budget.profile import DecodeProfile
-    from ..engines.protocol import Engine, Role
+    from glow_deploy.budget.profile import DecodeProfile
+    from glow_deploy.protocol import Engine, Role
 
 __all__ = ["TAIL", "TAIL_MARGIN", "WORST_MARGIN", "AutoChoice", "StepChoice", "choose_plan"]
 

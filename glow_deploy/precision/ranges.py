@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
-from .plan import LARGEST, Number, PrecisionPlan, part_of
+from glow_deploy.errors import UsageError
+from glow_deploy.graphs.precision_plan import LARGEST, Number, PrecisionPlan, part_of
 
 if TYPE_CHECKING:
     import onnx
 
-    from ..engines.protocol import Engine, Role, TensorSpec
+    from glow_deploy.protocol import Engine, Role, TensorSpec
 
 __all__ = ["MIN_HEADROOM_BITS", "RangeReport", "TensorRange", "measure_ranges"]
 
@@ -195,7 +195,7 @@ def _walk(
     """Note the narrow weights, then run the graph batch by batch, note the narrow tensors and give the outputs."""
     from onnx import TensorProto, numpy_helper
 
-    from ..graphs.taps import constant_tensors
+    from glow_deploy.artifact.taps import constant_tensors
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     # What a ReLU gives reaches no further than what it is given, which is shown; and an edge spread over the image
@@ -241,11 +241,11 @@ def _open_with(model: onnx.ModelProto, names: Sequence[str]) -> tuple[Engine, in
     """Open a graph that shows these tensors as well, and say how many images fit into memory with them."""
     import onnx
 
-    from ..engines.device import Device
-    from ..engines.onnx_file import describe_graph
-    from ..engines.onnxruntime import OnnxRuntimeEngine
-    from ..engines.protocol import TensorSpec
-    from ..graphs.taps import with_outputs
+    from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.artifact.taps import with_outputs
+    from glow_deploy.engines.device import Device
+    from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
+    from glow_deploy.protocol import TensorSpec
 
     tapped = with_outputs(model, names)
     facts = describe_graph(model, source="the graph")

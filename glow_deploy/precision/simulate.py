@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UsageError
-from ..folding.arrays import FoldedGlow
-from .plan import PrecisionPlan, part_of
-from .rounding import Mode, Rounding, narrowed, round_values
+from glow_deploy.errors import UsageError
+from glow_deploy.folding.arrays import FoldedGlow
+from glow_deploy.graphs.precision_plan import PrecisionPlan, part_of
+from glow_deploy.graphs.rounding import Mode, Rounding, narrowed, round_values
 
 if TYPE_CHECKING:
     import onnx
 
-    from ..engines.protocol import Engine, Role
+    from glow_deploy.protocol import Engine, Role
 
 __all__ = ["float32_graphs", "open_simulated", "own_rounding", "simulated_graph"]
 
@@ -66,9 +66,9 @@ def open_simulated(
             not None; or a weight beyond the largest value of its number.
         EngineError: ONNX Runtime refuses the graph.
     """
-    from ..engines.device import Device
-    from ..engines.onnx_file import describe_graph
-    from ..engines.onnxruntime import OnnxRuntimeEngine
+    from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.engines.device import Device
+    from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
 
     graphs = float32_graphs(model) if isinstance(model, FoldedGlow) else model
     engines: list[Engine] = []
@@ -95,9 +95,9 @@ def open_simulated(
 
 def float32_graphs(folded: FoldedGlow) -> Mapping[Role, onnx.ModelProto]:
     """Build both directions of a model in float32, to open many simulations of it without folding or building again."""
-    from ..graphs.decoder import build_decoder
-    from ..graphs.encoder import build_encoder
-    from ..graphs.metadata import GraphMetadata
+    from glow_deploy.artifact.metadata import GraphMetadata
+    from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.encoder import build_encoder
 
     model_id = folded.model_id()
     builds = {"encoder": build_encoder, "decoder": build_decoder}
@@ -115,7 +115,7 @@ def own_rounding(model: onnx.ModelProto) -> Rounding:
     Raises:
         BundleError: the graph is none of a Glow.
     """
-    from ..graphs.widen import held_numbers
+    from glow_deploy.graphs.widen import held_numbers
 
     trunk, conditioners = held_numbers(model)
     return Rounding(trunk=trunk, conditioners=dict(conditioners))
@@ -137,7 +137,7 @@ def simulated_graph(model: onnx.ModelProto, rounding: Rounding | PrecisionPlan |
             is not None, since what its weights were before cannot be told; or a weight beyond the largest value of its
             number.
     """
-    from ..graphs.widen import set_precision, widened
+    from glow_deploy.graphs.widen import set_precision, widened
 
     own = own_rounding(model)
     if rounding is None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
-    from .backends import BACKENDS
-    from .page import check_report_target, write_html
-    from .report import VerifyReport
+    from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.verify.backends.backend import BACKENDS
+    from glow_deploy.verify.html.page import check_report_target, write_html
+    from glow_deploy.verify.report.verification import VerifyReport
+
     from .run import Progress
     from .settings import VerifySettings
     from .table import report_tables
@@ -59,11 +60,11 @@ def verify(
 def __getattr__(name: str) -> object:
     match name:
         case "BACKENDS":
-            from .backends import BACKENDS
+            from glow_deploy.verify.backends.backend import BACKENDS
 
             return BACKENDS
         case "VerifyReport":
-            from .report import VerifyReport
+            from glow_deploy.verify.report.verification import VerifyReport
 
             return VerifyReport
         case "VerifySettings":
@@ -71,7 +72,7 @@ def __getattr__(name: str) -> object:
 
             return VerifySettings
         case "check_report_target" | "write_html":
-            from . import page
+            from .html import page
 
             return getattr(page, name)
         case "report_tables":

@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from .._version import __version__
+from glow_deploy._version import __version__
 
 __all__ = ["environment"]
 

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bundle import Bundle
-from ..errors import UsageError
-from ..images import values_to_x
-from .arithmetic import arithmetic_notes, with_canaries
-from .backends import REFERENCE, YARDSTICK, BackendSet, open_backends
-from .causes import explain
-from .consistency import measure_decoder, measure_encoder
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.errors import UsageError
+from glow_deploy.images import values_to_x
+from glow_deploy.numerics.gates import Rules, rules_for
+from glow_deploy.numerics.yardstick import Yardstick
+from glow_deploy.verify.backends.arithmetic import arithmetic_notes, with_canaries
+from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK, BackendSet, open_backends
+from glow_deploy.verify.matrix.causes import explain
+from glow_deploy.verify.matrix.cells import measure_matrix
+from glow_deploy.verify.matrix.consistency import measure_decoder, measure_encoder
+from glow_deploy.verify.matrix.images import Images, Reference, check_bin_centres
+from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
+from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
+from glow_deploy.verify.matrix.random_latents import measure_random
+from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
+from glow_deploy.verify.report.verification import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
+
 from .environment import environment
-from .gates import Rules, rules_for
-from .images import Images, Reference, check_bin_centres
-from .judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
-from .matrix import measure_matrix
-from .precision import PrecisionRecord, read_precision
-from .random_latents import measure_random
-from .report import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
-from .rows import BatchReport, CellReport, RandomReport, ReferenceReport
 from .sections import (
     measure_budget_of,
     measure_steps_of,
@@ -40,10 +42,9 @@ from .sections import (
 )
 from .settings import VerifySettings
 from .suggest import suggest
-from .yardstick import Yardstick
 
 if TYPE_CHECKING:
-    from ..regression import Baseline
+    from .regression import Baseline
 
 __all__ = ["Progress", "run_verify"]
 
@@ -124,14 +125,14 @@ def run_verify(
     )
     if baseline is None:
         return report
-    from ..regression import compare
+    from .regression import compare
 
     return replace(report, baseline=compare(report, baseline, factor=settings.baseline_factor))
 
 
 def _read_baseline(path: Path, bundle: Bundle) -> Baseline:
     """Read it, and refuse one of another model, before minutes of work are spent."""
-    from ..regression import Identity, read_baseline
+    from .regression import Identity, read_baseline
 
     baseline = read_baseline(path)
     baseline.require(Identity.of(bundle.manifest))
@@ -173,7 +174,7 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
 
 
 def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
-    from ..data import load_images
+    from glow_deploy.data import load_images
 
     manifest = bundle.manifest
     channels, height, width = manifest.image_shape

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..bundle import Bundle
-from ..errors import UsageError
-from .backends import Backend
-from .gates import GateResult
-from .images import ImageBatch
-from .report import Failure
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.errors import UsageError
+from glow_deploy.numerics.gates import GateResult
+from glow_deploy.verify.backends.backend import Backend
+from glow_deploy.verify.matrix.images import ImageBatch
+from glow_deploy.verify.report.verification import Failure
+
 from .settings import VerifySettings
 
 if TYPE_CHECKING:
-    from ..budget.report import BudgetReport
-    from ..precision.plan import PrecisionPlan
-    from ..steps.report import StepsReport
-    from ..stress.report import StressReport
+    from glow_deploy.budget.report import BudgetReport
+    from glow_deploy.graphs.precision_plan import PrecisionPlan
+    from glow_deploy.verify.report.steps import StepsReport
+    from glow_deploy.verify.report.stress import StressReport
 
 __all__ = [
     "measure_budget_of",
@@ -37,7 +38,7 @@ def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
     Raises:
         UsageError: none of those asked for can.
     """
-    from ..steps.probes import PROBES
+    from glow_deploy.verify.steps.probes import PROBES
 
     if settings.backends is None:
         return None
@@ -59,13 +60,13 @@ def measure_steps_of(
 
     With a checkpoint the trained model's own folded weights tell which of the two graphs is wrong.
     """
-    from ..steps import StepsSettings, measure_steps
+    from .steps import StepsSettings, measure_steps
 
     wanted = steps_backends(settings)
     trained = None
     if settings.ckpt is not None:
-        from ..engines.pytorch import folded_arrays
-        from ..engines.trained import Trained
+        from glow_deploy.engines.pytorch import folded_arrays
+        from glow_deploy.engines.trained import Trained
 
         trained = folded_arrays(Trained.of(bundle, settings.ckpt))
     return measure_steps(
@@ -83,9 +84,9 @@ def measure_budget_of(
     bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: Progress | None
 ) -> BudgetReport:
     """Measure how errors made at every step grow on the way to the picture."""
-    from ..budget import measure_budget
-    from ..graphs.lint import read_model
-    from ..manifest import DECODER, ENCODER
+    from glow_deploy.artifact.lint import read_model
+    from glow_deploy.artifact.manifest import DECODER, ENCODER
+    from glow_deploy.budget import measure_budget
 
     encoder, decoder = (read_model(bundle.file(name)) for name in (ENCODER, DECODER))
     return measure_budget(encoder, decoder, images.x, images.y, seed=settings.seed, progress=progress)
@@ -100,7 +101,7 @@ def measure_stress_of(
     progress: Progress | None,
 ) -> StressReport:
     """Look for where the model stops being invertible."""
-    from ..stress import Origin, StressSettings, measure_stress
+    from .stress import Origin, StressSettings, measure_stress
 
     manifest = bundle.manifest
     return measure_stress(

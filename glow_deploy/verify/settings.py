@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
-from .backends import BACKENDS
+from glow_deploy.errors import UsageError
+from glow_deploy.verify.backends.backend import BACKENDS
 
 __all__ = ["VerifySettings"]
 

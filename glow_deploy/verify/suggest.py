@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..manifest import Manifest
-from .measures import half_bin
-from .report import ImageSetReport
-from .rows import CellReport, RandomReport
+from glow_deploy.artifact.manifest import Manifest
+from glow_deploy.numerics.measures import half_bin
+from glow_deploy.verify.report.rows import CellReport, RandomReport
+from glow_deploy.verify.report.verification import ImageSetReport
 
 if TYPE_CHECKING:
-    from ..budget.report import BudgetReport
+    from glow_deploy.budget.report import BudgetReport
 
 __all__ = ["suggest"]
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..canary.report import CanaryResult
-from .backends import REFERENCE
-from .gates import GateResult
-from .measures import ErrorSummary, Exactness
-from .report import BackendReport, ImageSetReport, VerifyReport
-from .rows import CellReport, ReferenceReport
+from glow_deploy.canary.report import CanaryResult
+from glow_deploy.numerics.gates import GateResult
+from glow_deploy.numerics.measures import ErrorSummary, Exactness
+from glow_deploy.verify.backends.backend import REFERENCE
+from glow_deploy.verify.report.rows import CellReport, ReferenceReport
+from glow_deploy.verify.report.verification import BackendReport, ImageSetReport, VerifyReport
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -48,20 +48,20 @@ def report_tables(report: VerifyReport, *, derivations: bool = True) -> Group:
 def _sections(report: VerifyReport) -> Iterator[RenderableType]:
     """What was measured only because it was asked for."""
     if report.steps is not None:
-        from ..steps import steps_table
+        from .steps import steps_table
 
         yield steps_table(report.steps)
     if report.budget is not None:
-        from ..budget import budget_table, prediction_table
+        from glow_deploy.budget import budget_table, prediction_table
 
         yield budget_table(report.budget)
         yield prediction_table(report.budget, n_bits=report.n_bits)
     if report.stress is not None:
-        from ..stress import stress_tables
+        from .stress import stress_tables
 
         yield from stress_tables(report.stress)
     if report.baseline is not None:
-        from ..regression import baseline_table
+        from .regression import baseline_table
 
         yield baseline_table(report.baseline)
 

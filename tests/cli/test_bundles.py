@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from glow_deploy.files import sha256_file
+from glow_deploy.artifact.files import sha256_file
 
 
 def test_export_needs_no_more_than_the_checkpoint(invoke, model, place):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from glow_deploy.files import sha256_file
+from glow_deploy.artifact.files import sha256_file
 from glow_deploy.images import read_picture, write_png
 
 CLASSES = 3

@@ -5,7 +5,7 @@ import sys
 import time
 
 import pytest
-from glow_cli.errors import exit_codes
+from glow_cli.common.errors import exit_codes
 
 from glow_core.errors import CheckpointError
 from glow_deploy import __version__
@@ -55,8 +55,8 @@ def test_every_command_has_help_with_a_summary(invoke, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_overview_says_what_the_command_says(command):
-    from glow_cli.commands import COMMANDS as ENTRIES
-    from glow_cli.commands import load
+    from glow_cli.catalogue import COMMANDS as ENTRIES
+    from glow_cli.catalogue import load
 
     assert load(command).help.split("\n\n")[0] == ENTRIES[command].summary
     assert set(ENTRIES) == set(COMMANDS)

@@ -150,7 +150,7 @@ def engine_file(bundle, backend):
 
 @pytest.fixture(scope="session")
 def golden(bundle):
-    from glow_deploy.bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
 
     return Bundle.open(bundle).golden()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glow_deploy.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines import open_engine
 from glow_deploy.errors import EngineError
 from glow_deploy.verify import VerifySettings, verify

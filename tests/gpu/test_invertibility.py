@@ -26,7 +26,7 @@ def judge(bundle, backend, **options):
 @pytest.fixture(scope="session")
 def unseen(bundle, tmp_path_factory):
     """Images that are no golden ones, as an .npz of 8-bit values."""
-    from glow_deploy.bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.images import pixels_to_values, x_to_pixels
 
     opened = Bundle.open(bundle)
@@ -82,7 +82,7 @@ def test_a_fault_is_placed_in_its_level(spoilt, backend, level):
 
 def test_an_encoder_with_the_decoder_of_another_model_fails(bundle, backend, tmp_path, compile_for, perturbed_glow):
     from glow_core import GlowConfig, save_checkpoint
-    from glow_deploy.bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.export import export
 
     config = GlowConfig.from_dict(dict(Bundle.open(bundle).manifest.model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glow_deploy.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.verify import VerifySettings, verify
 
 pytestmark = pytest.mark.gpu

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.budget import measure_budget
 from glow_deploy.budget.conditioning import measure_conditioning
 from glow_deploy.errors import BundleError
-from glow_deploy.float64 import Float64Graph
 from glow_deploy.folding import FoldedConv
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.metadata import GraphMetadata
-from glow_deploy.precision.plan import PrecisionPlan
+from glow_deploy.graphs.precision_plan import PrecisionPlan
+from glow_deploy.numerics.float64 import Float64Graph
 
 STEPS = ["level1/step01", "level1/step03", "level2/step01", "level2/step02"]
 

@@ -6,7 +6,7 @@ import pytest
 from glow_deploy.budget import gains, measure_budget, measure_gains
 from glow_deploy.budget.gains import measure_profile
 from glow_deploy.errors import UsageError
-from glow_deploy.float64 import Float64Graph
+from glow_deploy.numerics.float64 import Float64Graph
 
 SCALES = [0.5, 3.0, 1.25, 10.0]
 

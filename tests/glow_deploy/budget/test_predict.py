@@ -10,9 +10,9 @@ import pytest
 from glow_deploy.budget import PRECISIONS, measure_budget, predict, predict_precision
 from glow_deploy.budget.gains import measure_profile
 from glow_deploy.errors import UsageError
-from glow_deploy.float64 import Float64Graph
-from glow_deploy.precision.plan import PrecisionPlan
-from glow_deploy.precision.rounding import Rounding
+from glow_deploy.graphs.precision_plan import PrecisionPlan
+from glow_deploy.graphs.rounding import Rounding
+from glow_deploy.numerics.float64 import Float64Graph
 from glow_deploy.precision.simulate import open_simulated
 
 OPTIONS = {

@@ -10,6 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
+from glow_deploy.artifact.graph_file import read_graph
+from glow_deploy.artifact.plan_header import read_header
+from glow_deploy.artifact.sidecar import read_sidecar, sidecar_path
 from glow_deploy.canary import CanaryResult, CanaryUnavailable, canary_for, detect, make_canary
 from glow_deploy.canary import run as run_module
 from glow_deploy.canary.graph import INPUT, OUTPUT, canary_graph
@@ -17,9 +20,6 @@ from glow_deploy.canary.run import compile_canary
 from glow_deploy.compile import CompileSettings, compile_bundle
 from glow_deploy.engines import cuda as cuda_module
 from glow_deploy.engines import open_engine, trt_module
-from glow_deploy.engines.onnx_file import read_graph
-from glow_deploy.engines.plan import read_header
-from glow_deploy.engines.sidecar import read_sidecar, sidecar_path
 from glow_deploy.errors import EngineError
 
 build_module = importlib.import_module("glow_deploy.compile.build")  # glow_deploy.compile is a function too
@@ -184,8 +184,8 @@ def test_the_flag_is_not_believed(tmp_path, machine):
 
 
 def _write_sidecar(path, **changes):
-    from glow_deploy.engines.sidecar import Sidecar
-    from glow_deploy.files import sha256_file
+    from glow_deploy.artifact.files import sha256_file
+    from glow_deploy.artifact.sidecar import Sidecar
 
     fields = {
         "sha256": sha256_file(path),

@@ -40,10 +40,10 @@ def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     """Both graphs of a perturbed two-level Glow."""
     pytest.importorskip("torch", reason="folding a Glow needs torch")
     from glow_core import GlowConfig
+    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.folding.fold import fold
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.encoder import build_encoder
-    from glow_deploy.graphs.metadata import GraphMetadata
 
     options = {"num_classes": 4} if "class" in request.param else {}
     options |= {"coupling": "additive"} if "additive" in request.param else {}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 
 import onnx
 import pytest
 
+from glow_deploy.artifact.plan_header import read_header
+from glow_deploy.artifact.sidecar import read_sidecar
 from glow_deploy.compile import CompileSettings, compile_bundle, plans
 from glow_deploy.compile import build as build_module
 from glow_deploy.engines import open_engine
-from glow_deploy.engines.plan import read_header
-from glow_deploy.engines.sidecar import read_sidecar
 from glow_deploy.errors import BundleError, CompileError, MissingDependencyError, UsageError
 
 pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
@@ -131,6 +132,37 @@ def test_a_folder_in_the_way_is_named_before_compiling(bundle, monkeypatch, name
     (bundle / name).mkdir()
     with pytest.raises(UsageError, match=f"{name} is a folder"):
         compile_bundle(bundle, settings=SMALL, force=True)
+
+
+def test_objects_of_a_failed_build_are_never_freed_inside_tensorrt(bundle):
+    """A builder kept by a cycle, as a traceback keeps it, locked the next build up when it was freed in its logger."""
+    code = """
+import gc, importlib, sys
+import tensorrt_rtx as trt
+from glow_deploy.compile import CompileSettings, compile_bundle
+
+build = importlib.import_module("glow_deploy.compile.build")
+
+class Collecting(trt.ILogger):
+    errors = messages = ()
+
+    def __init__(self):
+        trt.ILogger.__init__(self)
+
+    def log(self, severity, message):
+        if gc.isenabled():  # then Python may collect here at any time
+            gc.collect()
+
+def leave_a_builder(trt):
+    cycle = [trt.Builder(Collecting())]
+    cycle.append(cycle)
+    return Collecting()  # TensorRT tells a second logger, with its lock held, that there is another one already
+
+build.keep_log = leave_a_builder
+compile_bundle(sys.argv[1], settings=CompileSettings(gpus=("sm86",)), force=True)
+assert gc.isenabled()
+"""
+    subprocess.run([sys.executable, "-c", code, str(bundle)], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("failure", [CompileError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)

@@ -64,7 +64,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(bundle, tmp_path):
 
 
 def test_files_of_a_bundle(bundle, monkeypatch):
-    from glow_deploy.bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
 
     monkeypatch.setattr(Bundle, "open", classmethod(lambda cls, path: cls(path=path, manifest=None)))
     assert [path.name for path in pair_files(bundle)] == ["encoder.onnx", "decoder.onnx"]

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from glow_deploy.artifact.graph_file import read_graph
+from glow_deploy.artifact.plan_header import read_header
+from glow_deploy.artifact.sidecar import Sidecar, read_sidecar, sidecar_path
 from glow_deploy.engines import open_engine
 from glow_deploy.engines import open_plan as opening
-from glow_deploy.engines.onnx_file import read_graph
-from glow_deploy.engines.plan import read_header
-from glow_deploy.engines.sidecar import Sidecar, read_sidecar, sidecar_path
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError
 
 

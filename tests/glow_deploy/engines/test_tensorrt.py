@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.engines.tensorrt import TensorRTEngine
 from glow_deploy.errors import BundleError, EngineError
-from glow_deploy.graphs.metadata import GraphMetadata
 
 SHAPES = {"x": ((1, 4, 4), "float32")}
 OUTPUTS = {"z1": ((4, 2, 2), "float32"), "log_prob": ((), "float32")}

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from glow_deploy.engines.onnx_file import read_graph
+from glow_deploy.artifact.graph_file import read_graph
 
 CHANNELS, SIZE, N_BITS = 1, 4, 5
 Z_SHAPE = (4, 2, 2)

@@ -50,11 +50,11 @@ def class_bundle(make_bundle):
 @pytest.fixture(scope="session")
 def directions_file(bundle, tmp_path_factory):
     """Two directions of `bundle`: a gentle one, and one that leads out of every range at once."""
-    from glow_deploy.bundle import Bundle
-    from glow_deploy.latents.direction_files import save_directions
-    from glow_deploy.latents.directions import Attribute, Directions
-    from glow_deploy.latents.reach import Reach
-    from glow_deploy.latents.soundness import Soundness
+    from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.directions.directions import Attribute, Directions
+    from glow_deploy.directions.files import save_directions
+    from glow_deploy.directions.reach import Reach
+    from glow_deploy.directions.soundness import Soundness
 
     manifest = Bundle.open(bundle).manifest
     rng = np.random.default_rng(5)

@@ -8,11 +8,11 @@ import threading
 import numpy as np
 import pytest
 
+from glow_deploy.directions.editing import edit_latents
+from glow_deploy.directions.files import load_directions
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.images import values_to_pixels, values_to_x, x_to_values
 from glow_deploy.latents import EncodeSettings, SampleSettings, decode_latents, encode_images, load_latents, sample
-from glow_deploy.latents.direction_files import load_directions
-from glow_deploy.latents.editing import edit_latents
 
 
 def golden(client, index=0, **more):
@@ -398,7 +398,7 @@ def test_another_class_decodes_to_another_picture(visit, class_bundle, picture):
 
 
 def test_golden_images_have_their_own_class_and_samples_take_turns(visit, class_bundle):
-    from glow_deploy.bundle import Bundle
+    from glow_deploy.artifact.bundle import Bundle
 
     client = visit(class_bundle)
     labels = Bundle.open(class_bundle).golden().y

@@ -11,10 +11,10 @@ import torch
 
 from glow_core import Glow, GlowConfig, save_checkpoint
 from glow_core.errors import ConfigError
-from glow_deploy.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.files import sha256_file
 from glow_deploy.errors import CheckpointError, DataError, UnsoundModelError, UsageError
 from glow_deploy.export import ExportSettings, default_bundle_path, export
-from glow_deploy.files import sha256_file
 
 CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, n_bits=5)
 FEW = ExportSettings(golden=5)

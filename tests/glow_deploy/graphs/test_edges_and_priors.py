@@ -10,19 +10,18 @@ import pytest
 import torch
 
 from glow_core import GlowConfig
+from glow_deploy.artifact.lint import lint_model
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.artifact.taps import constant_tensors, with_outputs
 from glow_deploy.errors import UsageError
-from glow_deploy.float64 import Float64Graph
-from glow_deploy.flops import flops_per_image
 from glow_deploy.folding.arrays import FoldedConv, FoldedPrior, edge_index
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.lint import lint_model
-from glow_deploy.graphs.metadata import GraphMetadata
+from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds
 from glow_deploy.graphs.serialize import serialize
-from glow_deploy.graphs.taps import constant_tensors, with_outputs
-from glow_deploy.precision import PrecisionPlan
-from glow_deploy.precision.plan import multiply_adds
+from glow_deploy.inspect.flops import flops_per_image
+from glow_deploy.numerics.float64 import Float64Graph
 
 BUILD = {"encoder": build_encoder, "decoder": build_decoder}
 FEATURES = {

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from glow_core import GlowConfig
+from glow_deploy.artifact.lint import lint_model
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.lint import lint_model
-from glow_deploy.graphs.metadata import GraphMetadata
 
 OPTIONS = [
     pytest.param(

@@ -5,11 +5,11 @@ import onnx
 import pytest
 
 from glow_core import GlowConfig
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs import serialize as module
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.metadata import GraphMetadata
 from glow_deploy.graphs.serialize import serialize, write_graph
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from glow_deploy.engines.protocol import EngineDetails, TensorSpec
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import pixels_to_x, values_to_pixels
 from glow_deploy.latents import interpolation
@@ -18,6 +17,7 @@ from glow_deploy.latents.interpolation import (
     interpolate_grid,
     interpolate_images,
 )
+from glow_deploy.protocol import EngineDetails, TensorSpec
 
 RNG = np.random.default_rng(5)
 SHAPES = ((4, 6, 6), (8, 3, 3))

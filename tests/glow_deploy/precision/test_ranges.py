@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from glow_core import GlowConfig
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.engines.onnxruntime import open_onnx
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.metadata import GraphMetadata
+from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.serialize import serialize
-from glow_deploy.graphs.taps import with_outputs
-from glow_deploy.precision import PrecisionPlan, ranges
+from glow_deploy.precision import ranges
 from glow_deploy.precision.ranges import RangeReport, TensorRange, measure_ranges
 from glow_deploy.precision.simulate import float32_graphs, open_simulated
 

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 
 from glow_core import GlowConfig
+from glow_deploy.artifact.lint import lint_model
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.encoder import build_encoder
-from glow_deploy.graphs.lint import lint_model
-from glow_deploy.graphs.metadata import GraphMetadata
-from glow_deploy.graphs.taps import with_outputs
-from glow_deploy.precision import PrecisionPlan
-from glow_deploy.precision.rounding import UNIT_ROUNDOFF, Rounding, round_values
+from glow_deploy.graphs.precision_plan import PrecisionPlan
+from glow_deploy.graphs.rounding import UNIT_ROUNDOFF, Rounding, round_values
 from glow_deploy.precision.simulate import open_simulated, simulated_graph
 
 BUILD = {"encoder": build_encoder, "decoder": build_decoder}

@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from glow_deploy.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.verify import VerifySettings, verify
 
 KINDS = {

@@ -8,15 +8,15 @@ import shutil
 import pytest
 
 from glow_core import Glow, GlowConfig, load_checkpoint, save_checkpoint
+from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.bench import BenchSettings, bench
-from glow_deploy.bundle import Bundle
 from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from glow_deploy.engines.pytorch import folded_arrays, read_model
 from glow_deploy.engines.trained import Trained
 from glow_deploy.errors import BundleError, CheckpointError, EngineError, UsageError
-from glow_deploy.stress import Origin
-from glow_deploy.stress.determinism import run_afresh
 from glow_deploy.verify import VerifySettings, verify
+from glow_deploy.verify.stress import Origin
+from glow_deploy.verify.stress.determinism import run_afresh
 
 CONFIG = {"image_size": (8, 8), "levels": 2, "steps": 3, "width": 12}  # of the models that `exported` makes
 

@@ -1,0 +1,216 @@
+"""Every subcommand by name, imported and built only when it is the one to run.
+
+`--help` of the whole tool needs a name and a sentence for each, not the options of all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from .common.errors import exit_codes
+
+__all__ = ["COMMANDS", "Commands", "load"]
+
+_MAKE, _JUDGE, _USE, _LOOK = "From images to engines", "Is it still a flow?", "Use an engine", "Look"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a command is, and how the overview shows it.
+
+    Attributes:
+        module: below this package.
+        function: in that module.
+        summary: the first sentence of its docstring.
+        panel: heading in the overview.
+    """
+
+    module: str
+    function: str
+    summary: str
+    panel: str
+
+
+COMMANDS = {
+    "demo": Entry(
+        module="commands.demo",
+        function="demo",
+        summary="Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample.",
+        panel=_MAKE,
+    ),
+    "train": Entry(
+        module="commands.train",
+        function="train",
+        summary="Train a Glow by maximum likelihood and leave a checkpoint that `export` takes.",
+        panel=_MAKE,
+    ),
+    "export": Entry(
+        module="commands.export",
+        function="export",
+        summary="Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.",
+        panel=_MAKE,
+    ),
+    "convert": Entry(
+        module="commands.convert",
+        function="convert",
+        summary="Write another project's checkpoint as one of this tool's own, to train on or to keep.",
+        panel=_MAKE,
+    ),
+    "compile": Entry(
+        module="commands.compile",
+        function="compile_",
+        summary="Compile a bundle's graphs into TensorRT plans, each with a sidecar that vouches for it.",
+        panel=_MAKE,
+    ),
+    "verify": Entry(
+        module="commands.verify",
+        function="verify",
+        summary="Measure whether a bundle is still an invertible flow, on every pair of backends.",
+        panel=_JUDGE,
+    ),
+    "bench": Entry(
+        module="commands.bench",
+        function="bench",
+        summary="Measure latency and images per second on every backend usable here.",
+        panel=_JUDGE,
+    ),
+    "sample": Entry(
+        module="commands.sample",
+        function="sample",
+        summary="Draw samples from a decoder and write them as PNG or NPZ.",
+        panel=_USE,
+    ),
+    "encode": Entry(
+        module="commands.encode",
+        function="encode",
+        summary="Turn pictures into latents with their exact likelihood.",
+        panel=_USE,
+    ),
+    "decode": Entry(
+        module="commands.decode",
+        function="decode",
+        summary="Turn latents back into pictures, one PNG each.",
+        panel=_USE,
+    ),
+    "score": Entry(
+        module="commands.score",
+        function="score",
+        summary="Measure how likely and how typical pictures are under the model, to find those that do not belong.",
+        panel=_USE,
+    ),
+    "interpolate": Entry(
+        module="commands.interpolate",
+        function="interpolate",
+        summary="Show what lies between two pictures, or four, in a model's latents.",
+        panel=_USE,
+    ),
+    "directions": Entry(
+        module="commands.directions",
+        function="directions",
+        summary="Find the directions of attributes in a model's latents, and how far they carry.",
+        panel=_USE,
+    ),
+    "edit": Entry(
+        module="commands.edit",
+        function="edit",
+        summary="Add attributes to pictures or remove them: smiles, hats, whatever `directions` was shown.",
+        panel=_USE,
+    ),
+    "inpaint": Entry(
+        module="commands.inpaint",
+        function="inpaint",
+        summary="Fill in missing pixels of a picture, so that the model finds the whole likely.",
+        panel=_USE,
+    ),
+    "project": Entry(
+        module="commands.project",
+        function="project",
+        summary="Bring a noisy, damaged or foreign picture to the nearest one that the model finds likely.",
+        panel=_USE,
+    ),
+    "explore": Entry(
+        module="commands.explore",
+        function="explore",
+        summary="Serve a local page that shows what a bundle makes of a picture, and decodes live while its latents "
+        "are changed.",
+        panel=_LOOK,
+    ),
+    "inspect": Entry(
+        module="commands.inspect",
+        function="inspect",
+        summary="Show what a file is and what is in it, without running it.",
+        panel=_LOOK,
+    ),
+    "doctor": Entry(
+        module="commands.doctor",
+        function="doctor",
+        summary="Show what this machine can run, and what to change.",
+        panel=_LOOK,
+    ),
+}
+
+
+class _Command(TyperCommand):
+    """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with exit_codes():
+            return super().invoke(ctx)
+
+
+class Commands(TyperGroup):
+    """The group of all commands: outlines for the overview, the real one once it is called."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, entry in COMMANDS.items():
+            self.commands[name] = _Command(name, help=entry.summary, rich_help_panel=entry.panel)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Draw the overview."""
+        from .overview import option_rows, show_overview
+
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in COMMANDS.items():
+            panels.setdefault(entry.panel, []).append((name, entry.summary))
+        show_overview(
+            usage=f"{ctx.command_path} [OPTIONS] COMMAND [ARGS]...",
+            words=inspect.cleandoc(self.help or ""),
+            options=option_rows(self.get_params(ctx)),
+            panels=panels,
+            epilog=self.epilog or "",
+        )
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Build the command that `args` names before it parses the rest."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """Import a command and build it with its options.
+
+    Raises:
+        KeyError: there is no such command.
+    """
+    entry = COMMANDS[name]
+    function: Callable[..., None] = getattr(importlib.import_module(f".{entry.module}", __package__), entry.function)
+    alone = typer.Typer(
+        add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    alone.command(name, cls=_Command, help=_flowing(function))(function)
+    return typer.main.get_command(alone)
+
+
+def _flowing(function: Callable[..., None]) -> str:
+    """The docstring with each paragraph on one line, so that the terminal breaks it and not the source."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

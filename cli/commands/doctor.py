@@ -1,0 +1,55 @@
+"""`glow-deploy doctor`."""
+
+from __future__ import annotations
+
+from ..common.console import Output
+from ..common.options import Json, Quiet
+
+
+def doctor(json: Json = None, quiet: Quiet = False) -> None:
+    """Show what this machine can run, and what to change.
+
+    Python and packages, whether they agree on a CUDA version, the GPUs, which ONNX Runtime providers really work
+    (tried, not listed), the TF32 state.
+    """
+    from rich.table import Table
+
+    from glow_deploy.doctor import examine
+
+    output = Output(quiet=quiet, json=json)
+    report = examine()
+    output.write_json(report)
+    output.say(f"glow-deploy {report.glow_deploy}, Python {report.python} ({report.executable})")
+    output.say(f"{report.platform}; {report.cpu}, {report.cores} cores usable")
+
+    packages = Table(title="Packages", title_justify="left", box=None, pad_edge=False)
+    for column in ("package", "version", "for"):
+        packages.add_column(column)
+    for name, version in report.packages.items():
+        packages.add_row(name, version or "[dim]not installed[/]", report.purposes[name])
+    output.say("")
+    output.show(packages)
+
+    output.say("")
+    verdict = "agree" if report.cuda_majors_agree else "DISAGREE"
+    output.say(f"CUDA: the packages {verdict}")
+    for link in report.cuda:
+        output.say(f"  {link.package}: {f'CUDA {link.major}' if link.major else 'no CUDA'} ({link.evidence})")
+    output.say(f"GPUs: {report.gpu_detail}")
+    for gpu in report.gpus:
+        output.say(
+            f"  {gpu.index}: {gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory_mib} MiB, "
+            f"driver {gpu.driver}"
+        )
+    output.say("ONNX Runtime providers, tried:")
+    for provider in report.providers:
+        output.say(f"  {provider.name}: {'works' if provider.usable else f'does not work ({provider.detail})'}")
+    output.say(f"TF32: {report.tf32}")
+    for arithmetic in report.arithmetic:
+        output.say(f"  {arithmetic.backend} computes float32 convolutions in: {arithmetic.text} ({arithmetic.detail})")
+    for name, value in report.environment.items():
+        output.say(f"  {name}={value}")
+    output.say("")
+    output.say("Advice:" if report.advice else "Nothing to change.")
+    for line in report.advice:
+        output.say(f"  - {line}")

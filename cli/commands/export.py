@@ -1,0 +1,153 @@
+"""`glow-deploy export`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..common.console import Output
+from ..common.memory import keep_freed_memory
+from ..common.openmp import wait_briefly
+from ..common.options import Data, Force, ImageSize, InputRange, Json, NBits, Quiet, Resize, ScaleMap, import_options
+
+
+def export(
+    ckpt: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="ckpt.pt, model.safetensors, or another project's checkpoint.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle.")
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"],
+        typer.Option(
+            help="fp32: float32 throughout. mixed, bf16-mixed: conditioner convolutions in 16 bit. auto: as many of "
+            "them in float16 as --tolerance allows. fp16: all, for decoding only."
+        ),
+    ] = "fp32",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="STEPS", help="auto: largest error of x -> z -> x in pixel steps; 0.5 keeps every pixel."),
+    ] = None,
+    data: Data = None,
+    golden: Annotated[
+        str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
+    ] = "64",
+    resize: Resize = False,
+    weights: Annotated[
+        Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")
+    ] = "ema",
+    image_size: ImageSize = None,
+    n_bits: NBits = None,
+    input_range: InputRange = None,
+    scale_map: ScaleMap = None,
+    force: Force = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.
+
+    The graphs are run and compared with the float64 model before anything is written; a model that does not round-trip
+    is refused (exit 1) unless forced. Golden images come from --data, else from those the checkpoint carries, else
+    from the model's own samples.
+
+    Takes checkpoints of rosinality/glow-pytorch, chaiyujin/glow-pytorch, y0ast/Glow-PyTorch, normflows and openai/glow
+    too, told apart by their content; what such a file does not say is asked for by name.
+    """
+    wait_briefly()
+    keep_freed_memory()
+    from glow_deploy.export import ExportSettings
+    from glow_deploy.export import export as write
+
+    output = Output(quiet=quiet, json=json)
+    settings = ExportSettings(
+        precision=precision,
+        tolerance=tolerance,
+        data=data,
+        golden=parse_golden(golden),
+        resize=resize,
+        weights=weights,
+        options=import_options(image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map),
+        force=force,
+    )
+    with output.progress() as bars:
+        bundle = write(ckpt, out=out, settings=settings, progress=bars.stage)
+    manifest = bundle.manifest
+    output.write_json(
+        {
+            "bundle": bundle.path,
+            "model_id": manifest.model_id,
+            "precision": manifest.precision,
+            "weights": manifest.weights,
+            "golden_source": manifest.golden_source,
+            "numerics": manifest.numerics,
+            "files": manifest.files,
+        }
+    )
+    output.say(f"wrote {bundle.path}/")
+    for name in (*manifest.files, "manifest.json"):
+        output.say(f"  {name:<14} {(bundle.path / name).stat().st_size:>13,} bytes")
+    yardstick = manifest.numerics.get("yardstick")
+    if yardstick:
+        words = {"data": data, "checkpoint": "the checkpoint's validation set", "samples": "the model's own samples"}
+        source = words.get(str(manifest.golden_source), "not kept")
+        step = 2**manifest.n_bits
+        output.say(
+            f"yardstick: in float32 PyTorch the model reconstructs {yardstick['n']} images ({source}) to "
+            f"{yardstick['x_hat']['rms'] * step:.1e} pixel steps rms, {yardstick['x_hat']['max'] * step:.1e} at most"
+        )
+    for note in manifest.numerics["notes"]:
+        output.say(f"note: {note}")
+    for problem in manifest.numerics["problems"]:
+        output.say(f"FORCED although: {problem}")
+    narrow = manifest.numerics["precision"]
+    if narrow is not None:
+        step, n = 2**manifest.n_bits, narrow["figures"]["n"]
+        output.say(
+            f"{manifest.precision}: {narrow['share_16_bit']:.1%} of the multiply-adds in 16 bit; simulated, "
+            f"{narrow['exact_images']} of {n} golden images come back exactly, "
+            f"largest error {_steps(narrow['figures']['x_hat']['max'], step)}"
+        )
+        for line in _choice(narrow["choice"]):
+            output.say(line)
+    elif not manifest.numerics["problems"]:
+        batches = ", ".join(map(str, manifest.numerics["self_check"]["batches"]))
+        output.say(f"self-check: both graphs agree with the float64 model in ONNX Runtime at batch {batches}")
+
+
+def _steps(value: float | None, step: int) -> str:
+    return "not finite" if value is None else f"{value * step:.2g} pixel steps"
+
+
+def _choice(choice: dict[str, Any] | None) -> Iterator[str]:
+    """What `auto` chose, and why each step kept in float32 was."""
+    if choice is None:
+        return
+    kept = [step for step in choice["steps"] if step["number"] == "fp32"]
+    tail, worst = ("not finite" if choice[name] is None else f"{choice[name]:.2g}" for name in ("tail", "worst"))
+    yield (
+        f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; of {choice['n']} "
+        f"calibration images 99 % come back within {tail} pixel steps, the worst within {worst}, "
+        f"so that {choice['tolerance']:g} holds for more of them (95 % sure: fewer than {choice['bound']:.1%} beyond)"
+    )
+    for step in kept:
+        yield f"  {step['step']} stays in float32: {step['reason']}"
+
+
+def parse_golden(text: str) -> int | None:
+    """Parse `--golden`.
+
+    Raises:
+        UsageError: neither a whole number nor `none`.
+    """
+    from glow_deploy.errors import UsageError
+
+    if text.strip().lower() == "none":
+        return None
+    # Nine digits are more than enough, and far longer ones Python itself refuses.
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UsageError(f"--golden is {text[:32]!r}; give a positive number or none")
+    return int(text)

@@ -1,0 +1,244 @@
+"""`glow-deploy score`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..common.classes import BEST, parse_classes
+from ..common.console import Output
+from ..common.engines import Flavor
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, TrustEngine
+from ..common.pictures import find_pictures
+from ..common.score_words import Strangest, facts, left_out, summary, verdicts
+from ..common.targets import check_target
+
+if TYPE_CHECKING:
+    from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.scoring.score import Scores
+    from glow_deploy.scoring.sources import LabelChoice, ScoreSource
+
+_LABELS = "labels"
+_NAMED = re.compile(r"([\w. -]{1,40})=(.+)", re.DOTALL)
+
+
+def score(
+    engine: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|ENCODER", help="A bundle, or an encoder: an ONNX file or a plan.")
+    ],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Pictures, or folders of pictures.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="[NAME=]SPEC",
+            help="Also a data set: a folder, an .npz, an IDX folder, [b]faces[/b], or [b]hf:OWNER/NAME[/b]. May be "
+            "repeated: every later set is compared with the first.",
+        ),
+    ] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which images of --data.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most this many images of each --data and --reference.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="SPEC|none",
+            help="Held-out images of the training data, which typicality is measured against. Without it the golden "
+            "images of BUNDLE, unless those are samples.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.csv", help="One row a picture.")] = Path("scores.csv"),
+    sort: Annotated[
+        Literal["bits_per_dim", "typicality"] | None,
+        typer.Option(help="Rows by this column, highest first; without it in the order of the pictures."),
+    ] = None,
+    histogram: Annotated[
+        Path | None,
+        typer.Option("--histogram", metavar="FILE.png|.svg", help="Draw the bits/dim of all sets over one axis."),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option("--draws", metavar="N", min=1, help="Draws of dequantisation noise to average over.")
+    ] = 8,
+    seed: Seed = 0,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="Y|best|labels",
+            help="For class-conditional models: one for all, whichever makes each likeliest, or those of the sets.",
+        ),
+    ] = None,
+    resize: Resize = False,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out picture files that cannot be read, and say which.")
+    ] = False,
+    flavor: Flavor = "onnx",
+    batch: Batch = 64,
+    device: Device = "auto",
+    trust_engine: TrustEngine = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how likely and how typical pictures are under the model, to find those that do not belong.
+
+    Writes log-likelihood, bits/dim, the mean square of every level's latents, and typicality of each picture as CSV, in
+    bounded memory. A Glow gives simpler pictures of another kind a higher likelihood than its own: to find foreign
+    pictures look at the typicality, the distance of the bits/dim from their mean over held-out images.
+    """
+    from glow_deploy.engines.open import open_engine
+    from glow_deploy.errors import UsageError
+    from glow_deploy.latents.specs import need_role
+    from glow_deploy.scoring.picture import write_histogram
+    from glow_deploy.scoring.score import ScoreSettings
+    from glow_deploy.scoring.sets import separate
+    from glow_deploy.scoring.sources import measure_reference, picture_source, score_source
+    from glow_deploy.scoring.table import score_table
+
+    output = Output(quiet=quiet, json=json)
+    _check_targets(out, histogram)
+    label = _label(classes)
+    settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=classes == BEST)
+    if not pictures and not data:
+        raise UsageError("there is nothing to score: name pictures or folders after the engine, or a set with --data")
+    files = find_pictures(pictures) if pictures else []
+    path, bundle = _encoder_file(engine, flavor)
+    with output.progress() as bars, open_engine(path, device=device, trust_engine=trust_engine) as encoder:
+        need_role(encoder, "encoder", "scoring")
+        shape = next(spec.shape for spec in encoder.inputs if spec.name == "x")
+        sources = []
+        if files:
+            found = picture_source(files, shape=shape, resize=resize, skip_unreadable=skip_unreadable, label=label)
+            sources.append(found)
+        sources += _data_sources(data or [], split=split, shape=shape, resize=resize, limit=limit, label=label)
+        held_out = _reference(reference, bundle, shape=shape, resize=resize, limit=limit, label=label)
+        if sort == "typicality" and held_out is None:
+            raise UsageError("--sort typicality needs --reference SPEC: held-out images of the training data")
+        known = None
+        if held_out is not None:
+            count = bars.counter("scoring the reference")
+            known = measure_reference(encoder, held_out, settings=settings, progress=count)
+        strangest = Strangest(known)
+        sets = []
+        with score_table(out, reference=known, sort=sort) as table:
+            for source in sources:
+
+                def take(scores: Scores, name: str = source.name) -> None:
+                    table.add(scores, name=name)
+                    if name == sources[0].name:
+                        strangest.add(scores)
+
+                count = bars.counter(f"scoring {source.name}")
+                sets.append(score_source(encoder, source, settings=settings, take=take, progress=count))
+        details = encoder.details
+    separations = [separate(sets[0], foreign, known) for foreign in sets[1:]]
+    if histogram is not None:
+        write_histogram(histogram, sets, reference=known)
+    skipped = [line for source in sources for line in source.skipped]
+    output.write_json(
+        {
+            "out": out,
+            "backend": details.backend,
+            "device": details.device,
+            "draws": draws,
+            "seed": seed,
+            **facts(sets, known, separations),
+            "skipped": skipped,
+        }
+    )
+    output.say(f"scored on {details.backend} ({details.provider}, {details.device}), {draws} draws of noise a picture")
+    output.show(summary(sets, known))
+    for line in (*verdicts(sets, known, separations), *strangest.lines(sources[0].name), *left_out(skipped)):
+        output.say(line)
+    output.say(f"wrote {out}" + ("" if histogram is None else f" and {histogram}"))
+
+
+def _check_targets(out: Path, histogram: Path | None) -> None:
+    """Refuse places that cannot be written before the work whose result would be lost.
+
+    Raises:
+        UsageError: a folder, a folder that is not there or read-only, or a suffix of another kind.
+    """
+    from glow_deploy.errors import UsageError
+
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"--out {out}: scores are written as CSV; name a .csv file")
+    if histogram is not None:
+        import matplotlib  # noqa: F401  # now, and not after an hour of scoring
+
+        if histogram.suffix.lower() not in (".png", ".svg"):
+            raise UsageError(f"--histogram {histogram}: name a .png or .svg file")
+    for path in (out, *([] if histogram is None else [histogram])):
+        check_target(path)
+
+
+def _label(classes: str | None) -> LabelChoice:
+    from glow_deploy.errors import UsageError
+
+    if classes == _LABELS:
+        return "own"
+    numbers = None if classes == BEST else parse_classes(classes, words=(BEST, _LABELS))
+    if numbers is not None and len(numbers) != 1:
+        raise UsageError(f"--class names {len(numbers)} classes; give one for all, {BEST} or {_LABELS}")
+    return None if numbers is None else numbers[0]
+
+
+def _encoder_file(engine: Path, flavor: Literal["onnx", "rtx", "tensorrt"]) -> tuple[Path, Bundle | None]:
+    from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.engines.pair import pair_files
+    from glow_deploy.errors import UsageError
+
+    if engine.is_dir():
+        return pair_files(engine, flavor=flavor)[0], Bundle.open(engine)
+    if flavor != "onnx":
+        raise UsageError("--flavor chooses among the engines of a BUNDLE; a file tells its own kind")
+    return engine, None
+
+
+def _data_sources(
+    specs: Sequence[str],
+    *,
+    split: Literal["train", "validation", "test"],
+    shape: tuple[int, ...],
+    resize: bool,
+    limit: int | None,
+    label: LabelChoice,
+) -> list[ScoreSource]:
+    from glow_deploy.data import load_images
+    from glow_deploy.errors import UsageError
+    from glow_deploy.scoring.sources import set_source
+
+    sources: list[ScoreSource] = []
+    for given in specs:
+        match = None if Path(given).exists() else _NAMED.fullmatch(given)
+        name, spec = match.groups() if match else (Path(given).stem or given, given)
+        if name in ("pictures", *(source.name for source in sources)):
+            raise UsageError(f"two sets are called {name}; give each a name of its own: --data NAME={spec}")
+        images = load_images(
+            spec, split=split, size=(shape[1], shape[2]), channels=shape[0], resize=resize, limit=limit
+        )
+        sources.append(set_source(images, name=name, label=label))
+    return sources
+
+
+def _reference(
+    spec: str | None,
+    bundle: Bundle | None,
+    *,
+    shape: tuple[int, ...],
+    resize: bool,
+    limit: int | None,
+    label: LabelChoice,
+) -> ScoreSource | None:
+    from glow_deploy.scoring.sources import golden_source, reference_source
+
+    if spec is None:
+        return None if bundle is None else golden_source(bundle, label=label)
+    return None if spec == "none" else reference_source(spec, shape=shape, resize=resize, limit=limit, label=label)

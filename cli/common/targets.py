@@ -1,0 +1,63 @@
+"""Where results go: refused before the work, not after it, and written whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["MOST_CELLS", "check_target", "is_folder", "write_whole"]
+
+MOST_CELLS = 1024
+"""Pictures in one grid: more is a wall nobody looks at."""
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result would be lost.
+
+    Raises:
+        UsageError: a folder of that name is in the way, or its own folder is not there or cannot be written.
+    """
+    from glow_deploy.artifact.files import refuse_folder
+    from glow_deploy.errors import UsageError
+
+    refuse_folder(path)
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no such folder; name a file in one that is there")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: its folder is read-only; choose another place")
+
+
+def is_folder(out: Path) -> bool:
+    """Tell whether `--out` names a folder (it exists as one, or has no suffix) or a PNG file.
+
+    Raises:
+        UsageError: the suffix is another than `.png`, or it is `-`.
+    """
+    from glow_deploy.errors import UsageError
+
+    if str(out) == "-":
+        raise UsageError("--out -: pictures are not written to stdout; name a .png file or a folder")
+    if out.is_dir() or not out.suffix:
+        return True
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: pictures are written as PNG; name a .png file or a folder")
+    return False
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write one of many files whole or not at all, should this process end.
+
+    Not on disk for certain when it returns, for waiting each time would take longest: a power cut may lose or empty
+    files written shortly before. `glow_deploy.artifact.files.sync_folder` after the last one makes their names durable.
+    """
+    # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""What a training run shows and leaves while it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import Bars, Output
+
+if TYPE_CHECKING:
+    from glow_core.training import Progress
+
+__all__ = ["Reporter", "SampleGrids"]
+
+
+class Reporter:
+    """Draws the run's progress, and prints a line for each validation."""
+
+    def __init__(self, bars: Bars, output: Output) -> None:
+        self._bars = bars
+        self._output = output
+
+    def __call__(self, progress: Progress) -> None:
+        """Take in one event of the run."""
+        words = [f"step {progress.step:,}"]
+        if progress.bits_per_dim is not None:
+            words.append(f"{progress.bits_per_dim:.3f} bits/dim")
+        if progress.validation_bits_per_dim is not None:
+            words.append(f"validation {progress.validation_bits_per_dim:.3f}")
+        if progress.steps_per_second is not None:
+            words.append(f"{progress.steps_per_second:.1f} steps/s")
+        self._bars.describe(", ".join(words), progress.fraction)
+        if progress.event == "validation" and progress.validation_bits_per_dim is not None:
+            self._output.say(
+                f"step {progress.step:,}, epoch {progress.epoch:.1f}, {progress.seconds:.0f} s: "
+                f"validation {progress.validation_bits_per_dim:.4f} bits/dim"
+            )
+        if progress.event == "samples" and progress.non_finite_samples:
+            self._output.say(f"step {progress.step:,}: {progress.non_finite_samples} samples were not finite")
+
+
+class SampleGrids:
+    """Writes the sample grids of a run: RUN/samples/step-000100.png."""
+
+    def __init__(self, folder: Path, n_bits: int) -> None:
+        self._folder = folder / "samples"
+        self._n_bits = n_bits
+
+    def __call__(self, step: int, pixels: Any) -> None:
+        """Write one grid of n_bits-deep pixels, uint8 [N, C, H, W]."""
+        from glow_deploy.images import grid, pixels_to_values, write_png
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_png(self._folder / f"step-{step:06d}.png", grid(pixels_to_values(pixels, self._n_bits)))

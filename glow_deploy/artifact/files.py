@@ -1,0 +1,106 @@
+"""Writing files whole or not at all, and knowing them by their sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from glow_deploy.errors import UsageError
+
+__all__ = [
+    "atomic_path",
+    "atomic_write",
+    "refuse_folder",
+    "refuse_overwrite",
+    "sha256_bytes",
+    "sha256_file",
+    "sync_folder",
+]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it becomes `path`, on any error it is removed.
+
+    The temporary file lies in the same folder, because a rename is atomic only within one file system. It is flushed to
+    disk before the rename, and the folder after it, so that a crash leaves the previous file or the new one.
+
+    Raises:
+        UsageError: the folder is missing or cannot be written, or the disk is full. Errors of other files that the
+            caller meets meanwhile pass through.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        # For writing, because Windows flushes no other handle.
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        # A full disk names no file.
+        if error.filename is not None and str(error.filename) != str(temporary):
+            raise
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot write {path}: {reason}; choose another place") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all; see `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the sha256 of `data` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as handle:
+        while piece := handle.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def refuse_overwrite(path: Path, *, force: bool) -> None:
+    """Stop before an existing file or a folder with something in it is replaced.
+
+    Raises:
+        UsageError: `path` exists and `force` is off.
+    """
+    path = Path(path)
+    if force or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    raise UsageError(f"{path} exists already; give --force to replace it, or another --out")
+
+
+def refuse_folder(path: Path) -> None:
+    """Stop before work is spent on a file that a folder of the same name is in the way of.
+
+    Raises:
+        UsageError: `path` is a folder.
+    """
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder where a file is to be written; remove it or choose another place")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a crash."""
+    # Windows cannot open folders; there the rename alone has to do.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

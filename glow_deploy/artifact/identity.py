@@ -1,0 +1,42 @@
+"""Which model an engine file belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glow_deploy.errors import EngineError
+
+from .metadata import GraphMetadata
+from .plan_header import MAGICS
+from .sidecar import read_sidecar
+
+__all__ = ["engine_model_id"]
+
+
+def engine_model_id(path: str | Path) -> str | None:
+    """Read the sha256 of the folded weights that an ONNX file, or the sidecar of a plan, carries.
+
+    It is the same in an encoder and a decoder that belong together, in every precision and flavour.
+
+    Returns:
+        64 hexadecimal digits; None for a plan without a sidecar, which does not say whose it is.
+
+    Raises:
+        BundleError: the file or the sidecar is damaged or not of this tool.
+        EngineError: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            data = b"" if start in MAGICS else start + file.read()
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if start in MAGICS:
+        sidecar = read_sidecar(path)
+        if sidecar is None:
+            return None
+        return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json").model_id
+    from .graph_file import read_graph
+
+    return read_graph(data, source=str(path)).facts.model_id

@@ -1,0 +1,49 @@
+"""What a benchmark measures, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glow_deploy.errors import UsageError
+from glow_deploy.protocol import Role
+
+__all__ = ["BenchSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """What to measure, and for how long.
+
+    Attributes:
+        backends: names as `verify` knows them; None for every one usable here. A lone engine file has only its own.
+        roles: the halves of a bundle to run.
+        batches: batch sizes.
+        warmup_seconds: runs before the clock counts, at least two of them.
+        duration: seconds of measured runs for each engine and batch; ignored if `iterations` is given.
+        iterations: number of measured runs, None to go by `duration` (at least ten runs).
+        cuda_graphs: replay TensorRT's work as CUDA graphs.
+        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_engine: run plans without a matching sidecar.
+    """
+
+    backends: tuple[str, ...] | None = None
+    roles: tuple[Role, ...] = ("encoder", "decoder")
+    batches: tuple[int, ...] = (1, 16)
+    warmup_seconds: float = 0.5
+    duration: float = 3.0
+    iterations: int | None = None
+    cuda_graphs: bool = True
+    threads: int | None = None
+    device: str = "auto"
+    trust_engine: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1:
+            raise UsageError(f"batches are {self.batches}; give sizes of at least 1")
+        if self.iterations is not None and self.iterations < 1:
+            raise UsageError(f"iterations is {self.iterations}; it must be at least 1")
+        if not self.duration > 0 or self.warmup_seconds < 0:
+            raise UsageError("duration must be more than 0 seconds and the warm-up at least 0")
+        if not self.roles or (self.threads is not None and self.threads < 1):
+            raise UsageError("there must be at least one role, and at least one thread")

@@ -1,0 +1,209 @@
+"""What a file is and what is in it, told from its content alone. Nothing in the file is run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from glow_deploy.artifact.files import sha256_bytes, sha256_file
+from glow_deploy.artifact.manifest import MANIFEST
+from glow_deploy.artifact.plan_header import MAGICS
+from glow_deploy.errors import BundleError, DataError
+
+from .bundle import inspect_bundle
+from .inspection import Inspection
+from .plan import inspect_plan
+
+__all__ = ["inspect_file", "recognise"]
+
+_LEVEL = re.compile(r"(level\d+|prior)/")
+
+
+def recognise(path: Path) -> str:
+    """Tell what kind of file this is from its first bytes.
+
+    Returns:
+        `bundle`, `plan`, `safetensors`, `npz`, `torch` or, for anything else, `onnx` (which has no magic number).
+
+    Raises:
+        DataError: the file is missing, empty or cannot be read, or the folder is no bundle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / MANIFEST).exists():
+            return "bundle"
+        raise DataError(f"{path} is a folder without a {MANIFEST}; name a bundle, or a file in the folder")
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(16)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not start:
+        raise DataError(f"{path} is empty")
+    if start[:4] in MAGICS:
+        return "plan"
+    if start[:2] == b"PK":
+        return "npz" if _is_npz(path) else "torch"
+    if start[8:9] == b"{":
+        return "safetensors"
+    if start[:1] == b"\x80":
+        return "torch"  # a bare pickle, which the checkpoint reader refuses to run
+    return "onnx"
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Describe a bundle, an ONNX graph, a TensorRT plan or an .npz archive; checkpoints are glow_core's business.
+
+    Raises:
+        GlowDeployError: the file is missing, damaged or of an unknown kind.
+    """
+    path = Path(path)
+    kind = recognise(path)
+    if kind == "bundle":
+        return inspect_bundle(path)
+    if kind == "plan":
+        return inspect_plan(path)
+    if kind == "npz":
+        return _inspect_npz(path)
+    if kind == "onnx":
+        return _inspect_onnx(path)
+    raise DataError(f"{path} is a checkpoint; read it with glow_core.read_checkpoint")
+
+
+def _inspect_onnx(path: Path) -> Inspection:
+    """Describe an ONNX graph of any origin; what only our graphs have is left out for others.
+
+    Raises:
+        BundleError: not an ONNX file, damaged, or larger than 2 GiB.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from glow_deploy.artifact.lint import SIZE_LIMIT, check_text, type_name
+
+    from .flops import flops_per_image
+
+    if path.stat().st_size > SIZE_LIMIT:
+        raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of one piece can be")
+    data = path.read_bytes()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise BundleError(f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph or plan") from error
+    graph = model.graph
+    if not graph.node or not model.opset_import:
+        raise BundleError(f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph or plan")
+    check_text(model, source=str(path))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    types = Counter[str]()
+    for tensor in graph.initializer:
+        types[type_name(tensor.data_type).lower()] += _count(tensor.dims)
+    try:
+        flops: int | str = flops_per_image(model)
+    except BundleError as error:
+        flops = str(error)
+    facts: dict[str, object] = {
+        "size": len(data),
+        "sha256": sha256_bytes(data),
+        "opset": max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None),
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "ours": _own_graph(model, str(path)),
+        **{key.removeprefix("glow_deploy."): value for key, value in sorted(metadata.items())},
+        "parameters": sum(types.values()),
+        "parameter_types": ", ".join(f"{name} {count}" for name, count in types.most_common()),
+        "flops_per_image": flops,
+        "nodes": len(graph.node),
+    }
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    tables = {
+        "Signature": [
+            _signature(value, way) for way, values in (("in", inputs), ("out", graph.output)) for value in values
+        ],
+        "Nodes per level": _nodes_per_level(graph),
+    }
+    return Inspection(kind="onnx", path=str(path), facts=facts, tables=tables)
+
+
+def _own_graph(model: Any, source: str) -> str:
+    from glow_deploy.artifact.lint import lint_model
+    from glow_deploy.artifact.metadata import GraphMetadata
+
+    try:
+        GraphMetadata.from_props({entry.key: entry.value for entry in model.metadata_props}, source=source)
+        lint_model(model, source=source)
+    except BundleError as error:
+        return f"no: {str(error).removeprefix(f'{source}: ')}"
+    return "yes"
+
+
+def _signature(value: Any, way: str) -> dict[str, object]:
+    from glow_deploy.artifact.lint import type_name
+
+    tensor = value.type.tensor_type
+    dims = [dim.dim_param or str(dim.dim_value or "?") for dim in tensor.shape.dim]
+    return {
+        "way": way,
+        "name": value.name,
+        "type": type_name(tensor.elem_type).lower() if tensor.elem_type else "?",
+        "shape": f"[{', '.join(dims)}]",
+    }
+
+
+def _nodes_per_level(graph: Any) -> list[dict[str, object]]:
+    """Count nodes by level; a node belongs where its name, its weights or its results are named."""
+    levels: dict[str, Counter[str]] = {}
+    for node in graph.node:
+        names = (node.name, *node.input, *node.output)
+        place = next((match.group(1) for name in names if (match := _LEVEL.match(name))), "elsewhere")
+        levels.setdefault(place, Counter())[node.op_type] += 1
+    return [
+        {
+            "level": place,
+            "nodes": sum(counts.values()),
+            "Conv": counts["Conv"],
+            "others": ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if name != "Conv"),
+        }
+        for place, counts in sorted(levels.items())
+    ]
+
+
+def _inspect_npz(path: Path) -> Inspection:
+    from glow_deploy.artifact.npz import NpzArchive
+
+    with NpzArchive(path) as archive:
+        rows = [
+            {"array": name, "type": str(entry.dtype), "shape": str(list(entry.shape))}
+            for name, entry in archive.entries.items()
+        ]
+        names = set(archive.entries)
+    content = "arrays"
+    if {"z1", "log_prob"} <= names:
+        content = "golden vectors" if {"x", "x_hat"} <= names else "latents"
+    elif "images" in names:
+        content = "data set"
+    facts = {"content": content, "size": path.stat().st_size, "sha256": sha256_file(path)}
+    return Inspection(kind="npz", path=str(path), facts=facts, tables={"Arrays": rows})
+
+
+def _is_npz(path: Path) -> bool:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _count(dims: Sequence[int]) -> int:
+    total = 1
+    for dim in dims:
+        total *= dim
+    return total

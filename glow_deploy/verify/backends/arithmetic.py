@@ -1,0 +1,53 @@
+"""What the backends of a matrix really compute float32 convolutions in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.canary import canary_for, detect, make_canary
+from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
+from glow_deploy.verify.report.verification import BackendReport
+
+from .backend import REFERENCE, SIMULATED, YARDSTICK
+
+__all__ = ["arithmetic_notes", "with_canaries"]
+
+_PLANS = {"tensorrt": "decoder.trt", "tensorrt-rtx": "decoder.rtx.trt"}
+
+
+def with_canaries(reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str) -> tuple[BackendReport, ...]:
+    """Run the canary on every backend used."""
+    return tuple(
+        replace(report, canary=_canary(report.name, bundle, device=device)) if report.used else report
+        for report in reports
+    )
+
+
+def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> Iterator[str]:
+    """Say where float32 was asked for and something else, or nothing, was found; and where 16 bit was, and is not."""
+    if precision != "fp32" and any(report.used and report.name == "onnxruntime-cpu" for report in reports):
+        yield (
+            "onnxruntime-cpu computes 16-bit convolutions in float32: its errors are not those of a GPU; the backend "
+            f"{SIMULATED} rounds as one would"
+        )
+    for report in reports:
+        canary = report.canary
+        if isinstance(canary, CanaryUnavailable):
+            yield f"{report.name}: what it computes in was not measured: {canary.reason}"
+        elif isinstance(canary, CanaryResult) and not canary.float32:
+            asked = "allowed" if report.decoder is not None and report.decoder["tf32"] else "turned off"
+            yield f"{report.name}: its convolutions compute in {canary.text}, TF32 is {asked}"
+
+
+def _canary(name: str, bundle: Bundle, *, device: str) -> CanaryResult | CanaryUnavailable | None:
+    if name in (REFERENCE, SIMULATED):
+        return None  # float64, and what the graphs say
+    if name == YARDSTICK:
+        from glow_deploy.engines.pytorch import run_convolutions
+
+        weights = list(make_canary().weights.values())
+        return detect(lambda x: run_convolutions(x, weights))
+    plan = _PLANS.get(name)
+    return canary_for(name, device=device, plan=None if plan is None else bundle.path / plan)

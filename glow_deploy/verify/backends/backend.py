@@ -1,0 +1,270 @@
+"""Which backends can run this bundle here, opened; and for the others, why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
+from glow_deploy.latents.specs import conditional, latent_specs
+from glow_deploy.protocol import Engine
+from glow_deploy.verify.report.verification import BackendReport
+
+if TYPE_CHECKING:
+    from glow_deploy.artifact.bundle import Bundle
+
+__all__ = ["BACKENDS", "REFERENCE", "SIMULATED", "YARDSTICK", "Backend", "BackendSet", "Encoded", "open_backends"]
+
+REFERENCE = "pytorch-fp64"
+YARDSTICK = "pytorch-fp32"
+SIMULATED = "simulated"
+BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
+
+_FILES = {
+    "onnxruntime-cpu": ("encoder.onnx", "decoder.onnx"),
+    "onnxruntime-cuda": ("encoder.onnx", "decoder.onnx"),
+    "tensorrt": ("encoder.trt", "decoder.trt"),
+    "tensorrt-rtx": ("encoder.rtx.trt", "decoder.rtx.trt"),
+}
+_FLAVORS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What an encoder makes of N images: z1 ... zL as [N, C, H, W] each, and log_prob [N] in nats."""
+
+    z: tuple[np.ndarray, ...]
+    log_prob: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """The two engines of one backend."""
+
+    name: str
+    encoder: Engine
+    decoder: Engine
+
+    def encode(self, x: np.ndarray, y: np.ndarray | None) -> Encoded:
+        """Run the encoder on x [N, C, H, W] and labels y [N], cast to what it takes."""
+        outputs = self.encoder.run(_feeds(self.encoder, {"x": x}, y))
+        levels = len(latent_specs(self.encoder.outputs))
+        return Encoded(z=tuple(outputs[f"z{level}"] for level in range(1, levels + 1)), log_prob=outputs["log_prob"])
+
+    def decode(self, z: Sequence[np.ndarray], y: np.ndarray | None) -> np.ndarray:
+        """Run the decoder on latents, z1 first, cast to what it takes."""
+        named = {f"z{level}": part for level, part in enumerate(z, 1)}
+        return self.decoder.run(_feeds(self.decoder, named, y))["x"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSet:
+    """Backends that are open, and a line about every one that is known.
+
+    Attributes:
+        matrix: those that take part in the matrix.
+        reference: the trained model in float64, where there is a checkpoint; it need not be in the matrix.
+        yardstick: the trained model in float32, likewise.
+        reports: one a known backend, in the order of `BACKENDS`.
+    """
+
+    matrix: tuple[Backend, ...]
+    reference: Backend | None
+    yardstick: Backend | None
+    reports: tuple[BackendReport, ...]
+
+
+def open_backends(
+    bundle: Bundle,
+    *,
+    stack: ExitStack,
+    wanted: Sequence[str] | None = None,
+    ckpt: Path | None = None,
+    device: str = "auto",
+    trust_engine: bool = False,
+) -> BackendSet:
+    """Open what can run here.
+
+    Args:
+        bundle: whose engines.
+        stack: closes the engines.
+        wanted: names of `BACKENDS`; None for every one that is usable.
+        ckpt: the checkpoint that the bundle was exported from; without it there are no PyTorch backends.
+        device: `cpu` leaves the GPU backends out; `cuda:N` names the GPU. ONNX Runtime's CPU backend and PyTorch run
+            on the CPU whatever it says.
+        trust_engine: open plans without a matching sidecar.
+
+    Raises:
+        UsageError: an unknown name, a PyTorch backend without a checkpoint, a checkpoint of another model, or a name
+            twice.
+        MissingDependencyError: a backend asked for is not usable: no package, driver, GPU, provider or plan.
+        EngineError: the backend refuses the engine.
+        BundleError: a file is damaged.
+    """
+    names = _names(wanted)
+    opened: dict[str, Backend] = {}
+    reasons: dict[str, str] = {}
+    for name in BACKENDS:
+        hidden = ckpt is not None and name in (REFERENCE, YARDSTICK)
+        if name not in names and not hidden:
+            reasons[name] = "not asked for"
+            continue
+        try:
+            opened[name] = _open(bundle, name, stack=stack, ckpt=ckpt, device=device, trust_engine=trust_engine)
+        except (MissingDependencyError, EngineError, UsageError) as error:
+            if hidden or (wanted is not None and name in names):
+                raise
+            reasons[name] = str(error)
+    matrix = tuple(opened[name] for name in BACKENDS if name in opened and name in names)
+    if not matrix:
+        listing = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise MissingDependencyError(f"no backend can run {bundle.path} here: {listing}")
+    for backend in matrix:
+        _check_signature(backend, bundle.manifest.model, precision=bundle.manifest.precision)
+    return BackendSet(
+        matrix=matrix,
+        reference=opened.get(REFERENCE),
+        yardstick=opened.get(YARDSTICK),
+        reports=tuple(
+            _report(name, opened.get(name) if name in names else None, reasons.get(name, "not asked for"))
+            for name in BACKENDS
+        ),
+    )
+
+
+def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if wanted is None:
+        return BACKENDS
+    if not wanted:
+        raise UsageError("no backend is named; leave the list out for every one that is usable")
+    for name in wanted:
+        if name not in BACKENDS:
+            raise UsageError(f"there is no backend {name!r}; choose from {', '.join(BACKENDS)}")
+        if list(wanted).count(name) > 1:
+            raise UsageError(f"backend {name} is named twice")
+    return tuple(wanted)
+
+
+def _open(
+    bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path | None, device: str, trust_engine: bool
+) -> Backend:
+    if name in (REFERENCE, YARDSTICK):
+        if ckpt is None:
+            raise UsageError(f"{name} needs the checkpoint that the bundle was exported from: give --ckpt")
+        return _open_pytorch(bundle, name, stack=stack, ckpt=ckpt)
+    if name == SIMULATED:
+        return _open_simulated(bundle, stack=stack)
+    paths = [bundle.path / file for file in _FILES[name]]
+    if name in _FLAVORS:
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing:
+            raise MissingDependencyError(
+                f"{' and '.join(missing)} not in {bundle.path}: compile with "
+                f"`glow-deploy compile {bundle.path} --flavor {_FLAVORS[name]}`"
+            )
+    else:
+        for path in paths:
+            bundle.file(path.name)  # checks its sha256
+    if name == "onnxruntime-cpu":
+        where = "cpu"
+    elif device == "cpu":
+        raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
+    else:
+        where = device if device.startswith("cuda") else "cuda"
+    encoder, decoder = (_enter(stack, path, device=where, trust_engine=trust_engine) for path in paths)
+    return Backend(name=name, encoder=encoder, decoder=decoder)
+
+
+def _enter(stack: ExitStack, path: Path, *, device: str, trust_engine: bool) -> Engine:
+    from glow_deploy.engines.open import open_engine
+
+    return stack.enter_context(open_engine(path, device=device, trust_engine=trust_engine))
+
+
+def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) -> Backend:
+    from glow_deploy.engines.pytorch import open_pytorch
+    from glow_deploy.engines.trained import Trained
+
+    precision: Literal["fp64", "fp32"] = "fp64" if name == REFERENCE else "fp32"
+    encoder, decoder = open_pytorch(Trained.of(bundle, ckpt), precision=precision, device="cpu")
+    return Backend(name=name, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
+
+
+def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
+    """Graphs that hold 16-bit parts, rounded on the CPU as narrow hardware would."""
+    from glow_deploy.artifact.lint import read_model
+    from glow_deploy.artifact.manifest import DECODER, ENCODER
+    from glow_deploy.precision.simulate import open_simulated
+
+    if bundle.manifest.precision == "fp32":
+        raise MissingDependencyError("float32 graphs need no simulation: nothing in them is rounded")
+    encoder, decoder = open_simulated(
+        {"encoder": read_model(bundle.file(ENCODER)), "decoder": read_model(bundle.file(DECODER))}
+    )
+    return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
+
+
+def _check_signature(backend: Backend, model: Mapping[str, Any], *, precision: str) -> None:
+    """Both engines must be of the right role and precision, and speak of the same latents, the bundle's model's."""
+    for role, engine in (("encoder", backend.encoder), ("decoder", backend.decoder)):
+        stated = engine.details.precision
+        if backend.name not in (REFERENCE, YARDSTICK, SIMULATED) and stated != precision:
+            raise BundleError(
+                f"{backend.name}: the {role} is of precision {stated}, the manifest says {precision}; export again"
+            )
+        if engine.role != role:
+            raise BundleError(f"{backend.name}: the {role} is really the {engine.role}; export the bundle again")
+    written = [(spec.name, spec.shape) for spec in latent_specs(backend.encoder.outputs)]
+    read = [(spec.name, spec.shape) for spec in latent_specs(backend.decoder.inputs)]
+    if written != read:
+        raise BundleError(
+            f"{backend.name}: the encoder gives {_shapes(written)} and the decoder takes {_shapes(read)}; they are "
+            "of different models"
+        )
+    height, width = model["image_size"]
+    wanted = (int(model["channels"]), int(height), int(width))
+    shape = next(spec.shape for spec in backend.encoder.inputs if spec.name == "x")
+    if shape != wanted or len(written) != int(model["levels"]):
+        raise BundleError(
+            f"{backend.name} takes images {shape} and gives {len(written)} latents; the bundle's model takes {wanted} "
+            f"and gives {model['levels']}: is this the checkpoint or engine of another model?"
+        )
+
+
+def _shapes(latents: Sequence[tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in latents)
+
+
+def _feeds(engine: Engine, arrays: Mapping[str, np.ndarray], y: np.ndarray | None) -> dict[str, np.ndarray]:
+    dtypes = {spec.name: np.dtype(spec.dtype) for spec in engine.inputs}
+    # A float64 latent beyond the range of float32 becomes infinite, which the measures count.
+    with np.errstate(over="ignore"):
+        feeds = {name: np.asarray(array).astype(dtypes[name], copy=False) for name, array in arrays.items()}
+    if conditional(engine):
+        if y is None:
+            raise UsageError("this model is class-conditional, and these images have no labels")
+        feeds["y"] = np.asarray(y).astype(np.int64, copy=False)
+    return feeds
+
+
+def _report(name: str, backend: Backend | None, reason: str) -> BackendReport:
+    if backend is None:
+        return BackendReport(name=name, reason=reason)
+    return BackendReport(name=name, encoder=_details(backend.encoder), decoder=_details(backend.decoder))
+
+
+def _details(engine: Engine) -> dict[str, Any]:
+    details = engine.details
+    return {
+        "provider": details.provider,
+        "device": details.device,
+        "precision": details.precision,
+        "tf32": details.tf32,
+        "versions": dict(details.versions),
+        "max_batch": details.max_batch,
+    }

@@ -1,0 +1,234 @@
+"""Figures and yardstick in, gated reports out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from glow_deploy.numerics.gates import (
+    Factors,
+    GateResult,
+    Rules,
+    bits_limits,
+    gate_equivalence,
+    gate_error,
+    gate_exactness,
+    gate_finite,
+    gate_tolerance,
+    growth,
+    image_limits,
+    latent_limits,
+)
+from glow_deploy.numerics.measures import half_bin
+from glow_deploy.numerics.yardstick import Figures, Yardstick
+from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK
+from glow_deploy.verify.report.rows import BatchReport, CellReport, ReferenceReport
+from glow_deploy.verify.report.verification import GOLDEN_SET, ImageSetReport
+
+from .cells import CellFigures, ReferenceFigures
+from .consistency import ConsistencyFigures
+
+__all__ = ["Measure", "exactness_expected", "judge_batches", "judge_cell", "judge_reference", "measure_for"]
+
+CPU = "onnxruntime-cpu"
+_PIXEL_EXACT = 0.5  # of a pixel step: what leaves a bin centre in its bin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What errors made by some backends on one set of images are held to.
+
+    Attributes:
+        yardstick: errors that are taken for sound.
+        factor: allowed multiple of them.
+        factors: where it and the other figures come from.
+        narrow: graphs of a narrower precision take part. Their round trips are held to the errors of single passes.
+        crossed: so does other arithmetic (PyTorch, ONNX Runtime on the CPU), and their errors do not cancel.
+        paired: the yardstick was measured on these very images.
+    """
+
+    yardstick: Yardstick
+    factor: float
+    factors: Factors
+    narrow: bool = False
+    crossed: bool = False
+    paired: bool = False
+
+    @property
+    def x_hat(self) -> Figures:
+        """What x -> z -> x is held to."""
+        return self.yardstick.decoded if self.narrow else self.yardstick.x_hat
+
+    @property
+    def zxz(self) -> tuple[Figures, ...]:
+        """What z -> x -> z is held to."""
+        return self.yardstick.z if self.narrow else self.yardstick.zxz
+
+
+def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure:
+    """Choose the yardstick by the arithmetic that the backends really do.
+
+    Float32 PyTorch is held to the float32 yardstick. Graphs in 16 bit are held to what they gave at export: simulated,
+    or for ONNX Runtime on the CPU, which computes them in float32, run there.
+    """
+    own, factors = images.own, rules.own
+    if own is None or factors is None or all(name in (REFERENCE, YARDSTICK) for name in backends):
+        return Measure(
+            yardstick=images.yardstick,
+            factor=_factor(images.yardstick, rules.fp32, paired=images.paired),
+            factors=rules.fp32,
+            paired=images.paired,
+        )
+    golden = images.name == GOLDEN_SET
+    if images.on_cpu is not None and all(name == CPU for name in backends):
+        # Float32 arithmetic; only the likelihood bears the rounding of the weights.
+        on_cpu = replace(
+            rules.fp32,
+            ceiling_bits_per_dim=factors.ceiling_bits_per_dim,
+            band_bits_per_dim=factors.band_bits_per_dim,
+            decode_only=factors.decode_only,
+        )
+        paired = golden and images.on_cpu.n == images.n
+        return Measure(
+            yardstick=images.on_cpu,
+            factor=_factor(images.on_cpu, on_cpu, paired=paired),
+            factors=on_cpu,
+            paired=paired,
+        )
+    # Of few images one may carry all of the error.
+    factor = factors.paired if golden and own.n == images.n else factors.unpaired
+    return Measure(
+        yardstick=own,
+        factor=factor * growth(factors, min(own.n, images.n)),
+        factors=factors,
+        narrow=True,
+        crossed=any(name in (REFERENCE, YARDSTICK, CPU) for name in backends),
+    )
+
+
+def exactness_expected(images: ImageSetReport, measure: Measure, *, n_bits: int) -> float | None:
+    """The margin that the exactness of these images is gated with; None where it is only reported."""
+    if measure.narrow:
+        promised = images.tolerance is not None and images.tolerance <= _PIXEL_EXACT
+        return 0.0 if promised and not measure.crossed else None
+    yardstick, factors = measure.yardstick, measure.factors
+    margin = factors.exact_margin * (1.0 if measure.paired else growth(factors, yardstick.n))
+    return margin if margin * yardstick.x_hat.max <= half_bin(n_bits) else None
+
+
+def judge_cell(
+    figures: CellFigures, *, images: ImageSetReport, encode: str, decode: str, rules: Rules, n_bits: int
+) -> CellReport:
+    """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
+    measure = measure_for(images, encode, decode, rules=rules)
+    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
+    gates: list[GateResult] = []
+    limits = image_limits(measure.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.crossed)
+    if measure.narrow:
+        limits = replace(limits, tail_ceiling=math.inf)  # their errors are rare and large: see gates.py
+    gates += gate_error(figures.x, limits, measure="x -> z -> x")
+    if measure.narrow and not measure.crossed and images.tolerance is not None:
+        gates.append(gate_tolerance(figures.x, images.tolerance, n_bits=n_bits))
+    for level, (summary, part) in enumerate(zip(figures.z, measure.zxz, strict=True), 1):
+        latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
+        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", level=level)
+    margin = exactness_expected(images, measure, n_bits=n_bits)
+    if margin is not None:
+        exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
+        gates += [exact] if exact is not None else []
+    between = "bits/dim between backends"
+    if images.reference or encode == decode:
+        gates.append(gate_finite(figures.bits_between, measure=between))
+    else:
+        # Both sides carry an error of their own.
+        bits = bits_limits(
+            yardstick.bits_per_dim, factor=2.0 * factor, factors=factors, scale=figures.bits_between.scale
+        )
+        gates += gate_error(figures.bits_between, bits, measure=between, rms_only=True)
+    reported = factors.decode_only
+    return CellReport(
+        images=images.name,
+        encode=encode,
+        decode=decode,
+        x_error=figures.x,
+        exactness=figures.exactness,
+        z_error=figures.z,
+        bits_per_dim_between=figures.bits_between,
+        bits_per_dim_round_trip=figures.bits_round_trip,
+        histogram=figures.histogram,
+        worst=figures.worst,
+        gates=() if reported else tuple(gates),
+        reported=reported,
+    )
+
+
+def judge_reference(
+    figures: ReferenceFigures, *, images: ImageSetReport, backend: str, rules: Rules, n_bits: int
+) -> ReferenceReport:
+    """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents."""
+    measure = measure_for(images, backend, rules=rules)
+    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
+    gates: list[GateResult] = []
+    for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
+        latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
+        gates += gate_error(summary, latents, measure=f"z{level}", level=level)
+    bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
+    gates += gate_error(figures.bits, bits, measure="bits/dim", rms_only=True)
+    gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
+    limits = image_limits(
+        yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=images.own is None
+    )
+    gates += gate_error(figures.x, limits, measure="x from the reference's latents")
+    if factors.decode_only:
+        gates = [gate for gate in gates if gate.verdict == "samples"]
+    return ReferenceReport(
+        images=images.name,
+        backend=backend,
+        z=figures.z,
+        bits_per_dim=figures.bits,
+        x_error=figures.x,
+        gates=tuple(gates),
+    )
+
+
+def judge_batches(
+    figures: ConsistencyFigures,
+    *,
+    backend: str,
+    role: str,
+    images: ImageSetReport,
+    rules: Rules,
+    n_bits: int,
+) -> BatchReport:
+    """Gate an engine against itself, by the image that differs most."""
+    gates: list[GateResult] = []
+    measure = measure_for(images, backend, rules=rules)
+    yardstick, factors = measure.yardstick, measure.factors
+    widest = Figures(
+        rms=max(level.rms for level in yardstick.z),
+        p999=max(level.p999 for level in yardstick.z),
+        max=max(level.max for level in yardstick.z),
+    )
+    factor = factors.batch
+    for check, results in (("equal rows", figures.equal_rows), ("split batch", figures.split)):
+        for output, summary in results.items():
+            if output == "x":
+                limits = image_limits(yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits)
+            elif output == "z":
+                limits = latent_limits(widest, factor=factor, factors=factors, scale=summary.scale)
+            else:
+                limits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=summary.scale)
+            gates += gate_error(summary, limits, measure=f"{output} of {check}", rms_only=True)
+    return BatchReport(
+        backend=backend,
+        role=role,
+        sizes=figures.sizes,
+        bit_equal=figures.bit_equal,
+        equal_rows=figures.equal_rows,
+        split=figures.split,
+        gates=tuple(gates),
+    )
+
+
+def _factor(yardstick: Yardstick, factors: Factors, *, paired: bool) -> float:
+    return factors.paired if paired else factors.unpaired * growth(factors, yardstick.n)

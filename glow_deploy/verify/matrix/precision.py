@@ -1,0 +1,83 @@
+"""What a manifest says about graphs in 16 bit, read as untrusted input and held against the graphs themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.lint import read_model
+from glow_deploy.artifact.manifest import ENCODER
+from glow_deploy.errors import BundleError
+from glow_deploy.graphs.precision_plan import PrecisionPlan
+from glow_deploy.numerics.yardstick import Yardstick
+from glow_deploy.precision.simulate import own_rounding
+
+__all__ = ["PrecisionRecord", "read_precision"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionRecord:
+    """What was found at export.
+
+    Attributes:
+        plan: what runs in 16 bit.
+        own: errors of the simulated graphs on the golden images: what backends that round are held to.
+        on_cpu: errors of the graphs in ONNX Runtime on the CPU, which computes them in float32; None where it cannot.
+        tolerance: largest error of x -> z -> x promised by an `auto` plan, in pixel steps; None where nothing is.
+    """
+
+    plan: PrecisionPlan
+    own: Yardstick
+    on_cpu: Yardstick | None
+    tolerance: float | None
+
+
+def read_precision(bundle: Bundle) -> PrecisionRecord | None:
+    """Read it; None for a bundle that is float32 throughout.
+
+    Raises:
+        BundleError: something is missing, malformed, or not what the graphs say of themselves. A missing promise is
+            never a kept one.
+    """
+    manifest = bundle.manifest
+    where = f"{bundle.path / 'manifest.json'}: numerics.precision"
+    values = manifest.numerics.get("precision")
+    if manifest.precision == "fp32":
+        if values is not None:
+            raise BundleError(f"{where} belongs to graphs in 16 bit, and these are called fp32; export again")
+        return None
+    if not isinstance(values, dict):
+        raise BundleError(f"{where} is missing, so {manifest.precision} graphs cannot be judged; export again")
+    plan = PrecisionPlan.from_dict(values.get("plan"), source=where)
+    if plan.name != manifest.precision:
+        raise BundleError(f"{where} is a plan for {plan.name}, the manifest says {manifest.precision}; export again")
+    held = own_rounding(read_model(bundle.file(ENCODER)))
+    if (held.trunk, dict(held.conditioners)) != (plan.trunk, dict(plan.conditioners)):
+        raise BundleError(f"{where}.plan is not that of {ENCODER}, which has {held.label}; export again")
+    levels = len(manifest.latent_shapes)
+    on_cpu = values.get("onnxruntime_cpu")
+    return PrecisionRecord(
+        plan=plan,
+        own=Yardstick.from_manifest(
+            values.get("figures"),
+            levels=levels,
+            source=f"these {plan.name} graphs on {{n}} images, simulated at export",
+            where="precision.figures",
+        ),
+        on_cpu=None
+        if on_cpu is None and "bf16" in plan.numbers
+        else Yardstick.from_manifest(
+            on_cpu,
+            levels=levels,
+            source=f"these {plan.name} graphs on {{n}} images in ONNX Runtime on the CPU, at export",
+            where="precision.onnxruntime_cpu",
+        ),
+        tolerance=_tolerance(values.get("choice"), where) if plan.name == "auto" else None,
+    )
+
+
+def _tolerance(choice: object, where: str) -> float:
+    value = choice.get("tolerance") if isinstance(choice, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 256:
+        raise BundleError(f"{where}.choice.tolerance is {str(value)[:40]}; auto graphs promise a number; export again")
+    return float(value)

@@ -1,0 +1,71 @@
+"""Which backends will run a bundle, told without opening an engine: tests must be named before anything is measured."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.engines.device import Device, count_gpus, parse_device
+from glow_deploy.verify.backends.backend import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
+
+__all__ = ["unusable_backends"]
+
+# Plans and Python module of each flavour of TensorRT.
+_PLANS = {
+    "tensorrt": (("encoder.trt", "decoder.trt"), "tensorrt", "tensorrt"),
+    "tensorrt-rtx": (("encoder.rtx.trt", "decoder.rtx.trt"), "tensorrt_rtx", "rtx"),
+}
+
+
+def unusable_backends(bundle: Bundle, *, device: str, ckpt: Path | None) -> Mapping[str, str]:
+    """Say why backends cannot run a bundle here, by name; those that probably can are not in it.
+
+    Opening an engine may still fail where nothing here speaks against it.
+
+    Args:
+        bundle: whose engines.
+        device: `auto`, `cpu` or `cuda[:N]`.
+        ckpt: the bundle's checkpoint, or None.
+    """
+    wanted = parse_device(device)
+    found = {name: _reason(name, bundle, device=wanted, ckpt=ckpt) for name in BACKENDS}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> str:
+    if name in (REFERENCE, YARDSTICK):
+        return "" if ckpt is not None else "it needs the bundle's checkpoint: give --glow-ckpt"
+    if name == SIMULATED:
+        return "float32 graphs need no simulation" if bundle.manifest.precision == "fp32" else ""
+    if name == "onnxruntime-cuda":
+        return _no_gpu(device) or _no_cuda_provider(device)
+    if name in _PLANS:
+        plans, module, extra = _PLANS[name]
+        missing = [plan for plan in plans if not (bundle.path / plan).is_file()]
+        if missing:
+            flavor = "rtx" if name == "tensorrt-rtx" else "tensorrt"
+            return (
+                f"{' and '.join(missing)} not in {bundle.path}: compile with "
+                f"`glow-deploy compile {bundle.path} --flavor {flavor}`"
+            )
+        if importlib.util.find_spec(module) is None:
+            return f"{module} is not installed: pip install 'glow-deploy[{extra}]'"
+        return _no_gpu(device)
+    return ""
+
+
+def _no_gpu(device: Device) -> str:
+    if device.kind == "cpu":
+        return "it needs a GPU, and the device asked for is the CPU"
+    gpus = count_gpus()
+    if device.index >= gpus:
+        return f"there is no GPU number {device.index}: this machine shows {gpus}"
+    return ""
+
+
+def _no_cuda_provider(device: Device) -> str:
+    from glow_deploy.engines.onnxruntime import cuda_problem
+
+    return cuda_problem(Device("cuda", device.index)) or ""

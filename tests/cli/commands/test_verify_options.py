@@ -1,0 +1,151 @@
+"""The parts of `glow-deploy verify` that are measured only when asked for, as a user asks for them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+FEW = ("--backend", "onnxruntime-cpu", "--random-draws", "0")
+
+
+@pytest.fixture
+def stored(invoke, model, tmp_path):
+    """A JSON report of the sound bundle."""
+    path = tmp_path / "baseline.json"
+    assert invoke("verify", model.bundle, *FEW, "--json", path).exit_code == 0
+    return path
+
+
+def test_steps_name_every_step_and_come_with_the_budget(invoke, model, tmp_path):
+    result = invoke("verify", model.bundle, *FEW, "--steps", "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    rows = report["steps"]["backends"][0]["rows"]
+    assert {row["direction"] for row in rows} == {"encode", "decode"}
+    assert any(row["step"] == "level1/step01" for row in rows)
+    assert report["budget"]["gamma"] > 0
+    assert {"fp32", "mixed", "tf32"} <= set(report["budget"]["predicted_rms"])
+    assert "--steps" in report["command"]
+    assert report["steps"]["backends"][0]["first_jump"] is None
+
+
+def test_steps_with_the_checkpoint_name_the_wrong_graph(invoke, model, tmp_path):
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(model.bundle, spoiled)
+    name = "level1/step02/coupling/conv2/weight"
+    graph = onnx.load(spoiled / "decoder.onnx")
+    for tensor in graph.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.02), name))
+    onnx.save(graph, spoiled / "decoder.onnx")
+    sign(spoiled)
+    result = invoke("verify", spoiled, *FEW, "--steps", "--ckpt", model.checkpoint, "--json", tmp_path / "r.json")
+    assert result.exit_code == 1
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["steps"]["weights"][0]["step"] == "level1/step02"
+    assert report["steps"]["weights"][0]["direction"] == "decode"
+    assert any("level1/step02" in failure["where"] for failure in report["failures"])
+    assert any("level1/step02 of the decoder" in note for note in report["notes"])
+
+
+def sign(folder):
+    """Write the digests of changed graphs into the manifest, as an attacker or a careless tool would."""
+    import hashlib
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in ("encoder.onnx", "decoder.onnx"):
+        manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_backends_that_cannot_show_their_steps_are_refused_before_measuring(invoke, model, monkeypatch):
+    from glow_deploy.verify import run
+
+    monkeypatch.setattr(run, "open_backends", lambda *a, **k: pytest.fail("it went to work"))
+    options = ("--backend", "pytorch-fp64", "--ckpt", model.checkpoint, "--steps")
+    result = invoke("verify", model.bundle, *options)
+    assert result.exit_code == 2
+    assert "can show its steps" in " ".join(result.output.split())
+
+
+def test_stress_reports_its_sections(invoke, model, tmp_path):
+    result = invoke("verify", model.bundle, *FEW, "--stress", "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    stress = json.loads((tmp_path / "r.json").read_text())["stress"]
+    assert {row["name"] for row in stress["inputs"]} >= {"constant-0", "checkerboard-1", "uniform"}
+    assert stress["attack"] is None
+    assert "give --ckpt" in result.output
+
+
+def test_the_page_is_one_file_without_references(invoke, model, tmp_path):
+    page = tmp_path / "report.html"
+    result = invoke("verify", model.bundle, *FEW, "--report", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert text.startswith("<!doctype html>") or text.startswith("<!DOCTYPE html>")
+    assert "onnxruntime-cpu" in text
+    assert 'src="http' not in text
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("place", ["none/report.html", "."])
+def test_a_page_that_cannot_be_written_is_noticed_before_measuring(invoke, model, tmp_path, place, monkeypatch):
+    from glow_deploy.verify import run
+
+    monkeypatch.setattr(run, "open_backends", lambda *a, **k: pytest.fail("it went to work"))
+    result = invoke("verify", model.bundle, "--report", tmp_path / place)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_json_into_a_missing_folder_and_one_file_for_both_are_noticed_before_measuring(
+    invoke, model, tmp_path, monkeypatch
+):
+    from glow_deploy.verify import run
+
+    monkeypatch.setattr(run, "open_backends", lambda *a, **k: pytest.fail("it went to work"))
+    missing = invoke("verify", model.bundle, "--json", tmp_path / "none" / "r.json")
+    assert missing.exit_code == 2
+    assert "no such folder" in missing.output
+    both = invoke("verify", model.bundle, "--json", tmp_path / "r", "--report", tmp_path / "r")
+    assert both.exit_code == 2
+    assert "a file of its own" in both.output
+    assert not list(tmp_path.glob("r*"))
+
+
+def test_a_bundle_keeps_to_its_own_baseline(invoke, model, stored):
+    result = invoke("verify", model.bundle, *FEW, "--baseline", stored)
+    assert result.exit_code == 0, result.output
+    assert "baseline: pass" in result.output
+
+
+def test_a_rise_above_the_baseline_fails_although_the_bundle_is_sound(invoke, model, stored, tmp_path, monkeypatch):
+    from glow_deploy.verify.regression.compare import _Floors
+
+    # This model's errors are a few roundings, which no rise counts below.
+    monkeypatch.setattr(_Floors, "of", lambda self, now, then: 0.0)
+    values = json.loads(stored.read_text())
+    for cell in values["cells"]:
+        for statistic in ("rms", "p999", "max"):
+            cell["x_z_x"][statistic] /= 100.0
+    lower = tmp_path / "lower.json"
+    lower.write_text(json.dumps(values))
+    result = invoke("verify", model.bundle, *FEW, "--baseline", lower, "--json", tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["baseline"]["verdict"] == "fail"
+    assert result.exit_code == 1
+    assert report["sound"] is True
+    assert "is sound, but" in result.output
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "other"}'])
+def test_a_damaged_baseline_is_one_clear_line(invoke, model, tmp_path, content):
+    (tmp_path / "b.json").write_text(content)
+    result = invoke("verify", model.bundle, "--baseline", tmp_path / "b.json")
+    assert result.exit_code == 2
+    assert "b.json" in result.output

@@ -1,0 +1,73 @@
+import errno
+import os
+
+import pytest
+
+from glow_deploy.artifact.files import (
+    atomic_path,
+    atomic_write,
+    refuse_folder,
+    refuse_overwrite,
+    sha256_bytes,
+    sha256_file,
+)
+from glow_deploy.errors import UsageError
+
+
+def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
+    target = tmp_path / "a.bin"
+    atomic_write(target, b"first")
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(b"half of the sec")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert target.read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="nowhere"):
+        atomic_write(tmp_path / "nowhere" / "a.bin", b"")
+
+
+def test_only_its_own_errors_are_reported_as_a_failed_write(tmp_path):
+    def read_another() -> None:
+        with atomic_path(tmp_path / "a.bin"):
+            (tmp_path / "missing").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        read_another()
+
+    def full_disk() -> None:
+        with atomic_path(tmp_path / "a.bin"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UsageError, match=r"cannot write .*a\.bin: No space left on device; choose another place$"):
+        full_disk()
+
+
+def test_a_folder_in_the_way_of_a_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="is a folder"):
+        refuse_folder(tmp_path)
+    with pytest.raises(UsageError, match="cannot write"):
+        atomic_write(tmp_path, b"")
+    refuse_folder(tmp_path / "new")
+
+
+def test_digest_of_a_file_is_that_of_its_bytes(tmp_path):
+    atomic_write(tmp_path / "a", b"x" * 3_000_000)
+    assert sha256_file(tmp_path / "a") == sha256_bytes(b"x" * 3_000_000)
+
+
+def test_overwriting_needs_force(tmp_path):
+    refuse_overwrite(tmp_path / "new", force=False)
+    (tmp_path / "empty").mkdir()
+    refuse_overwrite(tmp_path / "empty", force=False)
+    atomic_write(tmp_path / "old", b"")
+    with pytest.raises(UsageError, match="--force"):
+        refuse_overwrite(tmp_path / "old", force=False)
+    refuse_overwrite(tmp_path / "old", force=True)
