@@ -1,12 +1,17 @@
-"""The house rules that a reader relies on, checked on the source: who may import whom, and what is never done."""
+"""The house rules that a reader relies on, checked on the source: who may import whom, and what is never done.
+
+docs/architecture.toml lists the rooms and their floors.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,12 +128,79 @@ def test_importing_a_package_loads_nothing_heavy(name):
     assert done.stdout.strip() == "[]"
 
 
-def test_no_import_cycles():
-    edges = {
-        name: {item.target for item in all_imports(name) if item.at_top and not item.for_types} & set(MODULES)
-        for name in MODULES
+HOUSES = {
+    house["package"]: house for house in tomllib.loads((ROOT / "docs" / "architecture.toml").read_text())["house"]
+}
+
+
+def rooms(package: str, edges: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """Which room of a package imports which, with an example: a room is a folder or a file right below the package.
+
+    Args:
+        package: dotted name.
+        edges: module that imports, module that is imported; late and type-only imports included.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for importer, imported in edges:
+        if all(f"{name}.".startswith(f"{package}.") for name in (importer, imported)):
+            a, b = (
+                name.removeprefix(package).lstrip(".").partition(".")[0] or "__init__" for name in (importer, imported)
+            )
+            if a != b:
+                found.setdefault(a, {}).setdefault(b, f"{importer} imports {imported}")
+    return found
+
+
+def every_edge() -> list[tuple[str, str]]:
+    return [(name, item.target) for name in MODULES for item in all_imports(name) if item.target in MODULES]
+
+
+PACKAGES = sorted({name.rpartition(".")[0] for name in MODULES if "." in name})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_each_other_in_no_circle(package):
+    """At every level of the tree, whatever is imported late or for type checkers only."""
+    found = rooms(package, every_edge())
+    circle = cycle({room: set(found.get(room, {})) for room in {*found, *(b for a in found.values() for b in a)}})
+    assert circle is None, [found[a][b] for a, b in pairwise(circle)]
+
+
+@pytest.mark.parametrize("package", HOUSES)
+def test_every_import_goes_to_a_lower_floor(package):
+    floors = HOUSES[package]["floors"]
+    height = {room: -number for number, floor in enumerate(floors) for room in floor}
+    there = {
+        name.removeprefix(f"{package}.").partition(".")[0] for name in MODULES if name.startswith(f"{package}.")
+    } | {"__init__"}
+    assert there - {"__init__"} <= set(height), "a room stands on no floor of docs/architecture.toml"
+    assert set(height) <= there, "docs/architecture.toml lists a room that is not there"
+    upwards = [
+        example
+        for a, targets in rooms(package, every_edge()).items()
+        for b, example in targets.items()
+        if height.get(b, -99) >= height.get(a, 99)
+    ]
+    assert upwards == []
+
+
+def test_the_floor_check_can_fail():
+    edges = [("p.a.x", "p.b"), ("p.b.y", "p.a.z"), ("p.a.x", "p.a.z"), ("p.c", "p"), ("q.a", "q.b")]
+    found = rooms("p", edges)
+    assert found == {
+        "a": {"b": "p.a.x imports p.b"},
+        "b": {"a": "p.b.y imports p.a.z"},
+        "c": {"__init__": "p.c imports p"},
     }
-    assert cycle(edges) is None
+    assert cycle({room: set(targets) for room, targets in found.items()}) is not None
+
+
+def test_the_picture_shows_the_list():
+    spec = importlib.util.spec_from_file_location("draw_architecture", ROOT / "scripts" / "draw_architecture.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    drawn = module.draw(list(HOUSES.values()))
+    assert (ROOT / "docs" / "architecture.svg").read_text() == drawn, "run python scripts/draw_architecture.py"
 
 
 def test_the_cycle_check_can_fail():
@@ -137,7 +209,7 @@ def test_the_cycle_check_can_fail():
 
 
 def cycle(edges: dict[str, set[str]]) -> list[str] | None:
-    """A circle of imports, or None. A module and the package it lies in are no circle by themselves."""
+    """A circle, the first name again at its end; or None."""
     done: set[str] = set()
     path: list[str] = []
 
@@ -147,9 +219,7 @@ def cycle(edges: dict[str, set[str]]) -> list[str] | None:
         if name in done:
             return None
         path.append(name)
-        for target in sorted(edges[name]):
-            if name.startswith(f"{target}.") or target == name:
-                continue
+        for target in sorted(edges.get(name, ())):
             found = visit(target)
             if found is not None:
                 return found
@@ -157,7 +227,7 @@ def cycle(edges: dict[str, set[str]]) -> list[str] | None:
         done.add(name)
         return None
 
-    return next((found for name in edges if (found := visit(name)) is not None), None)
+    return next((found for name in sorted(edges) if (found := visit(name)) is not None), None)
 
 
 @pytest.mark.parametrize("name", MODULES)
