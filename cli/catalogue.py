@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .common.errors import exit_codes
+from .common.errors import exit_codes, option_names
 
 __all__ = ["COMMANDS", "Commands", "load"]
 
@@ -161,7 +161,7 @@ class _Command(TyperCommand):
     """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
 
     def invoke(self, ctx: Any) -> Any:
-        with exit_codes():
+        with exit_codes(option_names(ctx)):
             return super().invoke(ctx)
 
 

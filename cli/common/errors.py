@@ -10,16 +10,17 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from glow_core.errors import GlowCoreError
 from glow_deploy.errors import GlowDeployError
+from glow_deploy.spelling import on_command_line
 
-__all__ = ["BUG", "CLOSED_PIPE", "DEBUG_VARIABLE", "INTERRUPTED", "exit_codes"]
+__all__ = ["BUG", "CLOSED_PIPE", "DEBUG_VARIABLE", "INTERRUPTED", "exit_codes", "option_names"]
 
 BUG = 70
 INTERRUPTED = 130
@@ -40,15 +41,28 @@ _EXTRAS = {
 }
 
 
+def option_names(ctx: Any) -> dict[str, str]:
+    """Return how each option of a command is spelt, by the name of its parameter: `{"classes": "--class"}`.
+
+    Args:
+        ctx: the command's context.
+    """
+    return {item.name: item.opts[0] for item in ctx.command.params if item.opts and item.opts[0].startswith("--")}
+
+
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn whatever the block raises into one line on stderr and the right `SystemExit`."""
+def exit_codes(options: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Turn whatever the block raises into one line on stderr and the right `SystemExit`.
+
+    Args:
+        options: of `option_names`, to spell the options that a message names as on the command line.
+    """
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise  # Typer's own ways to end, with its own exit codes
     except (GlowDeployError, GlowCoreError) as error:
-        _stop(str(error), error.exit_code)
+        _stop(on_command_line(str(error), options or {}), error.exit_code)
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
     except BrokenPipeError:
