@@ -31,7 +31,7 @@ def convert_checkpoint(checkpoint: Checkpoint, path: str | Path, *, force: bool 
     """
     path = Path(path)
     if path.exists() and not force:
-        raise CheckpointError(f"{path} is there already: give --force to replace it, or another name with --out")
+        raise CheckpointError(f"{path} is there already: give force=True to replace it, or another name with out=")
     save_checkpoint(
         checkpoint.glow(weights="raw"),
         path,

@@ -66,7 +66,7 @@ def run_demo(out: Path, *, quick: bool, force: bool, output: Output) -> dict[str
 
     wait_briefly()
     for path in (out / "ckpt.pt", out / "bundle"):
-        refuse_overwrite(path, force=force)
+        refuse_overwrite(path, force=force, elsewhere="out=")
     started = time.monotonic()
     size = _Size(verify_images=64, samples=16) if quick else _Size(verify_images=300, samples=64)
     found: dict[str, Any] = {"out": out}

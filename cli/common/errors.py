@@ -47,7 +47,12 @@ def option_names(ctx: Any) -> dict[str, str]:
     Args:
         ctx: the command's context.
     """
-    return {item.name: item.opts[0] for item in ctx.command.params if item.opts and item.opts[0].startswith("--")}
+    own = {item.name: item.opts[0] for item in ctx.command.params if item.opts and item.opts[0].startswith("--")}
+    return own | {name: own[singular] for name, singular in _PLURALS.items() if singular in own}
+
+
+# Options that may be repeated are one list in Python.
+_PLURALS = {"backends": "backend", "gpus": "gpu"}
 
 
 @contextmanager

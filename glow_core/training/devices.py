@@ -38,7 +38,7 @@ def make_fabric(device: str) -> Fabric:
         kind = "cuda" if count else "cpu"
     if kind == "cuda" and int(number or 0) >= count:
         found = "none" if not count else f"{count} of them"
-        raise TrainingError(f"device {device} is not there: torch sees {found}; use --device cpu or auto")
+        raise TrainingError(f'device {device} is not there: torch sees {found}; use device="cpu" or device="auto"')
 
     if TorchElasticEnvironment.detect():
         local = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -110,16 +110,16 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
             file of the bundle belongs.
     """
     if path.is_symlink() and not path.exists():
-        raise UsageError(f"{path} is a link to nothing; give another --out")
+        raise UsageError(f"{path} is a link to nothing; give another out=")
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; a bundle is a folder, give another --out")
+        raise UsageError(f"{path} is a file; a bundle is a folder, give another out=")
     held = path.is_dir() and any(entry.suffix != _UNFINISHED for entry in path.iterdir())
     if held and not force:
-        raise UsageError(f"{path} exists already; give --force to replace it, or another --out")
+        raise UsageError(f"{path} exists already; give force=True to replace it, or another out=")
     if held and not (path / MANIFEST).is_file():
-        raise UsageError(f"{path} holds other files and no bundle; give a new or empty folder with --out")
+        raise UsageError(f"{path} holds other files and no bundle; give a new or empty folder with out=")
     if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or give another --out")
+        raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or give another out=")
     for name in (MANIFEST, ENCODER, DECODER, *_DISPENSABLE):
         refuse_folder(path / name)
 
@@ -209,7 +209,7 @@ class BundleWriter:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UsageError(f"cannot write {self._path}: {reason}; choose another place with --out") from error
+            raise UsageError(f"cannot write {self._path}: {reason}; choose another place with out=") from error
 
 
 def _host() -> str:

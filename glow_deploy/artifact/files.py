@@ -73,8 +73,13 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def refuse_overwrite(path: Path, *, force: bool) -> None:
+def refuse_overwrite(path: Path, *, force: bool, elsewhere: str = "") -> None:
     """Stop before an existing file or a folder with something in it is replaced.
+
+    Args:
+        path: what would be replaced.
+        force: replace it.
+        elsewhere: the option that names another place, such as `out=`; empty where there is none.
 
     Raises:
         UsageError: `path` exists and `force` is off.
@@ -82,7 +87,8 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
     path = Path(path)
     if force or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    raise UsageError(f"{path} exists already; give --force to replace it, or another --out")
+    other = f", or another {elsewhere}" if elsewhere else ""
+    raise UsageError(f"{path} exists already; give force=True to replace it{other}")
 
 
 def refuse_folder(path: Path) -> None:

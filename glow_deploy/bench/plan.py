@@ -15,6 +15,7 @@ from .settings import BenchSettings
 
 __all__ = ["Candidate", "arithmetic", "plan_bundle", "plan_file"]
 
+_FLAVORS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 _SUFFIXES = {
     "onnxruntime-cpu": ".onnx",
     "onnxruntime-cuda": ".onnx",
@@ -52,7 +53,7 @@ def plan_bundle(
         if name not in known:
             raise UsageError(f"there is no backend {name!r} to measure; choose from {', '.join(known)}")
         if name in (REFERENCE, YARDSTICK) and ckpt is None:
-            raise UsageError(f"{name} needs the checkpoint the bundle was exported from: give --ckpt")
+            raise UsageError(f"{name} needs the checkpoint the bundle was exported from: give ckpt=")
 
     trained = None if ckpt is None else Trained.of(bundle, ckpt)
 
@@ -65,7 +66,9 @@ def plan_bundle(
             return pair[0] if role == "encoder" else pair[1]
         file = path / f"{role}{_SUFFIXES[name]}"
         if not file.is_file():
-            raise MissingDependencyError(f"{file} does not exist: run `glow-deploy compile {path}`")
+            raise MissingDependencyError(
+                f"{file} does not exist: run `glow-deploy compile {path} --flavor {_FLAVORS[name]}`"
+            )
         cuda = settings.device if settings.device.startswith("cuda") else "cuda"
         return open_engine(
             file,
@@ -105,7 +108,7 @@ def plan_file(path: Path, settings: BenchSettings, ckpt: str | Path | None) -> t
     from glow_deploy.inspect.file import recognise
 
     if ckpt is not None or settings.backends is not None:
-        raise UsageError("--backend and --ckpt go with a bundle; a lone engine file has only its own backend")
+        raise UsageError("backends= and ckpt= go with a bundle; a lone engine file has only its own backend")
     kind = recognise(path)
     open_file = partial(
         open_engine,

@@ -88,7 +88,7 @@ def _build(
     if plan is None:
         hint = ""
         if "sm75" in settings.targets:
-            hint = " Compiling for sm75 (Turing) is known to fail for some models: leave it out of --gpu."
+            hint = " Compiling for sm75 (Turing) is known to fail for some models: leave it out of gpus=."
         raise CompileError(f"{label} cannot compile {source}: {_reason(log)}{hint}")
     if collect is not None:
         collect(config)

@@ -166,7 +166,7 @@ def _graphs(path: Path) -> list[Path]:
 def _gpu(settings: CompileSettings) -> Cuda:
     device = parse_device(settings.device)
     if device.kind == "cpu":
-        raise UsageError("standard TensorRT compiles on a GPU; use --device cuda, or --flavor rtx without one")
+        raise UsageError('standard TensorRT compiles on a GPU; use device="cuda", or flavor="rtx" without one')
     return Cuda(device.index)
 
 

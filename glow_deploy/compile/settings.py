@@ -66,7 +66,7 @@ class CompileSettings:
         if self.flavor == "rtx":
             self._check_rtx()
         elif self.gpus:
-            raise UsageError("standard TensorRT compiles for the GPU in this machine; --gpu belongs to --flavor rtx")
+            raise UsageError('standard TensorRT compiles for the GPU in this machine; gpus= belongs to flavor="rtx"')
 
     @property
     def profile(self) -> tuple[int, int, int]:
@@ -86,17 +86,17 @@ class CompileSettings:
             if gpu in ("sm90", "sm100", "sm103"):
                 raise UsageError(
                     f"TensorRT for RTX has no target {gpu} (Hopper and data-centre Blackwell); compile with "
-                    "--flavor tensorrt on such a GPU"
+                    'flavor="tensorrt" on such a GPU'
                 )
             if gpu not in RTX_GPUS:
                 raise UsageError(f"unknown GPU target {gpu!r}; TensorRT for RTX compiles for {', '.join(RTX_GPUS)}")
         # Each of these either fails on a machine without a GPU or is silently ignored (identical bytes).
         useless = {
-            "--opt-level": self.opt_level is not None,
-            "--timing-cache": self.timing_cache is not None,
-            "--version-compatible": self.version_compatible,
-            "--hardware-compatible": self.hardware_compatible,
+            "opt_level=": self.opt_level is not None,
+            "timing_cache=": self.timing_cache is not None,
+            "version_compatible=": self.version_compatible,
+            "hardware_compatible=": self.hardware_compatible,
         }
         named = [option for option, given in useless.items() if given]
         if named:
-            raise UsageError(f"TensorRT for RTX has no {', '.join(named)}; leave it out or use --flavor tensorrt")
+            raise UsageError(f'TensorRT for RTX has no {", ".join(named)}; leave it out or use flavor="tensorrt"')

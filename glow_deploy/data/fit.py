@@ -34,6 +34,6 @@ class Fit:
         if size != held[1:] and not self.resize:
             raise DataError(
                 f"{name}: images are {held[2]}x{held[1]} pixels, the model takes {size[1]}x{size[0]} (width x height); "
-                "pass --resize to crop and resample them"
+                "pass resize=True to crop and resample them"
             )
         return channels, size[0], size[1]

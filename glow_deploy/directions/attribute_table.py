@@ -168,7 +168,7 @@ def _value(text: str, path: Path, line: int, name: str) -> bool:
         return False
     raise DataError(
         f"{path}, line {line}: {name} is {text.strip()[:32]!r}, neither 1, true nor 0, -1, false; if the column is no "
-        "attribute, name those that are (--tags)"
+        "attribute, name those that are (tags=)"
     )
 
 

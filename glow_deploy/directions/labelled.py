@@ -113,7 +113,7 @@ def _own_attributes(spec: str, fit: Fit, tags: Sequence[str] | None) -> Labelled
     if train.attributes is None:
         if train.labels is None or other.labels is None:
             raise DataError(
-                f"{spec} says nothing about its images; give a table of attributes (--labels), or an .npz with "
+                f"{spec} says nothing about its images; give a table of attributes (labels=), or an .npz with "
                 "`attributes` and `attribute_names`"
             )
         names = train.class_names or tuple(f"class-{number}" for number in range(_classes(spec, train, other)))

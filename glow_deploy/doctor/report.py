@@ -296,7 +296,7 @@ def _advice(
         if gpu.compute_capability not in _RTX_TARGETS:
             advice.append(
                 f"{gpu.name} (compute capability {gpu.compute_capability}) cannot run TensorRT for RTX plans: "
-                "use --flavor tensorrt."
+                "use `glow-deploy compile BUNDLE --flavor tensorrt`."
             )
     if gpus and packages["tensorrt"] is None:
         advice.append(

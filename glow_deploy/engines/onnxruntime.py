@@ -49,8 +49,8 @@ class OnnxRuntimeEngine(EngineBase):
     ) -> None:
         if device.kind == "cpu" and graph.facts.precision == "bf16-mixed":
             raise MissingDependencyError(
-                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU. Run it on an NVIDIA GPU, or export "
-                "with --precision mixed or fp32."
+                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU. Run it on an NVIDIA GPU, or run "
+                "`glow-deploy export CKPT --precision mixed`."
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(

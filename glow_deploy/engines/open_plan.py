@@ -50,7 +50,7 @@ def open_plan(
     if not matches:
         sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
-        raise EngineError(f"{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use --device cuda.")
+        raise EngineError(f'{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use device="cuda".')
     trt = import_tensorrt(header.flavor)
     check_version(header, sidecar, str(trt.__version__), source=str(path))
     cuda = Cuda(device.index)
@@ -105,13 +105,15 @@ def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, sourc
         return
     message = f"{source} was compiled for {', '.join(targets)}; {gpu} is {target}"
     if header.flavor == "rtx" and target in ("sm90", "sm100", "sm103"):
-        raise EngineError(f"{message}, which TensorRT for RTX does not support: compile with --flavor tensorrt.")
-    advice = f" with --gpu {target}" if header.flavor == "rtx" else " on this GPU"
-    raise EngineError(f"{message}: compile it{advice}.")
+        raise EngineError(
+            f"{message}, which TensorRT for RTX does not support: run `glow-deploy compile BUNDLE --flavor tensorrt`."
+        )
+    advice = f"run `glow-deploy compile BUNDLE --gpu {target}`" if header.flavor == "rtx" else "compile it on this GPU"
+    raise EngineError(f"{message}: {advice}.")
 
 
 def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:
-    advice = "A plan is executable code: compile it again, or pass --trust-engine if you made it yourself."
+    advice = "A plan is executable code: compile it again, or pass trust_engine=True if you made it yourself."
     if sidecar is None:
         raise BundleError(f"{path} has no sidecar {path.name}.json, so nothing vouches for it. {advice}")
     if not matches:

@@ -81,12 +81,12 @@ def pair_files(
     """
     if bundle is None:
         if encoder is None or decoder is None:
-            raise UsageError("name a BUNDLE folder, or both --encoder FILE and --decoder FILE")
+            raise UsageError("name a bundle folder, or both files with encoder= and decoder=")
         if flavor != "onnx":
-            raise UsageError("--flavor chooses among the engines of a BUNDLE; files named one by one tell their kind")
+            raise UsageError("flavor= chooses among the engines of a bundle; files named one by one tell their kind")
         return Path(encoder), Path(decoder)
     if encoder is not None or decoder is not None:
-        raise UsageError(f"{bundle} brings its own engines; give either a BUNDLE or --encoder and --decoder")
+        raise UsageError(f"{bundle} brings its own engines; give either a bundle, or encoder= and decoder=")
     folder = Bundle.open(bundle).path
     first, second = (folder / name for name in _FILES[flavor])
     for path in (first, second):

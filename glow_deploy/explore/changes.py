@@ -119,7 +119,7 @@ def changed_latents(
     found = [level.astype(np.float64) * scale for level, scale in zip(z, scales, strict=True)]
     for name, amount in change.attributes.items():
         if directions is None:
-            raise UsageError(f"there is no direction for {name[:40]!r}; start with --directions FILE")
+            raise UsageError(f"there is no direction for {name[:40]!r}; start with directions=")
         for level, step in zip(found, directions[name].vectors, strict=True):
             level += amount * step.astype(np.float64)
     return tuple(level.astype(np.float32) for level in found)

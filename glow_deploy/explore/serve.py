@@ -35,7 +35,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError):
-        raise UsageError(f"--host {host} is not known; give a name or an address of this machine") from None
+        raise UsageError(f'host="{host}" is not known; give a name or an address of this machine') from None
     found = socket.socket(family, kind, protocol)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,9 +44,9 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {port} is taken; give another with --port, or --port 0 for any free one") from None
+            raise UsageError(f"port {port} is taken; give another port=, or port=0 for any free one") from None
         if error.errno == errno.EACCES:
-            raise UsageError(f"port {port} is not allowed; give one of 1024 or more with --port") from None
+            raise UsageError(f"port {port} is not allowed; give a port= of 1024 or more") from None
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return found
 

@@ -70,7 +70,7 @@ def choose_images(
         y = checkpoint.labels
         problem = _label_problem(y, config.num_classes)
         if problem is not None:
-            raise CheckpointError(f"the images in the checkpoint: {problem}; give others with --data")
+            raise CheckpointError(f"the images in the checkpoint: {problem}; give others with data=")
         rows = np.arange(min(count, len(checkpoint.images))) if y is None else class_rounds(y, count)
         x = pixels_to_x(checkpoint.images[rows], config.n_bits)
         return GoldenImages(x=x, y=None if y is None else y[rows], source="checkpoint")
@@ -121,5 +121,5 @@ def _from_samples(reference: Reference, count: int) -> GoldenImages:
     drawn = _SAMPLE_TRIES * count
     raise UnsoundModelError(
         f"only {sum(map(len, kept))} of {drawn} images drawn from the model at T={_SAMPLE_TEMPERATURE} are finite; "
-        "give real images with --data"
+        "give real images with data="
     )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "run_export"]
 
 _ADVICE = "train it further with the bounded scale"
-_NARROW_ADVICE = "choose another --precision"
+_NARROW_ADVICE = "choose another precision="
 _UNTRAINED = "actnorm was never initialised: is this model trained?"
 
 
@@ -84,7 +84,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
         if found.problems and not settings.force:
             raise UnsoundModelError(
                 f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
-                f"{_ADVICE if planned is None else _NARROW_ADVICE}, or give --force to export it all the same"
+                f"{_ADVICE if planned is None else _NARROW_ADVICE}, or give force=True to export it all the same"
             )
         report("writing the bundle")
         folded, graphs = folding.result(), building.result()
@@ -136,8 +136,8 @@ def _images(
     folding.result()
     if auto and len(images.x) < wanted:
         raise DataError(
-            f"--precision auto is calibrated on at least {wanted} images, and {settings.data or 'the checkpoint'} "
-            f"gives {len(images.x)}: name a larger set with --data"
+            f'precision="auto" is calibrated on at least {wanted} images, and {settings.data or "the checkpoint"} '
+            f"gives {len(images.x)}: name a larger set with data="
         )
     return images
 
@@ -146,7 +146,7 @@ def _plan(folded: FoldedGlow, images: GoldenImages | str, settings: ExportSettin
     from .plan import make_plan
 
     if isinstance(images, str):
-        raise UnsoundModelError(f"{images}; without images no graphs in 16 bit can be judged: --precision fp32")
+        raise UnsoundModelError(f'{images}; without images no graphs in 16 bit can be judged: give precision="fp32"')
     planned = make_plan(folded, images, settings, report)
     assert planned is not None
     return planned

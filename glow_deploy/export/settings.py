@@ -54,12 +54,12 @@ class ExportSettings:
             raise UsageError(f"precision {self.precision!r} is not available; {', '.join(get_args(Precision))} are")
         if self.tolerance is not None:
             if self.precision != "auto":
-                raise UsageError(f"a tolerance goes with --precision auto, not with {self.precision}")
+                raise UsageError(f'a tolerance goes with precision="auto", not with precision="{self.precision}"')
             if not (math.isfinite(self.tolerance) and self.tolerance > 0):
                 raise UsageError(f"the tolerance must be a positive number of pixel steps, not {self.tolerance}")
         if self.weights not in ("ema", "raw"):
             raise UsageError(f"weights must be ema or raw, not {self.weights!r}")
         if self.golden is not None and self.golden < 1:
-            raise UsageError(f"--golden must be a positive number or none, not {self.golden}")
+            raise UsageError(f"golden= must be a positive number or none, not {self.golden}")
         if self.golden is None and self.data is not None:
-            raise UsageError("--data names golden images, so it cannot go with --golden none")
+            raise UsageError("data= names golden images, so it cannot go with golden=None")

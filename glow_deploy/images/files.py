@@ -70,7 +70,7 @@ def read_picture(
         if not resize:
             raise DataError(
                 f"{name} is {image.width}x{image.height} pixels, the model takes {size[1]}x{size[0]} (width x "
-                "height); pass --resize to crop and resample it"
+                "height); pass resize=True to crop and resample it"
             )
         from PIL import Image, ImageOps
 
@@ -177,5 +177,5 @@ def _to_grey(image: Image.Image, name: str, *, convert: bool) -> Image.Image:
     if red.tobytes() == green.tobytes() == blue.tobytes():
         return red
     if not convert:
-        raise DataError(f"{name} is in colour, the model takes grey pictures; pass --resize to convert it")
+        raise DataError(f"{name} is in colour, the model takes grey pictures; pass resize=True to convert it")
     return image.convert("L")

@@ -164,11 +164,11 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
     if settings.data is not None:
         sources.append(_data_source(settings.data, bundle, settings))
     if not sources:
-        raise UsageError(f"{bundle.path} has no golden vectors, so there are no images: give --data")
+        raise UsageError(f"{bundle.path} has no golden vectors, so there are no images: give data=")
     if golden is None and settings.ckpt is None:
         raise UsageError(
             f"{bundle.path} has no golden vectors, so its latents and log_prob cannot be compared with the trained "
-            "model's: give --ckpt, or export with --golden"
+            "model's: give ckpt=, or export with golden vectors"
         )
     return sources
 

@@ -44,7 +44,7 @@ def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
         return None
     wanted = tuple(name for name in settings.backends if name in PROBES)
     if not wanted:
-        raise UsageError(f"none of the backends named can show its steps: add --backend {' or '.join(PROBES)}")
+        raise UsageError(f"none of the backends named can show its steps: add {' or '.join(PROBES)} to backends=")
     return wanted
 
 

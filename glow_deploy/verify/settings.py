@@ -69,7 +69,7 @@ class VerifySettings:
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
         if self.limit is not None and self.data is None:
-            raise UsageError("limit counts the images of --data, and none are given")
+            raise UsageError("limit counts the images of data=, and none are given")
         if not (math.isfinite(self.baseline_factor) and self.baseline_factor >= 1.0):
             raise UsageError(f"baseline_factor is {self.baseline_factor}; it must be a finite number of at least 1")
         if self.random_draws < 0 or not 0 <= self.seed < 2**64:

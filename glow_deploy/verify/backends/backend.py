@@ -13,6 +13,7 @@ import numpy as np
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.latents.specs import conditional, latent_specs
 from glow_deploy.protocol import Engine
+from glow_deploy.spelling import on_command_line
 from glow_deploy.verify.report.verification import BackendReport
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _FILES = {
     "tensorrt": ("encoder.trt", "decoder.trt"),
     "tensorrt-rtx": ("encoder.rtx.trt", "decoder.rtx.trt"),
 }
+# A report speaks of the command line throughout.
+_OPTIONS = {name: "--" + name.replace("_", "-") for name in ("ckpt", "device", "trust_engine")}
 _FLAVORS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
@@ -119,7 +122,7 @@ def open_backends(
         except (MissingDependencyError, EngineError, UsageError) as error:
             if hidden or (wanted is not None and name in names):
                 raise
-            reasons[name] = str(error)
+            reasons[name] = on_command_line(str(error), _OPTIONS)
     matrix = tuple(opened[name] for name in BACKENDS if name in opened and name in names)
     if not matrix:
         listing = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -155,7 +158,7 @@ def _open(
 ) -> Backend:
     if name in (REFERENCE, YARDSTICK):
         if ckpt is None:
-            raise UsageError(f"{name} needs the checkpoint that the bundle was exported from: give --ckpt")
+            raise UsageError(f"{name} needs the checkpoint that the bundle was exported from: give ckpt=")
         return _open_pytorch(bundle, name, stack=stack, ckpt=ckpt)
     if name == SIMULATED:
         return _open_simulated(bundle, stack=stack)

@@ -113,7 +113,7 @@ class Baseline:
         if differences:
             raise UsageError(
                 f"{self.file} is no baseline of this bundle: it is of {'; '.join(differences)}. Verify the bundle it "
-                "was written for, or write a new baseline with --json once you know why they differ"
+                "was written for, or write a new baseline once you know why they differ"
             )
 
 

@@ -106,7 +106,7 @@ def measure_steps(
     golden = bundle.golden()
     if x is None:
         if golden is None:
-            raise UsageError(f"{bundle.path} has no golden vectors, so there are no images to look at: give --data")
+            raise UsageError(f"{bundle.path} has no golden vectors, so there are no images to look at: give data=")
         x, y = golden.x, golden.y
     return measure_graphs(
         encoder,

@@ -98,7 +98,7 @@ def test_what_does_not_decode_is_said_and_never_drawn(invoke, model, place, pict
         (["B", "P", "P", "--class", "1,2,3"], "3 classes for 2 pictures"),
         (["B", "P", "P", "--class", "first"], "or best"),
         (["P", "P", "P"], "not a bundle"),
-        (["P", "P", "--encoder", "E"], "both --encoder FILE and --decoder FILE"),
+        (["P", "P", "--encoder", "E"], "both files with --encoder and --decoder"),
         (["P", "P", "--encoder", "E", "--decoder", "E"], "the decoder is needed"),
         (["B", "P", "P", "--flavor", "rtx"], "compile"),
         (["B", "P", "P", "--device", "tpu"], "device"),

@@ -68,6 +68,6 @@ def test_overwriting_needs_force(tmp_path):
     (tmp_path / "empty").mkdir()
     refuse_overwrite(tmp_path / "empty", force=False)
     atomic_write(tmp_path / "old", b"")
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match=r"give force=True to replace it$"):
         refuse_overwrite(tmp_path / "old", force=False)
     refuse_overwrite(tmp_path / "old", force=True)

@@ -119,7 +119,7 @@ def test_parser_errors_name_the_node(bundle, tiny):
 def test_existing_plans_are_kept_unless_forced(bundle):
     (bundle / "decoder.rtx.trt").write_bytes(b"mine")
     before = _contents(bundle)
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="force=True"):
         compile_bundle(bundle, settings=SMALL)
     assert _contents(bundle) == before
     compile_bundle(bundle, settings=SMALL, force=True)

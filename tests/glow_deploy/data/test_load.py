@@ -203,7 +203,7 @@ def test_other_sizes_need_resize_and_then_agree(tmp_path, kind):
     else:
         spec = tmp_path / "set"
         _pictures(spec, range(20))
-    with pytest.raises(DataError, match="--resize"):
+    with pytest.raises(DataError, match="resize=True"):
         load_images(spec, split="test", size=(4, 4))
     images = load_images(spec, split="test", size=(4, 4), channels=1, resize=True)
     assert images.shape == (1, 4, 4)

@@ -66,7 +66,7 @@ def test_chosen_tags_keep_their_order_and_other_columns_may_hold_anything(write)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("file,smiling\na.png,2\n", r"line 2: smiling is '2', neither 1, true nor 0.*--tags"),
+        ("file,smiling\na.png,2\n", r"line 2: smiling is '2', neither 1, true nor 0.*tags="),
         ("file,smiling\na.png,1\nb.png,\n", "line 3: smiling is ''"),
         ("file,smiling\na.png,1\na.png,0\n", "line 3: 'a.png' is there already, in line 2"),
         ("file,smiling\na.png,1,1\n", "line 2: 3 values where the header names 2"),

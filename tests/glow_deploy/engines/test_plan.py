@@ -145,7 +145,7 @@ def test_without_a_matching_sidecar_nothing_runs_unless_trusted(folder, machine,
     plan = bytearray((folder / name).read_bytes())
     plan[-1] ^= 1
     (folder / name).write_bytes(plan)
-    with pytest.raises(BundleError, match=r"sha256 differs.*--trust-engine"):
+    with pytest.raises(BundleError, match=r"sha256 differs.*trust_engine=True"):
         open_engine(folder / name)
     assert not hasattr(machine, "trt"), "TensorRT was loaded for a plan that nothing vouches for"
     with open_engine(folder / name, trust_engine=True) as engine:
@@ -206,7 +206,7 @@ def test_version_compatible_plans_may_meet_a_newer_minor_release(folder, machine
 @pytest.mark.parametrize(
     ("name", "capability", "message"),
     [
-        ("encoder.rtx.trt", (12, 0), "compile it with --gpu sm120"),
+        ("encoder.rtx.trt", (12, 0), "compile BUNDLE --gpu sm120"),
         ("encoder.rtx.trt", (9, 0), "--flavor tensorrt"),
         ("encoder.trt", (9, 0), "compile it on this GPU"),
         ("encoder.trt", (7, 5), "is sm75"),

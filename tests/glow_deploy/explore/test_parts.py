@@ -93,7 +93,7 @@ def test_a_change_of_nothing_leaves_the_latents_to_the_last_bit():
     for old, new in zip(z, changed_latents(z, Change(), other=None, directions=None), strict=True):
         assert np.array_equal(old, new)
         assert new.dtype == np.float32
-    with pytest.raises(UsageError, match="--directions"):
+    with pytest.raises(UsageError, match="directions="):
         changed_latents(z, Change(attributes={"hat": 1.0}), other=None, directions=None)
     with pytest.raises(DataError, match="not of one model"):
         changed_latents(z, Change(share=0.5), other=z[:1], directions=None)
@@ -150,7 +150,7 @@ def test_a_port_is_ours_or_the_reason_is_told():
         port = listening.getsockname()[1]
         assert page_url(listening) == f"http://127.0.0.1:{port}/"
         assert page_hosts("127.0.0.1", listening) == ()
-        with pytest.raises(UsageError, match="--port 0"):
+        with pytest.raises(UsageError, match="port=0"):
             bind("127.0.0.1", port)
     with pytest.raises(UsageError, match="not known"):
         bind("no.such.name.invalid", 0)

@@ -170,7 +170,7 @@ def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vec
     monkeypatch.setattr(
         Reference, "sample_images", lambda self, count, **options: np.full((count, 3, 8, 8), np.nan, np.float32)
     )
-    with pytest.raises(UnsoundModelError, match="--data"):
+    with pytest.raises(UnsoundModelError, match="data="):
         export(checkpoint, out=tmp_path / "b", settings=FEW)
     assert not (tmp_path / "b").exists()
     forced = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
@@ -223,7 +223,7 @@ def test_a_model_whose_actnorm_was_never_initialised_is_exported_with_a_note(che
 def test_images_of_another_size_need_resize(checkpoint, tmp_path):
     data = str(tmp_path / "large.npz")
     np.savez(data, images=np.random.default_rng(0).integers(0, 256, (3, 12, 16, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match="--resize"):
+    with pytest.raises(DataError, match="resize=True"):
         export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data))
     bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data, resize=True))
     assert bundle.manifest.golden_source == "data"
@@ -301,7 +301,7 @@ def test_an_existing_bundle_is_kept_unless_forced(checkpoint, tmp_path):
     (bundle.path / "decoder.rtx.trt").write_bytes(b"plan of the earlier export")
     (bundle.path / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in bundle.path.iterdir()}
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="force=True"):
         export(checkpoint, out=bundle.path, settings=FEW)
     assert {path.name: path.read_bytes() for path in bundle.path.iterdir()} == before
     export(checkpoint, out=bundle.path, settings=ExportSettings(golden=None, force=True))

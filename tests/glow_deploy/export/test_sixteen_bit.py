@@ -145,7 +145,7 @@ def test_a_tolerance_is_a_positive_number(tolerance):
 
 
 def test_a_tolerance_belongs_to_auto():
-    with pytest.raises(UsageError, match="--precision auto"):
+    with pytest.raises(UsageError, match='precision="auto"'):
         ExportSettings(precision="mixed", tolerance=0.5)
 
 

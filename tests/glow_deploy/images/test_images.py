@@ -156,7 +156,7 @@ def test_channels(tmp_path):
     assert same.max() == same.min() == 9
     path = tmp_path / "colour.png"
     path.write_bytes(encoded(Image.new("RGB", (5, 7), (255, 0, 0))))
-    with pytest.raises(DataError, match=r"colour\.png is in colour, the model takes grey.*--resize"):
+    with pytest.raises(DataError, match=r"colour\.png is in colour, the model takes grey.*resize=True"):
         read_picture(path, channels=1)
     assert read_picture(path, channels=1, resize=True)[0, 0, 0] == 76
 
@@ -164,7 +164,7 @@ def test_channels(tmp_path):
 def test_wrong_size_names_everything(tmp_path):
     path = tmp_path / "wide.png"
     path.write_bytes(encoded(Image.new("RGB", (20, 10))))
-    with pytest.raises(DataError, match=r"wide\.png is 20x10 pixels, the model takes 6x8 .*--resize"):
+    with pytest.raises(DataError, match=r"wide\.png is 20x10 pixels, the model takes 6x8 .*resize=True"):
         read_picture(path, size=(8, 6))
     assert read_picture(path, size=(8, 6), resize=True).shape == (3, 8, 6)
 

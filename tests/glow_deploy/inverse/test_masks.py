@@ -20,7 +20,7 @@ def test_a_mask_of_another_size_needs_resize(tmp_path):
     mask = np.zeros((8, 8), np.uint8)
     mask[:, 4:] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    with pytest.raises(DataError, match="--resize"):
+    with pytest.raises(DataError, match="resize=True"):
         read_mask(tmp_path / "mask.png", size=(4, 4))
     found = read_mask(tmp_path / "mask.png", size=(4, 4), resize=True)
     np.testing.assert_array_equal(found, np.broadcast_to([False, False, True, True], (4, 4)))

@@ -130,9 +130,9 @@ def test_progress_is_told(sound):
 
 def test_no_images_and_no_checkpoint_is_an_error(exported, quick, npz):
     bare = exported(golden=None, seed=30)
-    with pytest.raises(UsageError, match="--data"):
+    with pytest.raises(UsageError, match="data="):
         quick(bare.bundle)
-    with pytest.raises(UsageError, match="--ckpt"):
+    with pytest.raises(UsageError, match="ckpt="):
         quick(bare.bundle, data=npz(bare, 5))
     assert quick(bare.bundle, data=npz(bare, 5), ckpt=bare.ckpt).sound
 
