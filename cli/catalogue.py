@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,14 @@ class Entry:
         function: in that module.
         summary: the first sentence of its docstring.
         panel: heading in the overview.
+        examples: command lines shown below its options, on the files that `demo` leaves and pictures of one's own.
     """
 
     module: str
     function: str
     summary: str
     panel: str
+    examples: tuple[str, ...]
 
 
 COMMANDS = {
@@ -44,96 +46,126 @@ COMMANDS = {
         function="demo",
         summary="Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample.",
         panel=_MAKE,
+        examples=("glow-deploy demo --out demo-out",),
     ),
     "train": Entry(
         module="commands.train",
         function="train",
         summary="Train a Glow by maximum likelihood and leave a checkpoint that `export` takes.",
         panel=_MAKE,
+        examples=(
+            "glow-deploy train --data faces --out run --levels 2 --steps 8 --width 64 --n-bits 5 --max-steps 200",
+            "glow-deploy train --resume run --max-steps 300",
+        ),
     ),
     "export": Entry(
         module="commands.export",
         function="export",
         summary="Turn a checkpoint into a bundle: encoder.onnx, decoder.onnx, golden vectors and a manifest.",
         panel=_MAKE,
+        examples=(
+            "glow-deploy export demo-out/ckpt.pt",
+            "glow-deploy export demo-out/ckpt.pt --precision auto --out auto-bundle",
+        ),
     ),
     "convert": Entry(
         module="commands.convert",
         function="convert",
         summary="Write another project's checkpoint as one of this tool's own, to train on or to keep.",
         panel=_MAKE,
+        examples=("glow-deploy convert model_100001.pt --image-size 64 --n-bits 5 --out native.pt",),
     ),
     "compile": Entry(
         module="commands.compile",
         function="compile_",
         summary="Compile a bundle's graphs into TensorRT plans, each with a sidecar that vouches for it.",
         panel=_MAKE,
+        examples=("glow-deploy compile demo-out/bundle --flavor rtx --force",),
     ),
     "verify": Entry(
         module="commands.verify",
         function="verify",
         summary="Measure whether a bundle is still an invertible flow, on every pair of backends.",
         panel=_JUDGE,
+        examples=(
+            "glow-deploy verify demo-out/bundle",
+            "glow-deploy verify demo-out/bundle --ckpt demo-out/ckpt.pt --data faces --report report.html",
+        ),
     ),
     "bench": Entry(
         module="commands.bench",
         function="bench",
         summary="Measure latency and images per second on every backend usable here.",
         panel=_JUDGE,
+        examples=("glow-deploy bench demo-out/bundle --batch 1,16",),
     ),
     "sample": Entry(
         module="commands.sample",
         function="sample",
         summary="Draw samples from a decoder and write them as PNG or NPZ.",
         panel=_USE,
+        examples=(
+            "glow-deploy sample demo-out/bundle -n 64 --temperature 0.7 -o samples.png",
+            "glow-deploy sample --engine decoder.trt -n 16",
+        ),
     ),
     "encode": Entry(
         module="commands.encode",
         function="encode",
         summary="Turn pictures into latents with their exact likelihood.",
         panel=_USE,
+        examples=("glow-deploy encode demo-out/bundle pictures/ -o latents.npz",),
     ),
     "decode": Entry(
         module="commands.decode",
         function="decode",
-        summary="Turn latents back into pictures, one PNG each.",
+        summary="Turn latents back into pictures.",
         panel=_USE,
+        examples=("glow-deploy decode demo-out/bundle latents.npz -o decoded/",),
     ),
     "score": Entry(
         module="commands.score",
         function="score",
         summary="Measure how likely and how typical pictures are under the model, to find those that do not belong.",
         panel=_USE,
+        examples=("glow-deploy score demo-out/bundle pictures/ -o scores.csv",),
     ),
     "interpolate": Entry(
         module="commands.interpolate",
         function="interpolate",
         summary="Show what lies between two pictures, or four, in a model's latents.",
         panel=_USE,
+        examples=("glow-deploy interpolate demo-out/bundle a.png b.png -o between.png",),
     ),
     "directions": Entry(
         module="commands.directions",
         function="directions",
         summary="Find the directions of attributes in a model's latents, and how far they carry.",
         panel=_USE,
+        examples=("glow-deploy directions demo-out/bundle --data faces -o directions.npz",),
     ),
     "edit": Entry(
         module="commands.edit",
         function="edit",
         summary="Add attributes to pictures or remove them: smiles, hats, whatever `directions` was shown.",
         panel=_USE,
+        examples=(
+            "glow-deploy edit demo-out/bundle a.png --directions directions.npz --attribute smiling=1 -o edited.png",
+        ),
     ),
     "inpaint": Entry(
         module="commands.inpaint",
         function="inpaint",
         summary="Fill in missing pixels of a picture, so that the model finds the whole likely.",
         panel=_USE,
+        examples=("glow-deploy inpaint demo-out/ckpt.pt a.png --box 4,4,8,8 -o filled.png",),
     ),
     "project": Entry(
         module="commands.project",
         function="project",
         summary="Bring a noisy, damaged or foreign picture to the nearest one that the model finds likely.",
         panel=_USE,
+        examples=("glow-deploy project demo-out/ckpt.pt a.png -o projected.png",),
     ),
     "explore": Entry(
         module="commands.explore",
@@ -141,18 +173,21 @@ COMMANDS = {
         summary="Serve a local page that shows what a bundle makes of a picture, and decodes live while its latents "
         "are changed.",
         panel=_LOOK,
+        examples=("glow-deploy explore demo-out/bundle",),
     ),
     "inspect": Entry(
         module="commands.inspect",
         function="inspect",
         summary="Show what a file is and what is in it, without running it.",
         panel=_LOOK,
+        examples=("glow-deploy inspect demo-out/bundle",),
     ),
     "doctor": Entry(
         module="commands.doctor",
         function="doctor",
         summary="Show what this machine can run, and what to change.",
         panel=_LOOK,
+        examples=("glow-deploy doctor",),
     ),
 }
 
@@ -206,7 +241,7 @@ def load(name: str) -> Any:
     alone = typer.Typer(
         add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
     )
-    alone.command(name, cls=_Command, help=_flowing(function))(function)
+    alone.command(name, cls=_Command, help=_flowing(function), epilog=_shown(entry.examples))(function)
     return typer.main.get_command(alone)
 
 
@@ -214,3 +249,8 @@ def _flowing(function: Callable[..., None]) -> str:
     """The docstring with each paragraph on one line, so that the terminal breaks it and not the source."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _shown(examples: Sequence[str]) -> str:
+    """The examples as the last paragraphs of a command's help, one a line."""
+    return "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *(f"  {line}" for line in examples)])

@@ -115,7 +115,7 @@ def test_every_keyword_that_a_message_names_exists():
     wrong = {
         f"{message.place}: {name}="
         for message in all_messages()
-        if " " in message.text and "<" not in message.text
+        if " " in message.text and "<" not in message.text and not message.text.startswith("glow-deploy ")
         for name in _KEYWORD.findall(message.text)
         if name not in known | _MARKUP
     }

@@ -17,6 +17,7 @@ def convert(
         Path | None,
         typer.Option(
             "--out",
+            "-o",
             metavar="FILE",
             help="The file to write, by default <stem>-glow.pt; *.safetensors holds the weights alone.",
         ),

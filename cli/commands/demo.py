@@ -25,7 +25,7 @@ _SHOWN = 12  # faces in the picture of reconstructions
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path("glow-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where everything goes.")] = Path("glow-demo"),
     quick: Annotated[
         bool, typer.Option("--quick", help="A toy run of seconds: the same steps, faces nobody would recognise.")
     ] = False,

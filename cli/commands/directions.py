@@ -10,7 +10,7 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
 from ..common.engines import Bundle, Decoder, Encoder, Flavor, open_pair
-from ..common.options import Batch, Device, Json, Quiet, Resize, TrustEngine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import check_target
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def directions(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE.npz", help="Where the directions go; `edit` takes it.")
+        Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Where the directions go; `edit` takes it.")
     ] = Path("directions.npz"),
     tags: Annotated[
         str | None, typer.Option("--tags", metavar="NAME[,NAME...]", help="Only these attributes of the set.")
@@ -72,6 +72,7 @@ def directions(
     flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -107,7 +108,13 @@ def directions(
     with (
         output.progress() as bars,
         open_pair(
-            bundle, encoder=encoder, decoder=decoder, flavor=flavor, device=device, trust_engine=trust_engine
+            bundle,
+            encoder=encoder,
+            decoder=decoder,
+            flavor=flavor,
+            device=device,
+            threads=threads,
+            trust_engine=trust_engine,
         ) as (opened_encoder, opened_decoder),
     ):
         model_id = engine_model_id(first)

@@ -12,7 +12,7 @@ from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
 from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
-from ..common.options import Batch, Device, Json, Quiet, Resize, TrustEngine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.pictures import file_names, find_pictures
 from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
 
@@ -65,6 +65,7 @@ def edit(
         Path,
         typer.Option(
             "--out",
+            "-o",
             metavar="FILE.png|DIR",
             help="FILE.png: the edited picture, or a grid with a row for each of several pictures or a strip. A "
             "folder (there already, or no suffix): a file for each picture.",
@@ -84,6 +85,7 @@ def edit(
     flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -127,7 +129,13 @@ def edit(
     with (
         output.progress() as bars,
         open_pair(
-            bundle, encoder=encoder, decoder=decoder, flavor=flavor, device=device, trust_engine=trust_engine
+            bundle,
+            encoder=encoder,
+            decoder=decoder,
+            flavor=flavor,
+            device=device,
+            threads=threads,
+            trust_engine=trust_engine,
         ) as (opened_encoder, opened_decoder),
     ):
         found = load_directions(directions, opened_decoder.inputs, model_id=engine_model_id(second))

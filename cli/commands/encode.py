@@ -10,7 +10,8 @@ import typer
 
 from ..common.classes import BEST, labels_for, parse_classes
 from ..common.console import Output
-from ..common.options import Batch, Device, Engine, Json, Quiet, Resize, Seed, TrustEngine
+from ..common.engines import Flavor, OneEngine, one_engine, split_engine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
 from ..common.pictures import find_pictures
 
 if TYPE_CHECKING:
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
 
 
 def encode(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures, or folders of pictures.")],
-    engine: Engine,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="Where the latents go.")] = Path("latents.npz"),
+    arguments: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[BUNDLE] IMAGE...",
+            help="A bundle, unless --engine names a file; then pictures, or folders of them.",
+        ),
+    ],
+    engine: OneEngine = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="Where the latents go.")] = Path(
+        "latents.npz"
+    ),
     resize: Resize = False,
     draws: Annotated[
         int,
@@ -41,8 +50,10 @@ def encode(
             help="For class-conditional models: one for all, one an image, or whichever makes an image likeliest.",
         ),
     ] = None,
+    flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -54,14 +65,22 @@ def encode(
     to compare backends. --class best also writes class_log_prob, each picture's log-likelihood under every class.
     """
     from glow_deploy.engines.open import open_engine
+    from glow_deploy.errors import UsageError
     from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, need_role, save_latents
 
     output = Output(quiet=quiet, json=json)
     best = classes == BEST
     chosen = None if best else parse_classes(classes, words=(BEST,))
     settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=best)
+    bundle, images = split_engine(arguments, engine=engine)
+    path = one_engine(bundle, engine, role="encoder", flavor=flavor)
+    if not images:
+        raise UsageError(f"there is nothing to encode: name pictures after {path if bundle is None else bundle}")
     files = find_pictures(images)
-    with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as encoder:
+    with (
+        output.progress() as bars,
+        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as encoder,
+    ):
         need_role(encoder, "encoder", "encoding")
         labels = None if best else labels_for(encoder, chosen, len(files), what="pictures")
         count = bars.counter("encoding")

@@ -12,7 +12,7 @@ import typer
 from ..common.console import Output
 from ..common.engines import Flavor
 from ..common.errors import INTERRUPTED
-from ..common.options import Device, Json, Quiet, TrustEngine
+from ..common.options import Device, Json, Quiet, Threads, TrustEngine
 
 _PORT = 8421
 
@@ -33,6 +33,7 @@ def explore(
     ] = 8,
     flavor: Flavor = "onnx",
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -52,6 +53,7 @@ def explore(
         settings = ExploreSettings(
             flavor=flavor,
             device=device,
+            threads=threads,
             trust_engine=trust_engine,
             directions=directions,
             draws=draws,

@@ -19,7 +19,8 @@ def export(
         Path, typer.Argument(metavar="CKPT", help="ckpt.pt, model.safetensors, or another project's checkpoint.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle."),
     ] = None,
     precision: Annotated[
         Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"],

@@ -34,6 +34,7 @@ from ..common.options import (
     Resize,
     ScaleMap,
     Seed,
+    Threads,
     TrustEngine,
     import_options,
 )
@@ -65,6 +66,7 @@ def inpaint(
         Path,
         typer.Option(
             "--out",
+            "-o",
             metavar="FILE.png|DIR",
             help="FILE.png: the hole, the fills and the truth side by side. A folder (there already, or no suffix): "
             "one picture a fill, as large as the image.",
@@ -102,6 +104,7 @@ def inpaint(
     n_bits: NBits = None,
     input_range: InputRange = None,
     scale_map: ScaleMap = None,
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -140,6 +143,7 @@ def inpaint(
     model = open_model_gradient(
         ckpt,
         device=device,
+        threads=threads,
         weights=weights,
         options=import_options(
             image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map
@@ -167,6 +171,7 @@ def inpaint(
                 seed=seed,
                 flavor=flavor,
                 device=device,
+                threads=threads,
                 trust_engine=trust_engine,
             )
     if folder:

@@ -11,7 +11,7 @@ from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
 from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
-from ..common.options import Batch, Device, Json, Quiet, Resize, TrustEngine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def interpolate(
     ] = "linear",
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="FILE.png|.gif|.apng", help="A strip or a grid; .gif and .apng are animations."),
+        typer.Option(
+            "--out", "-o", metavar="FILE.png|.gif|.apng", help="A strip or a grid; .gif and .apng are animations."
+        ),
     ] = Path("interpolation.png"),
     animate: Annotated[
         bool, typer.Option("--animate", help="Also make a .png an animation, there and back; it keeps every colour.")
@@ -67,6 +69,7 @@ def interpolate(
     flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -104,7 +107,13 @@ def interpolate(
     with (
         output.progress() as bars,
         open_pair(
-            bundle, encoder=encoder, decoder=decoder, flavor=flavor, device=device, trust_engine=trust_engine
+            bundle,
+            encoder=encoder,
+            decoder=decoder,
+            flavor=flavor,
+            device=device,
+            threads=threads,
+            trust_engine=trust_engine,
         ) as (opened_encoder, opened_decoder),
     ):
         channels, height, width = next(spec.shape for spec in opened_encoder.inputs if spec.name == "x")

@@ -33,6 +33,7 @@ from ..common.options import (
     Quiet,
     Resize,
     ScaleMap,
+    Threads,
     TrustEngine,
     import_options,
 )
@@ -51,7 +52,7 @@ def project(
             "farther the result may lie from IMAGE.",
         ),
     ] = 0.05,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="The result.")] = Path("projected.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="The result.")] = Path("projected.png"),
     compare: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Also the picture before and after, and the truth, side by side."),
@@ -72,6 +73,7 @@ def project(
     n_bits: NBits = None,
     input_range: InputRange = None,
     scale_map: ScaleMap = None,
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -99,6 +101,7 @@ def project(
     model = open_model_gradient(
         ckpt,
         device=device,
+        threads=threads,
         weights=weights,
         options=import_options(
             image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map
@@ -121,6 +124,7 @@ def project(
                 seed=settings.seed,
                 flavor=flavor,
                 device=device,
+                threads=threads,
                 trust_engine=trust_engine,
             )
     write_png(out, found.values[0])

@@ -13,7 +13,8 @@ import typer
 
 from ..common.classes import parse_classes
 from ..common.console import Output
-from ..common.options import Batch, Device, Engine, Json, Quiet, Seed, TrustEngine
+from ..common.engines import Flavor, OneBundle, OneEngine, one_engine
+from ..common.options import Batch, Device, Json, Quiet, Seed, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ _HOTTEST = 100
 
 
 def sample(
-    engine: Engine,
+    bundle: OneBundle = None,
+    engine: OneEngine = None,
     count: Annotated[
         int | None,
         typer.Option("-n", "--count", metavar="N", min=1, help="How many samples: 16, or 8 a row of a --sweep."),
@@ -50,6 +52,7 @@ def sample(
         Path,
         typer.Option(
             "--out",
+            "-o",
             metavar="FILE.png|FILE.npz|DIR",
             help="FILE.png: one grid. FILE.npz: the images as one array. A folder (there already, or no suffix): one "
             "picture a sample, in bounded memory.",
@@ -63,8 +66,10 @@ def sample(
             help="For class-conditional models: taken in turn, a column of the grid each.",
         ),
     ] = None,
+    flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -80,6 +85,7 @@ def sample(
     from glow_deploy.latents import sample as draw
 
     output = Output(quiet=quiet, json=json)
+    path = one_engine(bundle, engine, role="decoder", flavor=flavor)
     target = target_of(out)
     if target != "folder":
         check_target(out)
@@ -93,7 +99,10 @@ def sample(
     own = parse_temperatures(temperature, "--temperature")
     settings = SampleSettings(temperature=own if len(own) > 1 else own[0], seed=seed, batch=batch, labels=labels)
     tally = _Tally()
-    with output.progress() as bars, open_engine(engine, device=device, trust_engine=trust_engine) as decoder:
+    with (
+        output.progress() as bars,
+        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as decoder,
+    ):
         if classes == _ALL:
             settings = replace(settings, labels=tuple(range(decoder.num_classes or 1)))
         counter = bars.counter("sampling")

@@ -12,7 +12,7 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
 from ..common.engines import Flavor
-from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, TrustEngine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
 from ..common.pictures import find_pictures
 from ..common.score_words import Strangest, facts, left_out, summary, verdicts
 from ..common.targets import check_target
@@ -55,7 +55,9 @@ def score(
             "images of BUNDLE, unless those are samples.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.csv", help="One row a picture.")] = Path("scores.csv"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.csv", help="One row a picture.")] = Path(
+        "scores.csv"
+    ),
     sort: Annotated[
         Literal["bits_per_dim", "typicality"] | None,
         typer.Option(help="Rows by this column, highest first; without it in the order of the pictures."),
@@ -83,6 +85,7 @@ def score(
     flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -110,7 +113,10 @@ def score(
         raise UsageError("there is nothing to score: name pictures or folders after the engine, or a set with --data")
     files = find_pictures(pictures) if pictures else []
     path, bundle = _encoder_file(engine, flavor)
-    with output.progress() as bars, open_engine(path, device=device, trust_engine=trust_engine) as encoder:
+    with (
+        output.progress() as bars,
+        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as encoder,
+    ):
         need_role(encoder, "encoder", "scoring")
         shape = next(spec.shape for spec in encoder.inputs if spec.name == "x")
         sources = []
@@ -192,14 +198,9 @@ def _label(classes: str | None) -> LabelChoice:
 
 def _encoder_file(engine: Path, flavor: Literal["onnx", "rtx", "tensorrt"]) -> tuple[Path, Bundle | None]:
     from glow_deploy.artifact.bundle import Bundle
-    from glow_deploy.engines.pair import pair_files
-    from glow_deploy.errors import UsageError
+    from glow_deploy.engines.pair import engine_file
 
-    if engine.is_dir():
-        return pair_files(engine, flavor=flavor)[0], Bundle.open(engine)
-    if flavor != "onnx":
-        raise UsageError("--flavor chooses among the engines of a BUNDLE; a file tells its own kind")
-    return engine, None
+    return engine_file(engine, role="encoder", flavor=flavor), Bundle.open(engine) if engine.is_dir() else None
 
 
 def _data_sources(

@@ -27,7 +27,7 @@ def train(
     context: typer.Context,
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="RUN", help="Folder of the run: ckpt.pt, logs, samples.")
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run: ckpt.pt, logs, samples.")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run; its own settings hold.")

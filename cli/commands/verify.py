@@ -9,7 +9,7 @@ import typer
 
 from ..common.console import Output
 from ..common.openmp import wait_briefly
-from ..common.options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, TrustEngine
+from ..common.options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
 
 
 def verify(
@@ -46,6 +46,7 @@ def verify(
     seed: Seed = 0,
     batch: Batch = 32,
     device: Device = "auto",
+    threads: Threads = None,
     trust_engine: TrustEngine = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -71,6 +72,7 @@ def verify(
         batch=batch,
         device=device,
         resize=resize,
+        threads=threads,
         trust_engine=trust_engine,
         random_draws=random_draws,
         seed=seed,

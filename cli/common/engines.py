@@ -1,6 +1,7 @@
-"""The encoder and the decoder of one model, for the commands that need both.
+"""The engines that a command runs: those of a bundle, or files given by name.
 
-Such a command takes `BUNDLE` first, or `--encoder FILE --decoder FILE` in its place.
+A command that needs both takes `BUNDLE` first, or `--encoder FILE --decoder FILE` in its place; one that needs one of
+them takes `BUNDLE`, or `--engine FILE`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,20 @@ import typer
 if TYPE_CHECKING:
     from glow_deploy.protocol import Engine
 
-__all__ = ["Bundle", "Decoder", "Encoder", "Flavor", "open_pair", "split_bundle"]
+__all__ = [
+    "Bundle",
+    "Decoder",
+    "Encoder",
+    "Flavor",
+    "OneBundle",
+    "OneEngine",
+    "one_engine",
+    "open_pair",
+    "split_bundle",
+    "split_engine",
+]
+
+_ENGINE_SUFFIXES = (".onnx", ".trt")
 
 Bundle = Annotated[
     Path | None, typer.Argument(metavar="BUNDLE", help="As `export` writes it; or --encoder and --decoder instead.")
@@ -25,6 +39,15 @@ Encoder = Annotated[
 ]
 Decoder = Annotated[
     Path | None, typer.Option("--decoder", metavar="FILE", help="Instead of BUNDLE: its decoder, ONNX or a plan.")
+]
+OneBundle = Annotated[
+    Path | None, typer.Argument(metavar="BUNDLE", help="As `export` writes it; or --engine FILE instead.")
+]
+OneEngine = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine", metavar="FILE", help="Instead of BUNDLE: an ONNX file or a TensorRT plan, told by its content."
+    ),
 ]
 Flavor = Annotated[
     Literal["onnx", "rtx", "tensorrt"],
@@ -40,6 +63,7 @@ def open_pair(
     decoder: Path | None = None,
     flavor: Literal["onnx", "rtx", "tensorrt"] = "onnx",
     device: str = "auto",
+    threads: int | None = None,
     trust_engine: bool = False,
 ) -> Iterator[tuple[Engine, Engine]]:
     """Open both engines for a `with` block; see `glow_deploy.engines.pair.open_pair`, which does the work.
@@ -53,7 +77,13 @@ def open_pair(
     from glow_deploy.engines.pair import open_pair as open_both
 
     with open_both(
-        bundle, encoder=encoder, decoder=decoder, flavor=flavor, device=device, trust_engine=trust_engine
+        bundle,
+        encoder=encoder,
+        decoder=decoder,
+        flavor=flavor,
+        device=device,
+        threads=threads,
+        trust_engine=trust_engine,
     ) as pair:
         yield pair
 
@@ -66,5 +96,38 @@ def split_bundle(
     For commands whose other arguments are pictures: `BUNDLE A B`, or `--encoder FILE --decoder FILE A B`.
     """
     if encoder is not None or decoder is not None or not arguments:
+        return None, list(arguments)
+    return arguments[0], list(arguments[1:])
+
+
+def one_engine(
+    bundle: Path | None,
+    engine: Path | None,
+    *,
+    role: Literal["encoder", "decoder"],
+    flavor: Literal["onnx", "rtx", "tensorrt"],
+) -> Path:
+    """Name the engine file of a command that needs one: a bundle's, or the one given by name.
+
+    Raises:
+        UsageError: neither, or both, or something that is neither a bundle nor an engine.
+        GlowDeployError: the bundle has no such engine.
+    """
+    from glow_deploy.engines.pair import engine_file
+    from glow_deploy.errors import UsageError
+
+    if bundle is not None and engine is not None:
+        raise UsageError(f"{bundle} brings its own engines; give either a BUNDLE or --engine {engine}")
+    place = engine if bundle is None else bundle
+    if place is None:
+        raise UsageError("name a BUNDLE folder, or an engine with --engine FILE")
+    if engine is None and place.exists() and not place.is_dir() and place.suffix not in _ENGINE_SUFFIXES:
+        raise UsageError(f"{place} is no bundle; name a BUNDLE folder first, or an engine with --engine FILE")
+    return engine_file(place, role=role, flavor=flavor)
+
+
+def split_engine(arguments: Sequence[Path], *, engine: Path | None) -> tuple[Path | None, list[Path]]:
+    """Take the bundle off the front of a command's arguments, unless the engine is given by name."""
+    if engine is not None or not arguments:
         return None, list(arguments)
     return arguments[0], list(arguments[1:])

@@ -104,6 +104,7 @@ def deployed_bits_per_dim(
     seed: int,
     flavor: Literal["onnx", "rtx", "tensorrt"],
     device: str,
+    threads: int | None,
     trust_engine: bool,
 ) -> tuple[npt.NDArray[np.float64], str]:
     """Measure bits/dim of pictures, uint8 [N, C, H, W], with a bundle's encoder.
@@ -126,7 +127,7 @@ def deployed_bits_per_dim(
     encoder_file, _ = pair_files(bundle, flavor=flavor)
     if Bundle.open(bundle).manifest.model_id != model.model_id():
         raise UsageError(f"--bundle {bundle} was exported from another model, or from its other weights (--weights)")
-    with open_engine(encoder_file, device=device, trust_engine=trust_engine) as encoder:
+    with open_engine(encoder_file, device=device, threads=threads, trust_engine=trust_engine) as encoder:
         figures = image_bits_per_dim(
             encoder,
             values,

@@ -16,7 +16,6 @@ __all__ = [
     "Checkpoint",
     "Data",
     "Device",
-    "Engine",
     "Force",
     "ImageSize",
     "InputRange",
@@ -26,6 +25,7 @@ __all__ = [
     "Resize",
     "ScaleMap",
     "Seed",
+    "Threads",
     "TrustEngine",
     "import_options",
     "parse_size",
@@ -49,10 +49,6 @@ Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images 
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to run; never a silent fall-back.")
 ]
-Engine = Annotated[
-    Path,
-    typer.Option("--engine", metavar="FILE", help="An ONNX file or a TensorRT plan, recognised by its content."),
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Also write the result as JSON; - for stdout alone.")
@@ -62,6 +58,10 @@ Resize = Annotated[
     bool, typer.Option("--resize", help="Fit pictures of another size or mode instead of refusing them.")
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, help="CPU threads; without it, as many as there are cores."),
+]
 TrustEngine = Annotated[
     bool,
     typer.Option(

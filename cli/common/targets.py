@@ -54,10 +54,13 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:  # Ctrl-C may come at any moment, also right after the file has been made
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:
             stream.write(data)
         temporary.replace(path)
-    finally:
+    except FileExistsError:
+        raise  # it is not ours
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise

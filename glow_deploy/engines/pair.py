@@ -15,7 +15,7 @@ from glow_deploy.protocol import Engine, Role, TensorSpec
 
 from .open import open_engine
 
-__all__ = ["PairFlavor", "open_pair", "pair_files"]
+__all__ = ["PairFlavor", "engine_file", "open_pair", "pair_files"]
 
 PairFlavor = Literal["onnx", "tensorrt", "rtx"]
 """Which engines of a bundle: the ONNX graphs, or the plans of a TensorRT flavour."""
@@ -35,6 +35,7 @@ def open_pair(
     decoder: str | Path | None = None,
     flavor: PairFlavor = "onnx",
     device: str = "auto",
+    threads: int | None = None,
     trust_engine: bool = False,
 ) -> Iterator[tuple[Engine, Engine]]:
     """Open both halves of a model for a `with` block; they are closed at its end.
@@ -45,6 +46,7 @@ def open_pair(
         decoder: instead of a bundle: its decoder.
         flavor: which engines of the bundle; a file given by name tells its own kind.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar.
 
     Yields:
@@ -57,9 +59,9 @@ def open_pair(
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
     """
     first, second = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
-    with open_engine(first, device=device, trust_engine=trust_engine) as opened_encoder:
+    with open_engine(first, device=device, threads=threads, trust_engine=trust_engine) as opened_encoder:
         _need_role(first, opened_encoder, "encoder")
-        with open_engine(second, device=device, trust_engine=trust_engine) as opened_decoder:
+        with open_engine(second, device=device, threads=threads, trust_engine=trust_engine) as opened_decoder:
             _need_role(second, opened_decoder, "decoder")
             _need_one_model(first, opened_encoder, second, opened_decoder)
             yield opened_encoder, opened_decoder
@@ -93,6 +95,28 @@ def pair_files(
         if flavor != "onnx" and not path.is_file():
             raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it.")
     return first, second
+
+
+def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -> Path:
+    """Name the file of one engine: of a bundle's, or the file itself.
+
+    Args:
+        place: a bundle, or an engine file.
+        role: which engine of a bundle.
+        flavor: which kind of engine of a bundle; a file tells its own kind.
+
+    Raises:
+        UsageError: a flavour for a file.
+        BundleError: a folder that is no bundle.
+        EngineError: the bundle has no plans of that flavour.
+    """
+    place = Path(place)
+    if place.is_dir():
+        encoder, decoder = pair_files(place, flavor=flavor)
+        return encoder if role == "encoder" else decoder
+    if flavor != "onnx":
+        raise UsageError(f"flavor= chooses among the engines of a bundle; {place} is a file and tells its own kind")
+    return place
 
 
 def _need_role(path: Path, engine: Engine, role: Role) -> None:

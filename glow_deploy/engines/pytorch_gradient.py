@@ -222,6 +222,7 @@ def open_model_gradient(
     *,
     precision: Precision = "fp32",
     device: str = "cpu",
+    threads: int | None = None,
     weights: Literal["ema", "raw"] = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> ModelGradient:
@@ -231,6 +232,7 @@ def open_model_gradient(
         source: a checkpoint file, or a model, which is copied and so stays as it is.
         precision: `fp32`, or `fp64`, which takes about twice the time.
         device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off.
+        threads: CPU threads of torch, in this whole process; None leaves them as they are.
         weights: for a checkpoint file, averaged weights where there are any (`ema`), or those trained (`raw`).
         options: for another project's checkpoint file, what it does not say, by the names of `ImportOptions`.
 
@@ -239,4 +241,8 @@ def open_model_gradient(
         glow_core.errors.CheckpointError: the checkpoint cannot be read.
         UsageError: no such device name.
     """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     return ModelGradient(load_model(source, precision=precision, device=device, weights=weights, options=options))

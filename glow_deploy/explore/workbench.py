@@ -113,6 +113,7 @@ class Workbench:
                     bundle,
                     flavor=settings.flavor,
                     device=settings.device,
+                    threads=settings.threads,
                     trust_engine=settings.trust_engine,
                 )
             )

@@ -78,6 +78,7 @@ def run_verify(
             wanted=settings.backends,
             ckpt=settings.ckpt,
             device=settings.device,
+            threads=settings.threads,
             trust_engine=settings.trust_engine,
         )
         reports = with_canaries(backends.reports, bundle, device=settings.device)

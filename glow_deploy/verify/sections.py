@@ -115,6 +115,7 @@ def measure_stress_of(
             bundle=bundle.path,
             ckpt=settings.ckpt,
             device=settings.device,
+            threads=settings.threads,
             trust_engine=settings.trust_engine,
         ),
         progress=progress,

@@ -26,6 +26,7 @@ class VerifySettings:
         batch: images at a time.
         device: `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
         resize: fit pictures of another size or mode instead of refusing them.
+        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar; a plan is executable code.
         temperatures: T of the latents drawn at random, which are reported and not gated.
         random_draws: number of draws at each temperature; 0 leaves them out.
@@ -48,6 +49,7 @@ class VerifySettings:
     batch: int = 32
     device: str = "auto"
     resize: bool = False
+    threads: int | None = None
     trust_engine: bool = False
     temperatures: tuple[float, ...] = (0.7, 1.0)
     random_draws: int = 64
@@ -64,7 +66,7 @@ class VerifySettings:
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
                 raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
-        for name in ("limit", "batch", "steps_images"):
+        for name in ("limit", "batch", "steps_images", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
@@ -84,7 +86,7 @@ class VerifySettings:
             words += ["--backend", name]
         defaults = VerifySettings()
         for option in (
-            *("ckpt", "data", "limit", "batch", "device", "seed", "random_draws"),
+            *("ckpt", "data", "limit", "batch", "device", "threads", "seed", "random_draws"),
             *("steps_images", "baseline", "baseline_factor"),
         ):
             value = getattr(self, option)

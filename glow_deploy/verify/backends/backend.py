@@ -89,6 +89,7 @@ def open_backends(
     wanted: Sequence[str] | None = None,
     ckpt: Path | None = None,
     device: str = "auto",
+    threads: int | None = None,
     trust_engine: bool = False,
 ) -> BackendSet:
     """Open what can run here.
@@ -100,6 +101,7 @@ def open_backends(
         ckpt: the checkpoint that the bundle was exported from; without it there are no PyTorch backends.
         device: `cpu` leaves the GPU backends out; `cuda:N` names the GPU. ONNX Runtime's CPU backend and PyTorch run
             on the CPU whatever it says.
+        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: open plans without a matching sidecar.
 
     Raises:
@@ -118,7 +120,9 @@ def open_backends(
             reasons[name] = "not asked for"
             continue
         try:
-            opened[name] = _open(bundle, name, stack=stack, ckpt=ckpt, device=device, trust_engine=trust_engine)
+            opened[name] = _open(
+                bundle, name, stack=stack, ckpt=ckpt, device=device, threads=threads, trust_engine=trust_engine
+            )
         except (MissingDependencyError, EngineError, UsageError) as error:
             if hidden or (wanted is not None and name in names):
                 raise
@@ -154,7 +158,14 @@ def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _open(
-    bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path | None, device: str, trust_engine: bool
+    bundle: Bundle,
+    name: str,
+    *,
+    stack: ExitStack,
+    ckpt: Path | None,
+    device: str,
+    threads: int | None,
+    trust_engine: bool,
 ) -> Backend:
     if name in (REFERENCE, YARDSTICK):
         if ckpt is None:
@@ -179,14 +190,14 @@ def _open(
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
     else:
         where = device if device.startswith("cuda") else "cuda"
-    encoder, decoder = (_enter(stack, path, device=where, trust_engine=trust_engine) for path in paths)
+    encoder, decoder = (_enter(stack, path, device=where, threads=threads, trust_engine=trust_engine) for path in paths)
     return Backend(name=name, encoder=encoder, decoder=decoder)
 
 
-def _enter(stack: ExitStack, path: Path, *, device: str, trust_engine: bool) -> Engine:
+def _enter(stack: ExitStack, path: Path, *, device: str, threads: int | None, trust_engine: bool) -> Engine:
     from glow_deploy.engines.open import open_engine
 
-    return stack.enter_context(open_engine(path, device=device, trust_engine=trust_engine))
+    return stack.enter_context(open_engine(path, device=device, threads=threads, trust_engine=trust_engine))
 
 
 def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) -> Backend:

@@ -35,6 +35,7 @@ def main(folder: Path) -> int:
                 wanted=[job["backend"]],
                 ckpt=None if job["ckpt"] is None else Path(job["ckpt"]),
                 device=job["device"],
+                threads=job["threads"],
                 trust_engine=job["trust_engine"],
             )
             outputs = run_backend(backends.matrix[0], arrays["x"], arrays.get("y"))

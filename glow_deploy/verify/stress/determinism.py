@@ -113,6 +113,7 @@ def run_afresh(origin: Origin, backend: str, x: np.ndarray, y: np.ndarray | None
         "ckpt": str(origin.ckpt.resolve()) if origin.ckpt is not None and backend.startswith("pytorch") else None,
         "backend": backend,
         "device": origin.device,
+        "threads": origin.threads,
         "trust_engine": origin.trust_engine,
     }
     with tempfile.TemporaryDirectory(prefix="glow-deploy-") as name:

@@ -78,10 +78,12 @@ class Origin:
         bundle: folder of the bundle.
         ckpt: the checkpoint it was exported from; needed by the attack and by the PyTorch backends.
         device: as given to `open_backends`.
+        threads: likewise.
         trust_engine: likewise.
     """
 
     bundle: Path
     ckpt: Path | None = None
     device: str = "auto"
+    threads: int | None = None
     trust_engine: bool = False

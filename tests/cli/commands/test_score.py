@@ -176,7 +176,7 @@ def test_an_unreadable_picture_stops_it_or_is_left_out(invoke, model, place, pic
         (["E", "P", "--class", "1"], "not class-conditional"),
         (["E", "P", "--class", "best"], "not class-conditional"),
         (["E", "P", "--class", "1,2"], "give one for all"),
-        (["E", "P", "--flavor", "rtx"], "a file tells its own kind"),
+        (["E", "P", "--flavor", "rtx"], "is a file and tells its own kind"),
         (["B", "P", "--flavor", "rtx"], "compile"),
         (["P", "P"], "not an ONNX file"),
     ],
