@@ -14,7 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .common.errors import exit_codes, option_names
+from .common.console import RESULT_WRITTEN
+from .common.errors import exit_codes, json_target, option_names, write_error
 
 __all__ = ["COMMANDS", "Commands", "load"]
 
@@ -195,8 +196,19 @@ COMMANDS = {
 class _Command(TyperCommand):
     """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        target = json_target(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # Typer prints these and exits with 2. They have a message of their own.
+            if hasattr(error, "format_message"):
+                write_error(target, kind="UsageError", message=error.format_message(), code=2)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
-        with exit_codes(option_names(ctx)):
+        RESULT_WRITTEN.set(False)
+        with exit_codes(option_names(ctx), ctx.params.get("json")):
             return super().invoke(ctx)
 
 

@@ -60,7 +60,7 @@ def bench(
     )
     with output.progress() as bars:
         report = measure(path, settings=settings, ckpt=ckpt, progress=bars.counter("measuring"))
-    output.write_json(report)
+    output.write_json(report, schema="bench")
     _show(report, output)
 
 

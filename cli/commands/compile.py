@@ -71,7 +71,7 @@ def compile_(
     )
     with output.progress() as bars:
         plans = compile_bundle(bundle, settings=settings, force=force, progress=bars.share)
-    output.write_json({"plans": plans})
+    output.write_json({"plans": plans}, schema="compile")
     for plan in plans:
         side = plan.sidecar
         output.say(

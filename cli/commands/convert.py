@@ -54,7 +54,8 @@ def convert(
             "project": None if origin is None else origin.project,
             "notes": [] if origin is None else list(origin.notes),
             "config": config.to_dict(),
-        }
+        },
+        schema="convert",
     )
     if origin is None:
         output.say(f"{ckpt}: a checkpoint of this tool")

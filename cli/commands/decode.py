@@ -95,7 +95,8 @@ def decode(
             "written": written,
             "nonfinite": lost,
             "classes": None if labels is None else [int(label) for label in labels],
-        }
+        },
+        schema="decode",
     )
     output.say(f"{len(found)} latents decoded on {provider}; not finite: {len(lost)}")
     for name in lost[:16]:

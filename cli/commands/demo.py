@@ -42,7 +42,7 @@ def demo(
 
     output = Output(quiet=quiet, json=json)
     found = run_demo(out, quick=quick, force=force, output=output)
-    output.write_json(found)
+    output.write_json(found, schema="demo")
     if not found["sound"]:
         raise UnsoundModelError(f"{out / 'bundle'} is unsound; glow-deploy verify {out / 'bundle'} shows more")
 

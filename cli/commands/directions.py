@@ -148,7 +148,8 @@ def directions(
             "attributes": [_record(attribute) for attribute in found.attributes],
             "left_out": found.left_out,
             "notes": images.notes,
-        }
+        },
+        schema="directions",
     )
     output.say(
         f"{len(images.train):,} images averaged, {len(images.held_out):,} held out, of {found.source}, on "

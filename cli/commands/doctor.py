@@ -18,7 +18,7 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
 
     output = Output(quiet=quiet, json=json)
     report = examine()
-    output.write_json(report)
+    output.write_json(report, schema="doctor")
     output.say(f"glow-deploy {report.glow_deploy}, Python {report.python} ({report.executable})")
     output.say(f"{report.platform}; {report.cpu}, {report.cores} cores usable")
 

@@ -191,7 +191,8 @@ def edit(
             "directions": directions,
             "beyond": beyond,
             "images": records,
-        }
+        },
+        schema="edit",
     )
     what = f"{len(files)} pictures" if len(files) > 1 else str(files[0])
     output.say(f"{what} edited on {details.backend} ({details.provider}, {details.device})")

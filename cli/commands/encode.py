@@ -101,7 +101,7 @@ def encode(
         for row, name in enumerate(latents.names)
     ]
     _add_classes(rows, latents)
-    output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows})
+    output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows}, schema="encode")
     output.say(f"{len(files)} pictures encoded on {provider}")
     for row in rows[:16]:
         value, centre = row["bits_per_dim"], row["bits_per_dim_centre"]

@@ -66,7 +66,9 @@ def explore(
                 "it has no password",
                 file=sys.stderr,
             )
-        output.write_json({"url": url, "bundle": bundle, "directions": directions, "open_to_others": bool(hosts)})
+        output.write_json(
+            {"url": url, "bundle": bundle, "directions": directions, "open_to_others": bool(hosts)}, schema="explore"
+        )
         output.say(f"{bundle} is at {url} (Ctrl-C ends it)")
         try:
             serve(app, listening, started=(lambda: _open(url)) if open_browser else None)

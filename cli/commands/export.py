@@ -86,7 +86,8 @@ def export(
             "golden_source": manifest.golden_source,
             "numerics": manifest.numerics,
             "files": manifest.files,
-        }
+        },
+        schema="export",
     )
     output.say(f"wrote {bundle.path}/")
     for name in (*manifest.files, "manifest.json"):

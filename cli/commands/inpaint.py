@@ -205,7 +205,8 @@ def inpaint(
             "evaluations": int(found.evaluations.sum()),
             "nonfinite": int(found.nonfinite.sum()),
             "seconds": found.seconds,
-        }
+        },
+        schema="inpaint",
     )
     what = f"temperature {temperature:g}, seed {seed}, " if over == "latents" else ""
     fills = "1 fill" if samples == 1 else f"{samples} fills"

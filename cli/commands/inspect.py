@@ -29,7 +29,7 @@ def inspect(
     output = Output(quiet=quiet, json=json)
     checkpoint = recognise(file) in ("torch", "safetensors")
     found = inspect_checkpoint(file) if checkpoint else inspect_file(file)
-    output.write_json({"kind": found.kind, "path": found.path, **found.facts, **found.tables})
+    output.write_json({"kind": found.kind, "path": found.path, **found.facts, **found.tables}, schema="inspect")
     show(found, output)
 
 
@@ -41,25 +41,38 @@ def show(found: Inspection, output: Output) -> None:
     output.say(f"{found.path}: {found.kind}")
     width = max(len(name) for name in found.facts)
     for name, value in found.facts.items():
-        output.say(f"  {name.replace('_', ' '):<{width}}  {_words(value) or '-'}")
+        output.say(f"  {name.replace('_', ' '):<{width}}  {_words(value, name)}")
+    if found.facts.get("matches_sidecar") is False:
+        output.say("  WARNING: the plan DIFFERS from the one its sidecar describes: it was changed or damaged")
+    for row in found.tables.get("files", ()):
+        if row["state"] != "ok":
+            output.say(f"  WARNING: {row['file']}: {row['state']}")
     for title, rows in found.tables.items():
         if not rows:
             continue
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table = Table(title=title.replace("_", " ").capitalize(), title_justify="left", box=None, pad_edge=False)
         for column in rows[0]:
             numbers = all(isinstance(row[column], int) for row in rows)
-            table.add_column(column, justify="right" if numbers else "left")
+            table.add_column(column.replace("_", " "), justify="right" if numbers else "left")
         for row in rows:
             table.add_row(*(Text(_words(cell)) for cell in row.values()))  # Text: brackets are no markup here
         output.say("")
         output.show(table)
 
 
-def _words(value: object) -> str:
-    if value is None:
-        return ""
+def _words(value: object, name: str = "") -> str:
+    """A value as a person reads it: sizes as 16x16, nothing as a dash."""
+    if value is None or value == {}:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        if name == "image_size":
+            return "x".join(map(str, value))
+        return ", ".join(map(str, value)) if name else f"[{', '.join(map(str, value))}]"
+    if isinstance(value, dict):
+        parts = ((key, item) for key, item in value.items() if item is not None)
+        return ", ".join(f"{key} {_words(item, str(key))}" for key, item in parts)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -73,7 +86,6 @@ def inspect_checkpoint(path: Path) -> Inspection:
     from glow_core.errors import MissingFactError
     from glow_deploy.artifact.files import sha256_file
     from glow_deploy.inspect import Inspection
-    from glow_deploy.inspect.bundle import as_options
 
     try:
         checkpoint = read_checkpoint(path)
@@ -86,11 +98,11 @@ def inspect_checkpoint(path: Path) -> Inspection:
         values[group] = values.get(group, 0) + tensor.numel()
     facts: dict[str, object] = {
         **({} if origin is None else {"converted_from" if origin.converted else "written_by": origin.project}),
-        **({"source_options": as_options(origin.options)} if origin is not None and origin.converted else {}),
+        **({"source_options": dict(origin.options)} if origin is not None and origin.converted else {}),
         "size": path.stat().st_size,
         "sha256": sha256_file(path),
         **config.to_dict(),
-        "image_size": "{}x{}".format(*config.image_size),
+        "image_size": list(config.image_size),
         "dims": config.dims,
         "parameters": sum(values.values()),
         "averaged_weights": checkpoint.ema is not None,
@@ -100,14 +112,13 @@ def inspect_checkpoint(path: Path) -> Inspection:
     if checkpoint.training is not None:
         facts |= {name: checkpoint.training[name] for name in ("step", "epoch") if name in checkpoint.training}
     tables: dict[str, list[dict[str, object]]] = {
-        "Latents": [
-            {"latent": f"z{level}", "shape (C, H, W)": str(shape)}
-            for level, shape in enumerate(config.latent_shapes, start=1)
+        "latents": [
+            {"latent": f"z{level}", "shape": list(shape)} for level, shape in enumerate(config.latent_shapes, start=1)
         ],
-        "Parameters": [{"part": group, "values": count} for group, count in values.items()],
+        "parts": [{"part": group, "values": count} for group, count in values.items()],
     }
     if origin is not None:
-        tables["Taken for granted"] = [{"note": note} for note in origin.notes]
+        tables["taken_for_granted"] = [{"note": note} for note in origin.notes]
     return Inspection(kind="checkpoint", path=str(path), facts=facts, tables=tables)
 
 
@@ -129,7 +140,7 @@ def _unsaid(path: Path, error: MissingFactError) -> Inspection:
         "to_export_it": f"glow-deploy export {path} with {error.option}",
     }
     rows: list[dict[str, object]] = [
-        {"tensor": name, "shape": str(tuple(tensor.shape)), "dtype": str(tensor.dtype).removeprefix("torch.")}
+        {"tensor": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
         for name, tensor in tensors.items()
     ]
-    return Inspection(kind="checkpoint", path=str(path), facts=facts, tables={"Tensors": rows})
+    return Inspection(kind="checkpoint", path=str(path), facts=facts, tables={"tensor_list": rows})

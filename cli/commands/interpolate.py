@@ -145,7 +145,8 @@ def interpolate(
             "clipped_share": found.clipped,
             "excess_steps": found.excess,
             "classes": found.labels,
-        }
+        },
+        schema="interpolate",
     )
     ends = f"from {pictures[0]} to {pictures[1]}" if len(pictures) == 2 else f"between {len(pictures)} corners"
     output.say(f"{cells} pictures {ends}, {mode}, on {details.backend} ({details.provider}, {details.device})")

@@ -153,7 +153,8 @@ def project(
             "evaluations": int(found.evaluations[0]),
             "nonfinite": int(found.nonfinite[0]),
             "seconds": found.seconds,
-        }
+        },
+        schema="project",
     )
     output.say(
         f"{image}, over {over}, noise {noise:g}, on {details.backend} ({details.provider}, {details.device}): "

@@ -125,7 +125,8 @@ def sample(
             "device": decoder.details.device,
             "nonfinite_draws": tally.nonfinite,
             "redrawn_samples": tally.redrawn,
-        }
+        },
+        schema="sample",
     )
     if rows is None:
         words = (

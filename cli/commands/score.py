@@ -157,7 +157,8 @@ def score(
             "seed": seed,
             **facts(sets, known, separations),
             "skipped": skipped,
-        }
+        },
+        schema="score",
     )
     output.say(f"scored on {details.backend} ({details.provider}, {details.device}), {draws} draws of noise a picture")
     output.show(summary(sets, known))

@@ -269,7 +269,7 @@ def train(
         except KeyboardInterrupt:
             print(f"stopped; go on with: glow-deploy train --resume {folder}", file=sys.stderr)
             raise
-    output.write_json(result)
+    output.write_json(result, schema="train")
     _tell(result, output)
     if result.stopped == "terminated":
         raise typer.Exit(_TERMINATED)  # so that what a script does next is not done to an unfinished run

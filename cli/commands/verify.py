@@ -91,7 +91,7 @@ def verify(
     with output.progress() as bars:
         found = measure(bundle, settings=settings, progress=bars.stage)
     output.show(report_tables(found))
-    output.write_json(found.to_dict())
+    output.write_json(found.to_dict(), schema="verify")
     if report is not None:
         write_html(found, report)
         output.say(f"wrote {report}")

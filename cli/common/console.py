@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
 
-__all__ = ["Bars", "Output", "plain"]
+__all__ = ["RESULT_WRITTEN", "SCHEMA_VERSION", "Bars", "Output", "plain", "write_document"]
+
+SCHEMA_VERSION = 1
+"""Of every JSON document; it rises when a reader of the earlier form could misread the new one."""
+
+RESULT_WRITTEN: ContextVar[bool] = ContextVar("result_written", default=False)
+"""The command in hand has written its result as JSON. A verdict of unsound comes after that, and is told in it."""
 
 _FILE_WIDTH = 120
 
@@ -87,17 +94,16 @@ class Output:
         """Print a table or another rich object, fitted to the terminal's width."""
         self.console.print(renderable, soft_wrap=False)
 
-    def write_json(self, value: object) -> None:
-        """Write `value` where `--json` said; nothing if it was not given."""
-        if self.json is None:
-            return
-        text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-        if self.json == "-":
-            sys.stdout.write(text)
-        else:
-            from glow_deploy.artifact.files import atomic_write
+    def write_json(self, value: object, *, schema: str) -> None:
+        """Write `value` where `--json` said; nothing if it was not given.
 
-            atomic_write(Path(self.json), text.encode())
+        Args:
+            value: a dataclass or a mapping. One that names a schema already is written as it is.
+            schema: name of the command, which tells readers what to expect: docs/schemas/NAME.schema.json.
+        """
+        if self.json is not None:
+            write_document(self.json, plain(value), schema=schema)
+            RESULT_WRITTEN.set(True)
 
     @contextmanager
     def progress(self) -> Iterator[Bars]:
@@ -144,6 +150,24 @@ def _check_json_target(target: str | None) -> None:
     path = Path(target)
     if path.is_dir() or not (path.parent.is_dir() or path.parent.parent.is_dir()):
         raise UsageError(f"--json {target}: {'that is a folder' if path.is_dir() else 'no such folder'}; name a file")
+
+
+def write_document(target: str, content: Mapping[str, Any], *, schema: str) -> None:
+    """Write a JSON document that says what it is: to a file, or to stdout for `-`.
+
+    Args:
+        target: as given with `--json`.
+        content: plain values. Its own `schema` and `schema_version`, if it has them, stand.
+        schema: name without the prefix `glow_deploy.`.
+    """
+    named = {"schema": f"glow_deploy.{schema}", "schema_version": SCHEMA_VERSION, **content}
+    text = json.dumps(named, indent=2, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        from glow_deploy.artifact.files import atomic_write
+
+        atomic_write(Path(target), text.encode())
 
 
 def plain(value: object) -> Any:

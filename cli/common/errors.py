@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -20,7 +20,16 @@ from glow_core.errors import GlowCoreError
 from glow_deploy.errors import GlowDeployError
 from glow_deploy.spelling import on_command_line
 
-__all__ = ["BUG", "CLOSED_PIPE", "DEBUG_VARIABLE", "INTERRUPTED", "exit_codes", "option_names"]
+__all__ = [
+    "BUG",
+    "CLOSED_PIPE",
+    "DEBUG_VARIABLE",
+    "INTERRUPTED",
+    "exit_codes",
+    "json_target",
+    "option_names",
+    "write_error",
+]
 
 BUG = 70
 INTERRUPTED = 130
@@ -55,66 +64,114 @@ def option_names(ctx: Any) -> dict[str, str]:
 _PLURALS = {"backends": "backend", "gpus": "gpu"}
 
 
+def json_target(arguments: Sequence[str]) -> str | None:
+    """Find what `--json` was given in arguments that may not parse."""
+    for place, word in enumerate(arguments):
+        if word == "--json":
+            return arguments[place + 1] if place + 1 < len(arguments) else None
+        if word.startswith("--json="):
+            return word.removeprefix("--json=")
+    return None
+
+
+def write_error(target: str | None, *, kind: str, message: str, code: int) -> None:
+    """Write an error to stdout as JSON (docs/schemas/error.schema.json), where `--json -` asks for JSON there.
+
+    A file that `--json` names keeps what an earlier run left in it.
+
+    Args:
+        target: as given with `--json`.
+        kind: of error, the name of the exception.
+        message: one line.
+        code: exit status.
+    """
+    from .console import write_document
+
+    if target == "-":
+        write_document(target, {"error": {"kind": kind, "message": message, "exit_code": code}}, schema="error")
+
+
+class _Exit:
+    """How a command that failed ends: a line on stderr, and an object where its `--json` said."""
+
+    def __init__(self, options: Mapping[str, str], json: str | None) -> None:
+        self._options = options
+        self._json = json
+
+    def stop(self, error: BaseException, message: str, code: int) -> NoReturn:
+        """Say what is wrong in one line and end."""
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        line = " ".join(on_command_line(message, self._options).split())
+        print(f"error: {line}", file=sys.stderr)
+        self.write(error, line, code)
+        raise SystemExit(code) from None
+
+    def bug(self, error: BaseException) -> NoReturn:
+        """Say that it is our fault, and how to report it."""
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        command = shlex.join(["glow-deploy", *sys.argv[1:]])
+        print(
+            f"error: {type(error).__name__}: {error}\n"
+            "This is a bug in glow-deploy, not in your input. Please report it in the project's issue tracker with the "
+            f"output of\n  {DEBUG_VARIABLE}=1 {command}\n  glow-deploy doctor",
+            file=sys.stderr,
+        )
+        self.write(error, f"{type(error).__name__}: {error}", BUG)
+        raise SystemExit(BUG) from None
+
+    def write(self, error: BaseException, message: str, code: int) -> None:
+        """Write the error object, unless the command has written its result already: a verdict is one."""
+        from .console import RESULT_WRITTEN
+
+        if not RESULT_WRITTEN.get():
+            write_error(self._json, kind=type(error).__name__, message=message, code=code)
+
+
 @contextmanager
-def exit_codes(options: Mapping[str, str] | None = None) -> Iterator[None]:
+def exit_codes(options: Mapping[str, str] | None = None, json: str | None = None) -> Iterator[None]:
     """Turn whatever the block raises into one line on stderr and the right `SystemExit`.
 
     Args:
         options: of `option_names`, to spell the options that a message names as on the command line.
+        json: where an error object is to go, as given with `--json`; None for nowhere.
     """
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise  # Typer's own ways to end, with its own exit codes
     except (GlowDeployError, GlowCoreError) as error:
-        _stop(on_command_line(str(error), options or {}), error.exit_code)
-    except KeyboardInterrupt:
-        _stop("interrupted", INTERRUPTED)
+        _Exit(options or {}, json).stop(error, str(error), error.exit_code)
+    except KeyboardInterrupt as error:
+        _Exit({}, json).stop(error, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Nobody reads any more (`glow-deploy inspect x | head -1`). Python would complain again while it flushes at
         # exit, so what is left goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(CLOSED_PIPE) from None
     except OSError as error:
+        end = _Exit({}, json)
         if error.filename is None:
-            _bug(error)
-        _stop(f"{error.filename}: {error.strerror or error}; check the path and its permissions", 2)
+            end.bug(error)
+        end.stop(error, f"{error.filename}: {error.strerror or error}; check the path and its permissions", 2)
     except ImportError as error:
         package = _missing_package(error)
+        end = _Exit({}, json)
         if package is None:
-            _bug(error)
+            end.bug(error)
         extra = _EXTRAS[package]
-        _stop(
+        end.stop(
+            error,
             f"this command needs {package}, which cannot be imported ({error}); "
             f"install it: pip install 'glow-deploy[{extra}]'",
             2,
         )
     except Exception as error:
-        _bug(error)
+        _Exit({}, json).bug(error)
 
 
 def _missing_package(error: ImportError) -> str | None:
     # An import hook that blocks a package may leave `name` empty; the message then has it in quotes.
     name = (error.name or "").partition(".")[0]
     return next((package for package in _EXTRAS if package == name or f"'{package}'" in str(error)), None)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
-    raise SystemExit(code) from None
-
-
-def _bug(error: BaseException) -> NoReturn:
-    if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
-    command = shlex.join(["glow-deploy", *sys.argv[1:]])
-    print(
-        f"error: {type(error).__name__}: {error}\n"
-        "This is a bug in glow-deploy, not in your input. Please report it in the project's issue tracker with the "
-        f"output of\n  {DEBUG_VARIABLE}=1 {command}\n  glow-deploy doctor",
-        file=sys.stderr,
-    )
-    raise SystemExit(BUG) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle
@@ -13,7 +13,7 @@ from glow_deploy.errors import BundleError
 
 from .inspection import Inspection
 
-__all__ = ["as_options", "inspect_bundle"]
+__all__ = ["inspect_bundle"]
 
 
 def inspect_bundle(path: Path) -> Inspection:
@@ -27,44 +27,34 @@ def inspect_bundle(path: Path) -> Inspection:
         "format_version": manifest.format_version,
         "precision": manifest.precision,
         "weights": manifest.weights,
-        "golden_vectors": manifest.golden_source or "none",
-        "model": _flat(manifest.model),
+        "golden_vectors": manifest.golden_source,
+        "model": dict(manifest.model),
         "model_id": manifest.model_id,
         **_source(manifest),
-        "versions": _flat(manifest.versions),
+        "versions": dict(manifest.versions),
     }
     files = [_listed(path, name, digest) for name, digest in manifest.files.items()]
     notes = manifest.numerics.get("notes")
     tables: dict[str, list[dict[str, object]]] = {
-        "Files": [*files, *_plans(path)],
-        "Notes": [{"note": str(note)} for note in notes] if isinstance(notes, list) else [],
+        "files": [*files, *_plans(path)],
+        "notes": [{"note": str(note)} for note in notes] if isinstance(notes, list) else [],
     }
     return Inspection(kind="bundle", path=str(path), facts=facts, tables=tables)
-
-
-def as_options(options: Mapping[str, object]) -> str:
-    """Write what was told to read another project's checkpoint as on the command line; `nothing` where nothing was."""
-    words = [f"--{str(name).replace('_', '-')} {_size(value)}" for name, value in options.items()]
-    return " ".join(words) or "nothing"
-
-
-def _size(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _source(manifest: Manifest) -> dict[str, object]:
     """Whose checkpoint the bundle was made of, if not this tool's own."""
     if manifest.source is None:
         return {}
-    return {"source": manifest.source["project"], "source_options": as_options(manifest.import_options)}
+    return {"source": manifest.source["project"], "source_options": dict(manifest.import_options)}
 
 
 def _listed(folder: Path, name: str, digest: str) -> dict[str, object]:
     path = folder / name
     if not path.is_file():
-        return {"file": name, "size": None, "sha256": digest[:16], "state": "MISSING"}
+        return {"file": name, "size": None, "sha256": digest[:16], "state": "missing"}
     same = sha256_file(path) == digest
-    return {"file": name, "size": path.stat().st_size, "sha256": digest[:16], "state": "ok" if same else "CHANGED"}
+    return {"file": name, "size": path.stat().st_size, "sha256": digest[:16], "state": "ok" if same else "changed"}
 
 
 def _plans(folder: Path) -> Iterator[dict[str, object]]:
@@ -76,11 +66,5 @@ def _plans(folder: Path) -> Iterator[dict[str, object]]:
         except BundleError as error:
             state = f"sidecar damaged: {error}"
         else:
-            state = "no sidecar" if sidecar is None else "ok" if sidecar.sha256 == digest else "CHANGED"
+            state = "no sidecar" if sidecar is None else "ok" if sidecar.sha256 == digest else "changed"
         yield {"file": path.name, "size": path.stat().st_size, "sha256": digest[:16], "state": state}
-
-
-def _flat(values: object) -> str:
-    if not isinstance(values, dict):
-        return str(values)
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -102,44 +103,46 @@ def _inspect_onnx(path: Path) -> Inspection:
     types = Counter[str]()
     for tensor in graph.initializer:
         types[type_name(tensor.data_type).lower()] += _count(tensor.dims)
+    flops: dict[str, object]
     try:
-        flops: int | str = flops_per_image(model)
+        flops = {"flops_per_image": flops_per_image(model)}
     except BundleError as error:
-        flops = str(error)
+        flops = {"flops_per_image": None, "flops_unknown": str(error)}
     facts: dict[str, object] = {
         "size": len(data),
         "sha256": sha256_bytes(data),
         "opset": max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None),
         "ir_version": model.ir_version,
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "ours": _own_graph(model, str(path)),
-        **{key.removeprefix("glow_deploy."): value for key, value in sorted(metadata.items())},
+        **_own_graph(model, metadata, str(path)),
         "parameters": sum(types.values()),
-        "parameter_types": ", ".join(f"{name} {count}" for name, count in types.most_common()),
-        "flops_per_image": flops,
+        "parameter_types": dict(types.most_common()),
+        **flops,
         "nodes": len(graph.node),
     }
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     tables = {
-        "Signature": [
+        "signature": [
             _signature(value, way) for way, values in (("in", inputs), ("out", graph.output)) for value in values
         ],
-        "Nodes per level": _nodes_per_level(graph),
+        "nodes_per_level": _nodes_per_level(graph),
     }
     return Inspection(kind="onnx", path=str(path), facts=facts, tables=tables)
 
 
-def _own_graph(model: Any, source: str) -> str:
+def _own_graph(model: Any, metadata: dict[str, str], source: str) -> dict[str, object]:
+    """Whether the graph is one that this tool runs, and what its metadata says."""
     from glow_deploy.artifact.lint import lint_model
     from glow_deploy.artifact.metadata import GraphMetadata
 
     try:
-        GraphMetadata.from_props({entry.key: entry.value for entry in model.metadata_props}, source=source)
+        facts = GraphMetadata.from_props(metadata, source=source)
         lint_model(model, source=source)
     except BundleError as error:
-        return f"no: {str(error).removeprefix(f'{source}: ')}"
-    return "yes"
+        foreign = {"metadata": dict(sorted(metadata.items()))} if metadata else {}
+        return {"ours": False, "not_ours": str(error).removeprefix(f"{source}: "), **foreign}
+    return {"ours": True, **asdict(facts)}
 
 
 def _signature(value: Any, way: str) -> dict[str, object]:
@@ -151,7 +154,7 @@ def _signature(value: Any, way: str) -> dict[str, object]:
         "way": way,
         "name": value.name,
         "type": type_name(tensor.elem_type).lower() if tensor.elem_type else "?",
-        "shape": f"[{', '.join(dims)}]",
+        "shape": [int(dim) if dim.isdigit() else dim for dim in dims],
     }
 
 
@@ -166,8 +169,8 @@ def _nodes_per_level(graph: Any) -> list[dict[str, object]]:
         {
             "level": place,
             "nodes": sum(counts.values()),
-            "Conv": counts["Conv"],
-            "others": ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if name != "Conv"),
+            "convolutions": counts["Conv"],
+            "others": {name: count for name, count in sorted(counts.items()) if name != "Conv"},
         }
         for place, counts in sorted(levels.items())
     ]
@@ -178,7 +181,7 @@ def _inspect_npz(path: Path) -> Inspection:
 
     with NpzArchive(path) as archive:
         rows = [
-            {"array": name, "type": str(entry.dtype), "shape": str(list(entry.shape))}
+            {"array": name, "type": str(entry.dtype), "shape": list(entry.shape)}
             for name, entry in archive.entries.items()
         ]
         names = set(archive.entries)
@@ -188,7 +191,7 @@ def _inspect_npz(path: Path) -> Inspection:
     elif "images" in names:
         content = "data set"
     facts = {"content": content, "size": path.stat().st_size, "sha256": sha256_file(path)}
-    return Inspection(kind="npz", path=str(path), facts=facts, tables={"Arrays": rows})
+    return Inspection(kind="npz", path=str(path), facts=facts, tables={"arrays": rows})
 
 
 def _is_npz(path: Path) -> bool:

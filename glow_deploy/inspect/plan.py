@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from glow_deploy.artifact.files import sha256_file
+from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.plan_header import read_header
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar, sidecar_path
 
@@ -27,29 +29,28 @@ def inspect_plan(path: Path) -> Inspection:
         "sha256": digest,
         "flavor": {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}[header.flavor],
         "tensorrt_version": header.version,
-        "targets": "not in the header" if header.targets is None else ", ".join(header.targets),
-        "sidecar": "none: it runs only with --trust-engine" if sidecar is None else sidecar_path(path).name,
+        "targets": None if header.targets is None else list(header.targets),
+        "sidecar": None if sidecar is None else sidecar_path(path).name,
     }
     tables = {}
     if sidecar is not None:
-        facts |= _sidecar_facts(sidecar, digest)
-        tables["Signature"] = [
-            {"way": way, "name": spec.name, "type": spec.dtype, "shape": str(["batch", *spec.shape]).replace("'", "")}
+        facts |= _sidecar_facts(sidecar, digest, sidecar_path(path).name)
+        tables["signature"] = [
+            {"way": way, "name": spec.name, "type": spec.dtype, "shape": ["batch", *spec.shape]}
             for way, specs in (("in", sidecar.inputs), ("out", sidecar.outputs))
             for spec in specs
         ]
     return Inspection(kind="plan", path=str(path), facts=facts, tables=tables)
 
 
-def _sidecar_facts(sidecar: Sidecar, digest: str) -> dict[str, object]:
-    matches = sidecar.sha256 == digest
+def _sidecar_facts(sidecar: Sidecar, digest: str, source: str) -> dict[str, object]:
     return {
-        "checksum": "matches the sidecar" if matches else "DIFFERS from the sidecar: the plan was changed or damaged",
+        "matches_sidecar": sidecar.sha256 == digest,
         "onnx_sha256": sidecar.onnx_sha256,
-        "tf32": "allowed" if sidecar.tf32 else "off",
-        "batches": "min {}, opt {}, max {}".format(*sidecar.profile),
-        "gpus": ", ".join(sidecar.gpus),
+        "tf32": sidecar.tf32,
+        "batches": dict(zip(("min", "opt", "max"), sidecar.profile, strict=True)),
+        "gpus": list(sidecar.gpus),
         "version_compatible": sidecar.version_compatible,
         "hardware_compatible": sidecar.hardware_compatible,
-        **{key.removeprefix("glow_deploy."): value for key, value in sorted(sidecar.metadata.items())},
+        **asdict(GraphMetadata.from_props(sidecar.metadata, source=source)),
     }

@@ -78,8 +78,8 @@ def test_compile_for_rtx_and_inspect_the_plan(invoke, own_model, place):
     found = json.loads(invoke("inspect", plan, "--json", "-").stdout)
     assert found["kind"] == "plan"
     assert found["flavor"] == "TensorRT for RTX"
-    assert found["targets"] == "sm86, sm89"
-    assert found["checksum"] == "matches the sidecar"
+    assert found["targets"] == ["sm86", "sm89"]
+    assert found["matches_sidecar"] is True
     data = plan.read_bytes()
     plan.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert "DIFFERS" in invoke("inspect", plan).output
@@ -90,32 +90,32 @@ def test_compile_for_rtx_and_inspect_the_plan(invoke, own_model, place):
 
 def test_inspect_a_checkpoint(invoke, model):
     found = json.loads(invoke("inspect", model.checkpoint, "--json", "-").stdout)
-    assert (found["kind"], found["levels"], found["image_size"]) == ("checkpoint", 2, "8x8")
+    assert (found["kind"], found["levels"], found["image_size"]) == ("checkpoint", 2, [8, 8])
     assert found["parameters"] > 1000
 
 
 def test_inspect_a_graph(invoke, model):
     found = json.loads(invoke("inspect", model.encoder, "--json", "-").stdout)
-    assert (found["kind"], found["ours"], found["role"], found["precision"]) == ("onnx", "yes", "encoder", "fp32")
+    assert (found["kind"], found["ours"], found["role"], found["precision"]) == ("onnx", True, "encoder", "fp32")
     assert found["sha256"] == sha256_file(model.encoder)
-    assert {row["name"]: row["shape"] for row in found["Signature"]}["z2"] == "[batch, 24, 2, 2]"
-    assert [row["level"] for row in found["Nodes per level"]] == ["level1", "level2", "prior"]
-    assert sum(row["nodes"] for row in found["Nodes per level"]) == found["nodes"]
+    assert {row["name"]: row["shape"] for row in found["signature"]}["z2"] == ["batch", 24, 2, 2]
+    assert [row["level"] for row in found["nodes_per_level"]] == ["level1", "level2", "prior"]
+    assert sum(row["nodes"] for row in found["nodes_per_level"]) == found["nodes"]
 
 
 def test_inspect_a_bundle_and_see_a_changed_file(invoke, own_model):
     table = {
         row["file"]: row["state"]
-        for row in json.loads(invoke("inspect", own_model.bundle, "--json", "-").stdout)["Files"]
+        for row in json.loads(invoke("inspect", own_model.bundle, "--json", "-").stdout)["files"]
     }
     assert set(table.values()) == {"ok"}
     own_model.encoder.write_bytes(own_model.encoder.read_bytes() + b"\x00")
     (own_model.bundle / "golden.npz").unlink()
     table = {
         row["file"]: row["state"]
-        for row in json.loads(invoke("inspect", own_model.bundle, "--json", "-").stdout)["Files"]
+        for row in json.loads(invoke("inspect", own_model.bundle, "--json", "-").stdout)["files"]
     }
-    assert table == {"encoder.onnx": "CHANGED", "decoder.onnx": "ok", "golden.npz": "MISSING"}
+    assert table == {"encoder.onnx": "changed", "decoder.onnx": "ok", "golden.npz": "missing"}
 
 
 def test_bench_a_bundle(invoke, model):

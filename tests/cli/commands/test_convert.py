@@ -240,15 +240,18 @@ def test_inspect_tells_what_a_bundle_was_made_of(invoke, place, model):
     result = invoke("inspect", "bundle")
     assert result.exit_code == 0, result.stderr
     assert "rosinality/glow-pytorch" in result.stdout
-    assert "--image-size 16x16 --n-bits 8" in result.stdout
+    assert "image_size 16x16, n_bits 8" in result.stdout
     assert "It is taken to be fed images minus 0.5" in result.stdout
     found = json.loads(invoke("inspect", "bundle", "--json", "-").stdout)
-    assert (found["source"], found["source_options"]) == ("rosinality/glow-pytorch", "--image-size 16x16 --n-bits 8")
-    assert [row["note"] for row in found["Notes"]] == Bundle.open(place / "bundle").manifest.numerics["notes"]
+    assert (found["source"], found["source_options"]) == (
+        "rosinality/glow-pytorch",
+        {"image_size": [16, 16], "n_bits": 8},
+    )
+    assert [row["note"] for row in found["notes"]] == Bundle.open(place / "bundle").manifest.numerics["notes"]
     # Nothing is said of a model trained here.
     found = json.loads(invoke("inspect", model.bundle, "--json", "-").stdout)
     assert "source" not in found
-    assert found["Notes"] == []
+    assert found["notes"] == []
 
 
 def test_inspect_tells_what_a_checkpoint_was_converted_from(invoke, place):
@@ -257,8 +260,13 @@ def test_inspect_tells_what_a_checkpoint_was_converted_from(invoke, place):
     found = json.loads(invoke("inspect", "native.pt", "--json", "-").stdout)
     assert "written_by" not in found
     assert found["converted_from"] == "normflows"
-    assert found["source_options"] == "--image-size 16x16 --n-bits 8 --input-range unit --scale-map sigmoid"
-    assert [row["note"] for row in found["Taken for granted"]] == [*read_checkpoint(place / "native.pt").origin.notes]
+    assert found["source_options"] == {
+        "image_size": [16, 16],
+        "n_bits": 8,
+        "input_range": "unit",
+        "scale_map": "sigmoid",
+    }
+    assert [row["note"] for row in found["taken_for_granted"]] == [*read_checkpoint(place / "native.pt").origin.notes]
 
 
 def test_inspect_tells_what_a_checkpoint_leaves_out(invoke):
