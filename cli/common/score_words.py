@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from glow_deploy.scoring.score import Reference, Scores
+    from glow_deploy.scoring.score import HeldOut, Scores
     from glow_deploy.scoring.sets import ScoredSet, Separation
 
 __all__ = ["Strangest", "facts", "left_out", "summary", "verdicts"]
@@ -22,7 +22,7 @@ _MOST_LISTED = 16
 class Strangest:
     """Keeps the few pictures that are least typical, or least likely where there is no reference."""
 
-    def __init__(self, reference: Reference | None) -> None:
+    def __init__(self, reference: HeldOut | None) -> None:
         self._reference = reference
         self._kept: list[tuple[float, str]] = []
 
@@ -43,7 +43,7 @@ class Strangest:
             yield f"  {picture}: {key:.3f} {unit}"
 
 
-def facts(sets: Sequence[ScoredSet], known: Reference | None, separations: Sequence[Separation]) -> dict[str, object]:
+def facts(sets: Sequence[ScoredSet], known: HeldOut | None, separations: Sequence[Separation]) -> dict[str, object]:
     """What was measured, for JSON."""
     reference = None
     if known is not None:
@@ -66,7 +66,7 @@ def facts(sets: Sequence[ScoredSet], known: Reference | None, separations: Seque
     }
 
 
-def summary(sets: Sequence[ScoredSet], known: Reference | None) -> Table:
+def summary(sets: Sequence[ScoredSet], known: HeldOut | None) -> Table:
     """One row a set."""
     from rich.table import Table
 
@@ -86,7 +86,7 @@ def summary(sets: Sequence[ScoredSet], known: Reference | None) -> Table:
     return table
 
 
-def verdicts(sets: Sequence[ScoredSet], known: Reference | None, separations: Sequence[Separation]) -> Iterator[str]:
+def verdicts(sets: Sequence[ScoredSet], known: HeldOut | None, separations: Sequence[Separation]) -> Iterator[str]:
     """What the table does not show, line by line."""
     for scored in sets:
         if scored.nonfinite:

@@ -14,7 +14,7 @@ from .settings import ExportSettings
 
 if TYPE_CHECKING:
     from .images import GoldenImages
-    from .reference import Reference
+    from .reference import TrainedReference
 
 __all__ = ["Findings", "Report", "RunGraphs", "examine", "is_finite", "judge_model", "measure_yardstick"]
 
@@ -64,7 +64,7 @@ class Findings:
 
 def examine(
     images: GoldenImages,
-    reference: Reference,
+    reference: TrainedReference,
     run_graphs: RunGraphs,
     settings: ExportSettings,
     report: Report,
@@ -141,7 +141,7 @@ def _perturb(x: np.ndarray, n_bits: int) -> np.ndarray:
     return inside
 
 
-def measure_yardstick(reference: Reference, golden: Coded, single: Coded) -> dict[str, Any] | None:
+def measure_yardstick(reference: TrainedReference, golden: Coded, single: Coded) -> dict[str, Any] | None:
     """Measure the float32 model against the float64 one on the golden images; None if either is not finite."""
     if not (is_finite(golden) and is_finite(single)):
         return None

@@ -11,7 +11,7 @@ from glow_deploy.data import class_rounds, load_images
 from glow_deploy.errors import CheckpointError, UnsoundModelError
 from glow_deploy.images import pixels_to_x, values_to_x
 
-from .reference import Reference
+from .reference import TrainedReference
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class GoldenImages:
 
 
 def choose_images(
-    checkpoint: Checkpoint, reference: Reference, settings: ExportSettings, *, at_least: int = 1
+    checkpoint: Checkpoint, reference: TrainedReference, settings: ExportSettings, *, at_least: int = 1
 ) -> GoldenImages:
     """Take images from `--data`, else from the checkpoint, else from the model itself at T = 0.7.
 
@@ -77,7 +77,7 @@ def choose_images(
     return _from_samples(reference, count)
 
 
-def _from_data(spec: str, reference: Reference, count: int, *, resize: bool) -> GoldenImages:
+def _from_data(spec: str, reference: TrainedReference, count: int, *, resize: bool) -> GoldenImages:
     config = reference.config
     classes = config.num_classes
     images = load_images(
@@ -101,7 +101,7 @@ def _label_problem(y: np.ndarray | None, classes: int | None) -> str | None:
     return f"class labels lie in {y.min()}..{y.max()}, the model knows 0..{classes - 1}"
 
 
-def _from_samples(reference: Reference, count: int) -> GoldenImages:
+def _from_samples(reference: TrainedReference, count: int) -> GoldenImages:
     classes = reference.config.num_classes
     kept: list[np.ndarray] = []
     labels: list[np.ndarray] = []

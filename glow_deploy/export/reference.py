@@ -13,13 +13,13 @@ from glow_core import Glow
 
 from .coded import Coded
 
-__all__ = ["Reference"]
+__all__ = ["TrainedReference"]
 
 _CONDITIONER_WEIGHT = re.compile(r"\.conditioner\.conv[123]\.weight$")
 _BATCH = 16  # bounds memory; rows do not influence each other
 
 
-class Reference:
+class TrainedReference:
     """Runs one trained model in float64 and in float32 on the CPU.
 
     Args:

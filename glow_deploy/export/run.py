@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .coded import Coded
     from .images import GoldenImages
     from .plan import Planned
-    from .reference import Reference
+    from .reference import TrainedReference
     from .selfcheck import SelfCheck
 
 __all__ = ["Progress", "run_export"]
@@ -64,9 +64,9 @@ def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: 
 def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettings, report: _Stages) -> Bundle:
     from glow_deploy.folding.fold import fold
 
-    from .reference import Reference
+    from .reference import TrainedReference
 
-    reference = Reference(stored.glow(weights=settings.weights))
+    reference = TrainedReference(stored.glow(weights=settings.weights))
     # The graphs are built, written and run on one thread while torch computes the reference on all of them.
     with BundleWriter(target, force=settings.force) as writer, _one_thread() as worker:
         report("folding")
@@ -118,7 +118,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
 
 
 def _images(
-    stored: Checkpoint, reference: Reference, folding: Future[FoldedGlow], settings: ExportSettings
+    stored: Checkpoint, reference: TrainedReference, folding: Future[FoldedGlow], settings: ExportSettings
 ) -> GoldenImages | str:
     """Choose the images; under `force` a model that cannot even be sampled is no error, but what is wrong in words."""
     from .images import choose_images

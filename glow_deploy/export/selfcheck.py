@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from glow_deploy.images import bits_per_dim
-from glow_deploy.numerics.gates import GateResult, bits_limits, factors_for, gate_error, image_limits, latent_limits
+from glow_deploy.numerics.gates import (
+    GateResult,
+    VerdictName,
+    bits_limits,
+    factors_for,
+    gate_error,
+    image_limits,
+    latent_limits,
+)
 from glow_deploy.numerics.measures import summarize
 from glow_deploy.numerics.yardstick import Figures
 from glow_deploy.protocol import Engine
@@ -127,14 +135,18 @@ def check_graphs(
     def judge(measure: str, level: int | None, obtained: np.ndarray, base: np.ndarray, expected: np.ndarray) -> None:
         error = summarize(obtained, expected)
         yardstick = Figures.of(summarize(base, expected))
+        verdict: VerdictName
         if measure == "x_hat":
+            verdict = "samples"
             limits = image_limits(yardstick, factor=factors.paired, factors=factors, n_bits=n_bits)
         elif level is not None:
+            verdict = "round_trip"
             limits = latent_limits(yardstick, factor=factors.paired, factors=factors, scale=error.scale)
         else:
+            verdict = "likelihood"
             limits = bits_limits(yardstick, factor=factors.paired, factors=factors, scale=error.scale)
         worst[measure] = error.max if error.finite else float("nan")
-        gates.extend(gate_error(error, limits, measure=measure, level=level))
+        gates.extend(gate_error(error, limits, measure=measure, verdict=verdict, level=level))
 
     judge("x_hat", None, graphs.x_hat, single.x_hat, reference.x)
     for level, values in enumerate(zip(graphs.z, single.z, reference.z, strict=True), start=1):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .build import WrittenGraph
     from .images import GoldenImages
     from .plan import Planned
-    from .reference import Reference
+    from .reference import TrainedReference
 
 __all__ = ["examine_narrow"]
 
@@ -45,7 +45,7 @@ _LIKE_SIMULATION = 3.0
 
 def examine_narrow(
     images: GoldenImages,
-    reference: Reference,
+    reference: TrainedReference,
     graphs: Callable[[], Mapping[Role, WrittenGraph]],
     folded: FoldedGlow,
     planned: Planned,

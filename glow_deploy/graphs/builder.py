@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from glow_deploy.folding import FoldedConv
 
 from .graph import Graph
-from .precision_plan import Number, PrecisionPlan
+from .precision_plan import ElementType, PrecisionPlan
 from .rounding import narrowed
 
 __all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
@@ -28,7 +28,11 @@ BFLOAT16_OPSET = 22
 
 BATCH = "batch"
 
-_ELEMENT: dict[Number, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+_ELEMENT: dict[ElementType, int] = {
+    "fp32": TensorProto.FLOAT,
+    "fp16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
+}
 
 
 class GraphBuilder:
@@ -51,11 +55,11 @@ class GraphBuilder:
         self._constants: dict[str, np.ndarray] = {}
 
     @property
-    def trunk(self) -> Number:
+    def trunk(self) -> ElementType:
         """The number of the trunk's tensors."""
         return "fp32" if self._plan is None else self._plan.trunk
 
-    def conditioner(self, path: str) -> Number:
+    def conditioner_type(self, path: str) -> ElementType:
         """Return the number of a step's conditioner."""
         return "fp32" if self._plan is None else self._plan.conditioners[path]
 
@@ -68,7 +72,7 @@ class GraphBuilder:
         """Declare a float32 graph output [batch, *shape]; some node must produce that name."""
         self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape]))
 
-    def constant(self, name: str, values: np.ndarray, *, number: Number | None = None) -> str:
+    def constant(self, name: str, values: np.ndarray, *, number: ElementType | None = None) -> str:
         """Store an initializer: integers as int64, all else in `number`. Storing a name twice keeps the first.
 
         Args:
@@ -89,7 +93,7 @@ class GraphBuilder:
             )
         return name
 
-    def cast(self, tensor: str, number: Number, *, name: str, output: str | None = None) -> str:
+    def cast(self, tensor: str, number: ElementType, *, name: str, output: str | None = None) -> str:
         """Add a Cast to a number and return its output's name."""
         return self.node("Cast", [tensor], name=name, output=output, to=_ELEMENT[number])
 
@@ -105,7 +109,7 @@ class GraphBuilder:
         self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, num_outputs=2))
         return results[0], results[1]
 
-    def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: Number | None = None) -> str:
+    def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: ElementType | None = None) -> str:
         """Add a convolution that keeps the size; its initializers are `<name>/weight` and `<name>/bias`.
 
         An edge is not looked at: `parts.edged_conv` adds it.

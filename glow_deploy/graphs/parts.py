@@ -12,7 +12,7 @@ from glow_deploy.folding import FoldedConditioner, FoldedConv, FoldedGlow
 from glow_deploy.folding.arrays import edge_index
 
 from .builder import GraphBuilder
-from .precision_plan import Number, PrecisionPlan
+from .precision_plan import ElementType, PrecisionPlan
 
 __all__ = ["check_plan", "conditioner", "edged_conv", "negate_second_half"]
 
@@ -46,7 +46,7 @@ def conditioner(graph: GraphBuilder, kept: str, net: FoldedConditioner, *, path:
     Raises:
         UsageError: a weight is beyond the largest value of the step's number.
     """
-    number = graph.conditioner(path)
+    number = graph.conditioner_type(path)
     narrow = number != graph.trunk
     hidden = graph.cast(kept, number, name=f"{path}/coupling/cast_in") if narrow else kept
     hidden = edged_conv(graph, hidden, net.conv1, name=f"{path}/coupling/conv1", size=size, number=number)
@@ -64,7 +64,7 @@ def edged_conv(
     *,
     name: str,
     size: tuple[int, int],
-    number: Number | None = None,
+    number: ElementType | None = None,
 ) -> str:
     """Add a convolution and, if it has one, its edge; return the sum.
 

@@ -10,20 +10,33 @@ from typing import Any, Literal, cast, get_args
 from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.folding.arrays import FoldedConv, FoldedGlow, step_path
 
-__all__ = ["LARGEST", "PLAN_NAMES", "Number", "PlanName", "PrecisionPlan", "multiply_adds", "part_of", "step_paths"]
+__all__ = [
+    "LARGEST",
+    "PLAN_NAMES",
+    "ElementType",
+    "PlanName",
+    "PrecisionPlan",
+    "multiply_adds",
+    "part_of",
+    "step_paths",
+]
 
-Number = Literal["fp32", "fp16", "bf16"]
+ElementType = Literal["fp32", "fp16", "bf16"]
 """float32, float16 or bfloat16."""
 
 PlanName = Literal["fp32", "mixed", "bf16-mixed", "fp16", "auto"]
 
 PLAN_NAMES: tuple[PlanName, ...] = get_args(PlanName)
 
-LARGEST: Mapping[Number, float] = {"fp32": (2 - 2**-23) * 2.0**127, "fp16": 65504.0, "bf16": (2 - 2**-7) * 2.0**127}
+LARGEST: Mapping[ElementType, float] = {
+    "fp32": (2 - 2**-23) * 2.0**127,
+    "fp16": 65504.0,
+    "bf16": (2 - 2**-7) * 2.0**127,
+}
 """The largest finite value of each number."""
 
 # Of each plan: the trunk's number and those its conditioners may have.
-_NUMBERS: dict[PlanName, tuple[Number, tuple[Number, ...]]] = {
+_NUMBERS: dict[PlanName, tuple[ElementType, tuple[ElementType, ...]]] = {
     "fp32": ("fp32", ("fp32",)),
     "mixed": ("fp32", ("fp16",)),
     "bf16-mixed": ("fp32", ("bf16",)),
@@ -56,8 +69,8 @@ class PrecisionPlan:
     """
 
     name: PlanName
-    trunk: Number
-    conditioners: Mapping[str, Number]
+    trunk: ElementType
+    conditioners: Mapping[str, ElementType]
 
     def __post_init__(self) -> None:
         if self.name not in _NUMBERS:
@@ -117,7 +130,7 @@ class PrecisionPlan:
         return tuple(path for path, number in self.conditioners.items() if number != "fp32")
 
     @property
-    def numbers(self) -> frozenset[Number]:
+    def numbers(self) -> frozenset[ElementType]:
         """All number formats that occur."""
         return frozenset((self.trunk, *self.conditioners.values()))
 

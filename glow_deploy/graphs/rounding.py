@@ -15,7 +15,7 @@ import numpy as np
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.arrays import FoldedGlow
 
-from .precision_plan import LARGEST, Number, PrecisionPlan, step_paths
+from .precision_plan import LARGEST, ElementType, PrecisionPlan, step_paths
 
 __all__ = ["MODES", "UNIT_ROUNDOFF", "Mode", "Rounding", "narrowed", "round_values"]
 
@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 UNIT_ROUNDOFF: Mapping[Mode, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
 """The largest relative error of one rounding of a normal value."""
 
-_LONG: Mapping[Number, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_LONG: Mapping[ElementType, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def round_values(values: np.ndarray, mode: Mode) -> np.ndarray:
         return single.astype(_dtype(mode)).astype(np.float32)
 
 
-def narrowed(values: np.ndarray, number: Number, *, name: str) -> np.ndarray:
+def narrowed(values: np.ndarray, number: ElementType, *, name: str) -> np.ndarray:
     """Return weights as they are stored in a number.
 
     Args:

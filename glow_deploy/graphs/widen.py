@@ -11,7 +11,7 @@ from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.errors import BundleError
 
 from .builder import OPSET
-from .precision_plan import Number
+from .precision_plan import ElementType
 
 if TYPE_CHECKING:
     import onnx
@@ -21,7 +21,7 @@ __all__ = ["held_numbers", "set_precision", "widened"]
 _CONV1 = re.compile(r"(level(\d+)/step(\d+))/coupling/conv1/weight")
 
 
-def held_numbers(model: onnx.ModelProto, *, source: str = "the graph") -> tuple[Number, dict[str, Number]]:
+def held_numbers(model: onnx.ModelProto, *, source: str = "the graph") -> tuple[ElementType, dict[str, ElementType]]:
     """Read from the types of its weights what a graph holds in which number.
 
     Args:
@@ -36,7 +36,11 @@ def held_numbers(model: onnx.ModelProto, *, source: str = "the graph") -> tuple[
     """
     from onnx import TensorProto
 
-    known: dict[int, Number] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    known: dict[int, ElementType] = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+    }
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     steps = [found for name in types if (found := _CONV1.fullmatch(name))]
     paths = [found.group(1) for found in sorted(steps, key=lambda found: (int(found.group(2)), int(found.group(3))))]
@@ -47,7 +51,7 @@ def held_numbers(model: onnx.ModelProto, *, source: str = "the graph") -> tuple[
     trunk = known.get(types[first])
     if trunk is None or None in numbers.values():
         raise BundleError(f"{source}: a weight is neither float32 nor float16 nor bfloat16")
-    return trunk, cast(dict[str, Number], numbers)
+    return trunk, cast(dict[str, ElementType], numbers)
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:

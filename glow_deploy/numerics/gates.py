@@ -234,6 +234,8 @@ class GateResult:
         limit: what it must not exceed; for a rate, what it must not fall below.
         passed: the verdict. False for a value that is not a number.
         derivation: how the limit came about, for printing.
+        verdict: which of the verdicts the gate belongs to; `samples` is for a decoder by itself: the same latents, the
+            same picture.
     """
 
     measure: str
@@ -243,17 +245,10 @@ class GateResult:
     limit: float
     passed: bool
     derivation: str
-
-    @property
-    def verdict(self) -> VerdictName:
-        """Which of the verdicts the gate belongs to."""
-        if self.measure.startswith("bits/dim"):
-            return "likelihood"
-        # A decoder by itself: the same latents, the same picture.
-        return "samples" if self.measure.startswith(("x from ", "x of ")) else "round_trip"
+    verdict: VerdictName
 
 
-def gate_finite(summary: ErrorSummary, *, measure: str, level: int | None = None) -> GateResult:
+def gate_finite(summary: ErrorSummary, *, measure: str, verdict: VerdictName, level: int | None = None) -> GateResult:
     """No value may be NaN or infinite, and there must be values."""
     return GateResult(
         measure=measure,
@@ -263,11 +258,18 @@ def gate_finite(summary: ErrorSummary, *, measure: str, level: int | None = None
         limit=0.0,
         passed=summary.finite,
         derivation="every value must be a finite number",
+        verdict=verdict,
     )
 
 
 def gate_error(
-    summary: ErrorSummary, limits: Limits, *, measure: str, level: int | None = None, rms_only: bool = False
+    summary: ErrorSummary,
+    limits: Limits,
+    *,
+    measure: str,
+    verdict: VerdictName,
+    level: int | None = None,
+    rms_only: bool = False,
 ) -> tuple[GateResult, ...]:
     """Non-finite count, rms and, of 1,000 values or more, p99.9 of an error.
 
@@ -275,10 +277,11 @@ def gate_error(
         summary: the error.
         limits: for it.
         measure: its name, for printing.
+        verdict: that it belongs to.
         level: that it belongs to.
         rms_only: leave p99.9 out.
     """
-    results = [gate_finite(summary, measure=measure, level=level)]
+    results = [gate_finite(summary, measure=measure, verdict=verdict, level=level)]
     figures = [("rms", summary.rms, limits.yardstick.rms, 1.0)]
     if summary.n >= _FEW_VALUES and not rms_only:
         # Of Gaussian errors 99.9 % lie within 3.3 rms: floor and ceiling are given for the rms.
@@ -294,6 +297,7 @@ def gate_error(
                 limit=limit,
                 passed=bool(value <= limit),
                 derivation=derivation,
+                verdict=verdict,
             )
         )
     return tuple(results)
@@ -311,6 +315,7 @@ def gate_equivalence(summary: ErrorSummary, *, factors: Factors, measure: str) -
         limit=band,
         passed=bool(value <= band),
         derivation=f"|mean| and its 95 % bound over {summary.n} images within the band of {band:.0e}",
+        verdict="likelihood",
     )
 
 
@@ -325,6 +330,7 @@ def gate_tolerance(summary: ErrorSummary, tolerance: float, *, n_bits: int) -> G
         limit=limit,
         passed=bool(summary.finite and summary.max <= limit),
         derivation=f"promised at export: {tolerance:g} pixel steps",
+        verdict="round_trip",
     )
 
 
@@ -374,4 +380,5 @@ def gate_exactness(exactness: Exactness, yardstick: Figures, *, margin: float, n
             if margin
             else "all: promised at export, where the plan was chosen for it"
         ),
+        verdict="round_trip",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glow_deploy.errors import UsageError
-from glow_deploy.graphs.precision_plan import LARGEST, Number, PrecisionPlan, part_of
+from glow_deploy.graphs.precision_plan import LARGEST, ElementType, PrecisionPlan, part_of
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +23,7 @@ __all__ = ["MIN_HEADROOM_BITS", "RangeReport", "TensorRange", "measure_ranges"]
 MIN_HEADROOM_BITS = 2.0
 """What is left above the largest value seen: unseen images reach further, and two bits are a factor of four."""
 
-_SMALLEST_NORMAL: Mapping[Number, float] = {"fp32": 2.0**-126, "fp16": 2.0**-14, "bf16": 2.0**-126}
+_SMALLEST_NORMAL: Mapping[ElementType, float] = {"fp32": 2.0**-126, "fp16": 2.0**-14, "bf16": 2.0**-126}
 
 _STEP = re.compile(r"level\d+/step\d+")
 
@@ -45,7 +45,7 @@ class TensorRange:
     """
 
     name: str
-    number: Number
+    number: ElementType
     largest: float
     subnormal_share: float
     non_finite: int
@@ -170,9 +170,9 @@ class _Seen:
     """Running figures by tensor."""
 
     def __init__(self) -> None:
-        self._figures: dict[str, tuple[Number, float, int, int, int]] = {}
+        self._figures: dict[str, tuple[ElementType, float, int, int, int]] = {}
 
-    def add(self, name: str, number: Number, values: np.ndarray) -> None:
+    def add(self, name: str, number: ElementType, values: np.ndarray) -> None:
         _, largest, subnormal, non_finite, count = self._figures.get(name, (number, 0.0, 0, 0, 0))
         size = np.abs(values)
         finite = np.isfinite(size)
@@ -202,8 +202,8 @@ def _walk(
     # holds the values of its table, a weight.
     known = {name for node in model.graph.node if node.op_type == "Relu" for name in node.output}
     known |= constant_tensors(model)
-    inner: dict[str, Number] = {}
-    outer: dict[str, Number] = {}
+    inner: dict[str, ElementType] = {}
+    outer: dict[str, ElementType] = {}
     for node in model.graph.node:
         number = _number(node.name, plan)
         if number == "fp32":
@@ -230,7 +230,7 @@ def _walk(
             yield outputs
 
 
-def _number(node: str, plan: PrecisionPlan) -> Number:
+def _number(node: str, plan: PrecisionPlan) -> ElementType:
     part = part_of(node)
     if part is None:
         return "fp32"

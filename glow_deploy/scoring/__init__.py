@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .score import Reference, Scores, ScoreSettings, score_images, score_stream
+from .score import HeldOut, Scores, ScoreSettings, score_images, score_stream
 
-__all__ = ["Reference", "ScoreSettings", "Scores", "score_images", "score_stream"]
+__all__ = ["HeldOut", "ScoreSettings", "Scores", "score_images", "score_stream"]

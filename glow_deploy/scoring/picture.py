@@ -12,7 +12,7 @@ import numpy as np
 
 from glow_deploy.errors import DataError, UsageError
 
-from .score import Reference
+from .score import HeldOut
 from .sets import ScoredSet
 
 __all__ = ["histogram_bytes", "write_histogram"]
@@ -24,7 +24,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 
 
 def histogram_bytes(
-    sets: Sequence[ScoredSet], *, reference: Reference | None = None, kind: str = "png", title: str | None = None
+    sets: Sequence[ScoredSet], *, reference: HeldOut | None = None, kind: str = "png", title: str | None = None
 ) -> bytes:
     """Draw the bits/dim of each set as a histogram of its own area 1, over one axis.
 
@@ -86,7 +86,7 @@ def write_histogram(
     path: str | os.PathLike[str],
     sets: Sequence[ScoredSet],
     *,
-    reference: Reference | None = None,
+    reference: HeldOut | None = None,
     title: str | None = None,
 ) -> None:
     """Write the picture of `histogram_bytes`, whole or not at all; an existing file is replaced.

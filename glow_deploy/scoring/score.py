@@ -18,7 +18,7 @@ from glow_deploy.latents.noise import check_seed, dequantisation
 from glow_deploy.latents.specs import Progress, check_labels, latent_specs, need_role
 from glow_deploy.protocol import Engine
 
-__all__ = ["Reference", "ScoreSettings", "Scores", "concatenate_scores", "score_images", "score_stream"]
+__all__ = ["HeldOut", "ScoreSettings", "Scores", "concatenate_scores", "score_images", "score_stream"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reference:
+class HeldOut:
     """Held-out images of the training data, which typicality is measured against.
 
     Images of a model are not the likeliest ones: they lie in the typical set, where -log p is close to its mean. The
@@ -90,7 +90,7 @@ class Reference:
         source: what the images are, in words.
         bits_per_dim: float64 [n], theirs, averaged over dequantisation noise.
 
-    >>> reference = Reference(source="held-out faces", bits_per_dim=np.array([2.0, 2.25, 2.5, 2.25]))
+    >>> reference = HeldOut(source="held-out faces", bits_per_dim=np.array([2.0, 2.25, 2.5, 2.25]))
     >>> reference.typicality(np.array([0.25, 2.25, 4.25]))
     array([2., 0., 2.])
     >>> reference.p_value(np.array([0.25, 2.25, 4.25]))
@@ -205,7 +205,7 @@ def score_images(
 
     A high likelihood alone does not make a picture one of the training data's kind: a Glow gives simpler pictures of
     another kind a higher one (Nalisnick et al. 2019, "Do Deep Generative Models Know What They Don't Know?"). See
-    `Reference`.
+    `HeldOut`.
 
     Args:
         encoder: an open encoder.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError
 from glow_deploy.numerics.auc import auc, auc_interval
 
-from .score import Reference, Scores
+from .score import HeldOut, Scores
 
 __all__ = ["Area", "ScoredSet", "Separation", "SetTally", "separate"]
 
@@ -41,7 +41,7 @@ class ScoredSet:
         """Bits/dim of the pictures that have a finite one."""
         return self.bits_per_dim[np.isfinite(self.bits_per_dim)]
 
-    def figures(self, reference: Reference | None = None) -> dict[str, float]:
+    def figures(self, reference: HeldOut | None = None) -> dict[str, float]:
         """Mean, standard deviation, median and extremes of the bits/dim, and the mean typicality with a reference.
 
         NaN where no picture has a finite likelihood.
@@ -129,7 +129,7 @@ class Separation:
     typicality: Area | None
 
 
-def separate(own: ScoredSet, foreign: ScoredSet, reference: Reference | None = None) -> Separation:
+def separate(own: ScoredSet, foreign: ScoredSet, reference: HeldOut | None = None) -> Separation:
     """Measure how well two sets are told apart, by likelihood alone and by typicality.
 
     A picture without a finite likelihood counts as less likely, and less typical, than any other.
@@ -138,7 +138,7 @@ def separate(own: ScoredSet, foreign: ScoredSet, reference: Reference | None = N
     ...     ScoredSet(name=name, source="", bits_per_dim=np.array(bits), level_squares=np.ones(1), nonfinite=0)
     ...     for name, bits in (("clothes", [2.9, 3.0, 3.1]), ("digits", [1.4, 1.5, 1.6]))
     ... )
-    >>> reference = Reference(source="more clothes", bits_per_dim=np.array([2.95, 3.05]))
+    >>> reference = HeldOut(source="more clothes", bits_per_dim=np.array([2.95, 3.05]))
     >>> found = separate(own, foreign, reference)
     >>> found.likelihood.value, found.typicality.value
     (0.0, 1.0)

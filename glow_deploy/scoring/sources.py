@@ -18,7 +18,7 @@ from glow_deploy.latents.coding import PictureBatch
 from glow_deploy.latents.specs import Progress
 from glow_deploy.protocol import Engine
 
-from .score import Reference, Scores, ScoreSettings, score_stream
+from .score import HeldOut, Scores, ScoreSettings, score_stream
 from .sets import ScoredSet, SetTally
 
 __all__ = [
@@ -226,14 +226,14 @@ def measure_reference(
     *,
     settings: ScoreSettings | None = None,
     progress: Progress | None = None,
-) -> Reference:
-    """Score held-out images for typicality to be measured against: see `score_source` and `Reference`.
+) -> HeldOut:
+    """Score held-out images for typicality to be measured against: see `score_source` and `HeldOut`.
 
     Raises:
         UnsoundModelError: one of them has no finite likelihood.
     """
     found = score_source(encoder, source, settings=settings, progress=progress)
-    return Reference(source=source.description, bits_per_dim=found.bits_per_dim)
+    return HeldOut(source=source.description, bits_per_dim=found.bits_per_dim)
 
 
 def _repeat(label: LabelChoice, count: int) -> npt.NDArray[np.int64] | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from glow_deploy.artifact.files import atomic_path
 
-from .score import Reference, Scores
+from .score import HeldOut, Scores
 
 __all__ = ["ScoreTable", "SortKey", "score_table"]
 
@@ -31,7 +31,7 @@ class ScoreTable:
         sort: keeps where each row lies and how it ranks, 16 bytes a row.
     """
 
-    def __init__(self, stream: IO[bytes], *, reference: Reference | None, sort: SortKey | None) -> None:
+    def __init__(self, stream: IO[bytes], *, reference: HeldOut | None, sort: SortKey | None) -> None:
         self._stream, self._reference, self._sort = stream, reference, sort
         self._header: bytes | None = None
         self._keys: list[np.ndarray] = []
@@ -88,7 +88,7 @@ class ScoreTable:
 
 
 @contextmanager
-def score_table(path: Path, *, reference: Reference | None = None, sort: SortKey | None = None) -> Iterator[ScoreTable]:
+def score_table(path: Path, *, reference: HeldOut | None = None, sort: SortKey | None = None) -> Iterator[ScoreTable]:
     """Open a table for a `with` block; at its end the file is in place, whole, and after an error none of it is.
 
     Columns: `set`, `name`, `class` (class-conditional models), `log_prob` (nats), `bits_per_dim`,

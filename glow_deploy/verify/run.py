@@ -24,7 +24,7 @@ from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK, BackendSet
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import measure_decoder, measure_encoder
-from glow_deploy.verify.matrix.images import Images, Reference, check_bin_centres
+from glow_deploy.verify.matrix.images import Images, TrueValues, check_bin_centres
 from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
 from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
@@ -159,7 +159,7 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
                 count=len(golden),
                 read=partial(np.take, golden.x, axis=0),
                 y=golden.y,
-                reference=Reference(z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat),
+                reference=TrueValues(z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat),
             )
         )
     if settings.data is not None:

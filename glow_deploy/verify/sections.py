@@ -161,6 +161,7 @@ def _gate(measure: str, statistic: str, value: int) -> GateResult:
         limit=0.0,
         passed=False,
         derivation="none may be",
+        verdict="round_trip",
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from glow_cli.catalogue import COMMANDS
 from jsonschema import Draft202012Validator

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glow_deploy.numerics.gates import GateResult
-
 from .formats import ABSENT, count, number, of_limit, percent, value_of
 
 __all__ = ["Evidence", "cell_name", "gates_of", "worst_of"]
@@ -29,6 +27,7 @@ class Evidence:
         limit: what it was held to.
         passed: the gate's own verdict.
         derivation: how the limit came about.
+        verdict: that it belongs to: `round_trip`, `likelihood` or `samples`.
     """
 
     part: str
@@ -41,20 +40,7 @@ class Evidence:
     limit: float
     passed: bool
     derivation: str
-
-    @property
-    def verdict(self) -> str:
-        """The verdict it belongs to: `round_trip`, `likelihood` or `samples`."""
-        gate = GateResult(
-            measure=self.measure,
-            statistic=self.statistic,
-            level=None,
-            value=self.value,
-            limit=self.limit,
-            passed=self.passed,
-            derivation=self.derivation,
-        )
-        return gate.verdict
+    verdict: str
 
     @property
     def ratio(self) -> float:
@@ -143,6 +129,7 @@ def _gates(entry: Mapping[str, Any], *, part: str, where: str, sizes: Mapping[st
             # A gate without a verdict was not met: a missing measure is never a pass.
             passed=gate.get("verdict") == "pass",
             derivation=str(gate.get("derivation") or ""),
+            verdict=str(gate.get("belongs_to")),
         )
         for gate in entry.get("gates") or ()
     ]

@@ -13,7 +13,7 @@ from glow_deploy.numerics.worst import WorstImage, WorstImages
 from glow_deploy.numerics.yardstick import Figures, Yardstick
 from glow_deploy.verify.backends.backend import Backend, Encoded
 
-from .images import ImageBatch, Images, Reference
+from .images import ImageBatch, Images, TrueValues
 
 __all__ = ["CellFigures", "MatrixFigures", "ReferenceFigures", "measure_matrix"]
 
@@ -185,7 +185,7 @@ class _Walk:
         target = images.reference
         if target is None and reference is not None:
             latents = encoded.get(reference.name) or reference.encode(images.x, images.y)
-            target = Reference(z=latents.z, log_prob=latents.log_prob, x_hat=reference.decode(latents.z, images.y))
+            target = TrueValues(z=latents.z, log_prob=latents.log_prob, x_hat=reference.decode(latents.z, images.y))
         if target is not None:
             for name, backend in backends.items():
                 self._add_reference(images, backend, encoded[name], target)
@@ -208,7 +208,7 @@ class _Walk:
         cell.bits_between.add(bits[0], bits[1], first=first)
         cell.bits_round_trip.add(bits[2], bits[0], first=first)
 
-    def _add_reference(self, images: ImageBatch, backend: Backend, z: Encoded, target: Reference) -> None:
+    def _add_reference(self, images: ImageBatch, backend: Backend, z: Encoded, target: TrueValues) -> None:
         figures = self.references.setdefault(backend.name, _Reference(levels=len(z.z)))
         first = images.first
         for accumulator, part, expected in zip(figures.z, z.z, target.z, strict=True):

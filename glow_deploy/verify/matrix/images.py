@@ -9,11 +9,11 @@ import numpy as np
 
 from glow_deploy.errors import BundleError, DataError
 
-__all__ = ["ImageBatch", "Images", "Reference", "check_bin_centres"]
+__all__ = ["ImageBatch", "Images", "TrueValues", "check_bin_centres"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class TrueValues:
     """What the trained model makes of N images in float64.
 
     Attributes:
@@ -41,7 +41,7 @@ class ImageBatch:
     first: int
     x: np.ndarray
     y: np.ndarray | None
-    reference: Reference | None
+    reference: TrueValues | None
 
 
 class Images:
@@ -68,7 +68,7 @@ class Images:
         count: int,
         read: Callable[[np.ndarray], np.ndarray],
         y: np.ndarray | None = None,
-        reference: Reference | None = None,
+        reference: TrueValues | None = None,
     ) -> None:
         if count < 1:
             raise DataError(f"no {name} images {description}: there is nothing to verify on")
@@ -93,7 +93,7 @@ class Images:
                 y=None if self._y is None else self._y[rows],
                 reference=None
                 if reference is None
-                else Reference(
+                else TrueValues(
                     z=tuple(part[rows] for part in reference.z),
                     log_prob=reference.log_prob[rows],
                     x_hat=reference.x_hat[rows],

@@ -9,6 +9,7 @@ from glow_deploy.numerics.gates import (
     Factors,
     GateResult,
     Rules,
+    VerdictName,
     bits_limits,
     gate_equivalence,
     gate_error,
@@ -126,25 +127,25 @@ def judge_cell(
     limits = image_limits(measure.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.crossed)
     if measure.narrow:
         limits = replace(limits, tail_ceiling=math.inf)  # their errors are rare and large: see gates.py
-    gates += gate_error(figures.x, limits, measure="x -> z -> x")
+    gates += gate_error(figures.x, limits, measure="x -> z -> x", verdict="round_trip")
     if measure.narrow and not measure.crossed and images.tolerance is not None:
         gates.append(gate_tolerance(figures.x, images.tolerance, n_bits=n_bits))
     for level, (summary, part) in enumerate(zip(figures.z, measure.zxz, strict=True), 1):
         latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", level=level)
+        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", verdict="round_trip", level=level)
     margin = exactness_expected(images, measure, n_bits=n_bits)
     if margin is not None:
         exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
         gates += [exact] if exact is not None else []
     between = "bits/dim between backends"
     if images.reference or encode == decode:
-        gates.append(gate_finite(figures.bits_between, measure=between))
+        gates.append(gate_finite(figures.bits_between, measure=between, verdict="likelihood"))
     else:
         # Both sides carry an error of their own.
         bits = bits_limits(
             yardstick.bits_per_dim, factor=2.0 * factor, factors=factors, scale=figures.bits_between.scale
         )
-        gates += gate_error(figures.bits_between, bits, measure=between, rms_only=True)
+        gates += gate_error(figures.bits_between, bits, measure=between, verdict="likelihood", rms_only=True)
     reported = factors.decode_only
     return CellReport(
         images=images.name,
@@ -171,14 +172,14 @@ def judge_reference(
     gates: list[GateResult] = []
     for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
         latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, measure=f"z{level}", level=level)
+        gates += gate_error(summary, latents, measure=f"z{level}", verdict="round_trip", level=level)
     bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
-    gates += gate_error(figures.bits, bits, measure="bits/dim", rms_only=True)
+    gates += gate_error(figures.bits, bits, measure="bits/dim", verdict="likelihood", rms_only=True)
     gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
     limits = image_limits(
         yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=images.own is None
     )
-    gates += gate_error(figures.x, limits, measure="x from the reference's latents")
+    gates += gate_error(figures.x, limits, measure="x from the reference's latents", verdict="samples")
     if factors.decode_only:
         gates = [gate for gate in gates if gate.verdict == "samples"]
     return ReferenceReport(
@@ -212,13 +213,17 @@ def judge_batches(
     factor = factors.batch
     for check, results in (("equal rows", figures.equal_rows), ("split batch", figures.split)):
         for output, summary in results.items():
+            verdict: VerdictName
             if output == "x":
+                verdict = "samples"
                 limits = image_limits(yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits)
             elif output == "z":
+                verdict = "round_trip"
                 limits = latent_limits(widest, factor=factor, factors=factors, scale=summary.scale)
             else:
+                verdict = "likelihood"
                 limits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=summary.scale)
-            gates += gate_error(summary, limits, measure=f"{output} of {check}", rms_only=True)
+            gates += gate_error(summary, limits, measure=f"{output} of {check}", verdict=verdict, rms_only=True)
     return BatchReport(
         backend=backend,
         role=role,

@@ -195,6 +195,7 @@ def gate_dict(gate: GateResult) -> dict[str, Any]:
         "value": gate.value if math.isfinite(gate.value) else None,
         "limit": gate.limit,
         "verdict": "pass" if gate.passed else "fail",
+        "belongs_to": gate.verdict,
         "derivation": gate.derivation,
     }
 

@@ -21,7 +21,7 @@ from .taps import Layout, Stage, StageMap, decode_targets, run_stage
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Model", "Reference", "StepComparison", "measure_noise", "reference_batch"]
+__all__ = ["Model", "StepComparison", "StepReference", "measure_noise", "reference_batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class StepReference:
     """The float64 tensors of a batch of images, and what the graphs are fed.
 
     Attributes:
@@ -72,7 +72,7 @@ class Reference:
         return self.tensors[direction][stage.source_step] if stage.source_step else self.feeds[direction][stage.source]
 
 
-def reference_batch(model: Model, x: np.ndarray, y: np.ndarray | None) -> Reference:
+def reference_batch(model: Model, x: np.ndarray, y: np.ndarray | None) -> StepReference:
     """Compute the float64 tensors of a batch of images [N,C,H,W] float32."""
     layout = model.layout
     labels = {} if y is None or not layout.labelled else {"y": y}
@@ -84,7 +84,7 @@ def reference_batch(model: Model, x: np.ndarray, y: np.ndarray | None) -> Refere
     feeds: dict[Direction, Mapping[str, np.ndarray]] = {"encode": encode_feeds, "decode": {**latents, **labels}}
     decoded = decode_targets(layout, encoded, x.astype(np.float64))
     tensors: dict[Direction, StageMap] = {"encode": encoded, "decode": decoded}
-    plain = Reference(feeds=feeds, tensors=tensors, alone={}, inverse_scales={})
+    plain = StepReference(feeds=feeds, tensors=tensors, alone={}, inverse_scales={})
     alone: dict[Direction, StageMap] = {"encode": {}, "decode": {}}
     scales: dict[str, float] = {}
     for direction in tensors:
@@ -100,11 +100,11 @@ def reference_batch(model: Model, x: np.ndarray, y: np.ndarray | None) -> Refere
             alone[direction][stage.step] = found[stage.output]
             if wanted:
                 scales[stage.step] = float(np.max(found[scale]))
-    return Reference(feeds=feeds, tensors=tensors, alone=alone, inverse_scales=scales)
+    return StepReference(feeds=feeds, tensors=tensors, alone=alone, inverse_scales=scales)
 
 
 def measure_noise(
-    model: Model, graphs: Mapping[Direction, onnx.ModelProto], reference: Reference, *, images: int
+    model: Model, graphs: Mapping[Direction, onnx.ModelProto], reference: StepReference, *, images: int
 ) -> dict[tuple[Direction, str], StageNoise]:
     """Measure every stage's response to its own rounding on the first `images` images of a batch."""
     result = {}
@@ -130,7 +130,7 @@ class StepComparison:
         self._noise = noise
         self._sums = {key: _Sums() for key in noise}
 
-    def add(self, probe: Probe, reference: Reference) -> None:
+    def add(self, probe: Probe, reference: StepReference) -> None:
         """Run a batch and add its errors."""
         directions: tuple[tuple[Direction, Engine], ...] = (("encode", probe.encoder), ("decode", probe.decoder))
         for direction, engine in directions:
@@ -147,7 +147,7 @@ class StepComparison:
         stage: Stage,
         given: StageMap,
         feeds: Mapping[str, np.ndarray],
-        reference: Reference,
+        reference: StepReference,
     ) -> None:
         wanted, alone = reference.tensors[direction][stage.step], reference.alone[direction][stage.step]
         before = reference.source(direction, stage)

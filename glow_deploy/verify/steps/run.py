@@ -19,7 +19,7 @@ from glow_deploy.protocol import Engine
 from glow_deploy.verify.report.steps import Direction, StepsBackend, StepsReport
 
 from .causes import find_jumps
-from .compare import Model, Reference, StepComparison, measure_noise, reference_batch
+from .compare import Model, StepComparison, StepReference, measure_noise, reference_batch
 from .evidence import Evidence, condition_numbers, swapped_labels
 from .faults import find_weight_faults, latent_deviations
 from .noise import UNIT_ROUNDOFF
@@ -248,7 +248,7 @@ class _Run:
                 self._progress("error after every step", number, total)
         return comparisons
 
-    def _references(self, *, limit: int | None = None) -> Iterator[Reference]:
+    def _references(self, *, limit: int | None = None) -> Iterator[StepReference]:
         size = self._batch if limit is None else min(limit, self._batch)
         for first in range(0, len(self._x), size):
             rows = slice(first, first + size)

@@ -165,10 +165,10 @@ def test_force_exports_it_and_records_why_it_was_refused(perturbed_glow, tmp_pat
 
 
 def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vectors(checkpoint, tmp_path, monkeypatch):
-    from glow_deploy.export.reference import Reference
+    from glow_deploy.export.reference import TrainedReference
 
     monkeypatch.setattr(
-        Reference, "sample_images", lambda self, count, **options: np.full((count, 3, 8, 8), np.nan, np.float32)
+        TrainedReference, "sample_images", lambda self, count, **options: np.full((count, 3, 8, 8), np.nan, np.float32)
     )
     with pytest.raises(UnsoundModelError, match="data="):
         export(checkpoint, out=tmp_path / "b", settings=FEW)
@@ -243,12 +243,12 @@ def test_labels_that_are_no_classes_of_the_model_name_the_data(perturbed_glow, t
 
 
 def test_errors_of_the_models_own_package_come_out_as_checkpoint_errors(checkpoint, tmp_path, monkeypatch):
-    from glow_deploy.export.reference import Reference
+    from glow_deploy.export.reference import TrainedReference
 
     def refuse(*arguments, **options):
         raise ConfigError("no such luck")
 
-    monkeypatch.setattr(Reference, "code", refuse)
+    monkeypatch.setattr(TrainedReference, "code", refuse)
     with pytest.raises(CheckpointError, match=r"ckpt\.pt: no such luck"):
         export(checkpoint, out=tmp_path / "b", settings=FEW)
 
@@ -267,11 +267,11 @@ def test_a_folder_that_cannot_be_written_is_noticed_first(checkpoint, tmp_path, 
 
 def test_samples_do_not_depend_on_how_many_are_drawn_at_once(perturbed_glow, monkeypatch):
     """Drawn 16 at a time: no more are in memory at once, and the first sixteen are those of a smaller request."""
-    from glow_deploy.export.reference import Reference
+    from glow_deploy.export.reference import TrainedReference
 
     sizes, whole = [], Glow.sample
     monkeypatch.setattr(Glow, "sample", lambda self, n, **options: sizes.append(n) or whole(self, n, **options))
-    reference = Reference(perturbed_glow(CONFIG))
+    reference = TrainedReference(perturbed_glow(CONFIG))
     many = reference.sample_images(37, temperature=0.7, seed=0, y=None)
     few = reference.sample_images(16, temperature=0.7, seed=0, y=None)
     assert sizes == [16, 16, 5, 16]

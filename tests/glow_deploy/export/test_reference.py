@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glow_core import GlowConfig
-from glow_deploy.export.reference import Reference
+from glow_deploy.export.reference import TrainedReference
 
 CASES = list(itertools.product(["affine", "additive"], ["lu", "plain", "shuffle"], [None, 3]))
 
@@ -20,7 +20,7 @@ def test_the_reference_is_the_model_in_float64_to_the_bit(perturbed_glow, coupli
     glow = perturbed_glow(config)
     x = np.random.default_rng(0).random((3, 3, 8, 16), dtype=np.float32)
     y = None if classes is None else np.array([0, 2, 1])
-    coded = Reference(glow).code("fp64", x, y)
+    coded = TrainedReference(glow).code("fp64", x, y)
     assert next(glow.parameters()).dtype == torch.float32
     double = glow.double()
     labels = None if y is None else torch.from_numpy(y)

@@ -30,7 +30,7 @@ def error(rms, *, n=2000):
 
 
 def judge(summary, limits):
-    return {gate.statistic: gate for gate in gate_error(summary, limits, measure="z1", level=1)}
+    return {gate.statistic: gate for gate in gate_error(summary, limits, measure="z1", verdict="round_trip", level=1)}
 
 
 def z_limits(base, *, factor=4.0):
@@ -83,7 +83,9 @@ def test_an_unsound_model_is_not_its_own_excuse():
 def test_non_finite_values_fail_before_anything_else(bad):
     values = np.full((2000, 1), 1e-9)
     values[3] = bad
-    gates = gate_error(summarize(values, np.zeros_like(values)), z_limits(BASE), measure="z1", level=1)
+    gates = gate_error(
+        summarize(values, np.zeros_like(values)), z_limits(BASE), measure="z1", verdict="round_trip", level=1
+    )
     assert gates[0].statistic == "non-finite"
     assert not gates[0].passed
 
@@ -130,10 +132,11 @@ def test_a_precision_without_measured_factors_is_refused():
         factors_for("int3")
 
 
-def test_likelihood_and_round_trip_are_told_apart():
-    limits = bits_limits(BASE, factor=4.0, factors=FACTORS, scale=1.0)
-    assert {gate.verdict for gate in gate_error(error(1.0), limits, measure="bits/dim")} == {"likelihood"}
-    assert {gate.verdict for gate in gate_error(error(1.0), z_limits(BASE), measure="z1")} == {"round_trip"}
+@pytest.mark.parametrize("verdict", ["round_trip", "likelihood", "samples"])
+def test_a_gate_belongs_to_the_verdict_it_was_made_for_whatever_its_label(verdict):
+    for label in ("bits/dim", "z1", "x from the reference's latents", "anything else"):
+        gates = gate_error(error(1.0), z_limits(BASE), measure=label, verdict=verdict)
+        assert {gate.verdict for gate in gates} == {verdict}
 
 
 @pytest.mark.parametrize(("mean", "spread", "passed"), [(2e-6, 1e-6, True), (2e-5, 1e-6, False), (0.0, 1e-3, False)])

@@ -12,12 +12,12 @@ from glow_deploy.errors import DataError, UsageError
 from glow_deploy.scoring import sets as score_sets
 from glow_deploy.scoring import sources as score_sources
 from glow_deploy.scoring import table as score_table_module
-from glow_deploy.scoring.score import Reference, Scores
+from glow_deploy.scoring.score import HeldOut, Scores
 from glow_deploy.scoring.sets import ScoredSet, SetTally, separate
 from glow_deploy.scoring.table import score_table
 
 DIMS = 12
-REFERENCE = Reference(source="r", bits_per_dim=np.linspace(2.0, 4.0, 21))
+REFERENCE = HeldOut(source="r", bits_per_dim=np.linspace(2.0, 4.0, 21))
 
 
 def scores(bits, *, names=None, labels=None) -> Scores:

@@ -14,7 +14,7 @@ from glow_deploy.images import bits_per_dim, pixels_to_x, values_to_pixels, writ
 from glow_deploy.latents import EncodeSettings, PictureBatch, dequantisation, encode_images
 from glow_deploy.protocol import EngineDetails, TensorSpec
 from glow_deploy.scoring import score as scoring
-from glow_deploy.scoring.score import Reference, ScoreSettings, concatenate_scores, score_images, score_stream
+from glow_deploy.scoring.score import HeldOut, ScoreSettings, concatenate_scores, score_images, score_stream
 from glow_deploy.scoring.sources import (
     ScoreSource,
     measure_reference,
@@ -201,7 +201,7 @@ def test_bad_input():
 
 def test_typicality_is_the_distance_from_the_mean():
     bits = np.array([2.0, 2.5, 3.0, 4.5])
-    reference = Reference(source="r", bits_per_dim=bits)
+    reference = HeldOut(source="r", bits_per_dim=bits)
     assert (reference.mean, reference.deviation) == (3.0, pytest.approx(bits.std(ddof=1)))
     np.testing.assert_array_equal(
         reference.typicality(np.array([3.0, 1.0, 5.0, np.nan, np.inf])), [0, 2, 2, np.inf, np.inf]
@@ -211,7 +211,7 @@ def test_typicality_is_the_distance_from_the_mean():
 def test_the_p_value_is_the_share_of_the_reference_as_far_out_or_farther():
     rng = np.random.default_rng(0)
     bits = rng.normal(size=57)
-    reference = Reference(source="r", bits_per_dim=bits)
+    reference = HeldOut(source="r", bits_per_dim=bits)
     distances = np.abs(bits - bits.mean())
     asked = np.concatenate([rng.normal(size=20) * 3, bits[:3], [np.nan, np.inf]])
     wanted = []
@@ -223,7 +223,7 @@ def test_the_p_value_is_the_share_of_the_reference_as_far_out_or_farther():
 
 def test_the_p_value_calls_the_share_it_says_an_anomaly():
     rng = np.random.default_rng(1)
-    reference = Reference(source="r", bits_per_dim=rng.gamma(5, size=2000))
+    reference = HeldOut(source="r", bits_per_dim=rng.gamma(5, size=2000))
     p = reference.p_value(rng.gamma(5, size=20000))
     for level in (0.01, 0.05, 0.5):
         assert (p <= level).mean() == pytest.approx(level, rel=0.35)
@@ -232,9 +232,9 @@ def test_the_p_value_calls_the_share_it_says_an_anomaly():
 
 def test_a_reference_needs_finite_images():
     with pytest.raises(UnsoundModelError, match="1 of 3 reference images"):
-        Reference(source="r", bits_per_dim=np.array([1.0, np.nan, 2.0]))
+        HeldOut(source="r", bits_per_dim=np.array([1.0, np.nan, 2.0]))
     with pytest.raises(DataError, match="at least 2 images, r gave 1"):
-        Reference(source="r", bits_per_dim=np.array([1.0]))
+        HeldOut(source="r", bits_per_dim=np.array([1.0]))
 
 
 def test_likelier_is_not_more_typical():
@@ -245,7 +245,7 @@ def test_likelier_is_not_more_typical():
     own_x = (np.linalg.solve(engine.a, z.T).T * 0.4 + 0.5).clip(0, 0.999).reshape(-1, *IMAGE)
     own = (np.floor(own_x * 32) * 255 / 31).round().astype(np.uint8)
     grey = np.full((200, *IMAGE), 128, np.uint8)
-    reference = Reference(source="own", bits_per_dim=score_images(engine, own[:200]).bits_per_dim)
+    reference = HeldOut(source="own", bits_per_dim=score_images(engine, own[:200]).bits_per_dim)
     likely, foreign = (score_images(engine, values).bits_per_dim for values in (own[200:], grey))
     assert foreign.max() < likely.min(), "likelier than every one of the model's own"
     assert np.median(reference.p_value(foreign)) < np.median(reference.p_value(likely))

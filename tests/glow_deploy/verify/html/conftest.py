@@ -28,6 +28,9 @@ def image_error(rms, **options):
 
 
 def gate(measure, statistic, value, limit, *, level=None, passed=None):
+    belongs = (
+        "likelihood" if measure.startswith("bits") else "samples" if measure[:3] in ("x f", "x o") else "round_trip"
+    )
     passed = value is not None and value <= limit if passed is None else passed
     return {
         "measure": measure,
@@ -36,6 +39,7 @@ def gate(measure, statistic, value, limit, *, level=None, passed=None):
         "value": value,
         "limit": limit,
         "verdict": "pass" if passed else "fail",
+        "belongs_to": belongs,
         "derivation": f"4 x {limit / 4:.2e}" if limit else "every value must be a finite number",
     }
 
