@@ -57,11 +57,11 @@ def option_names(ctx: Any) -> dict[str, str]:
         ctx: the command's context.
     """
     own = {item.name: item.opts[0] for item in ctx.command.params if item.opts and item.opts[0].startswith("--")}
-    return own | {name: own[singular] for name, singular in _PLURALS.items() if singular in own}
+    return {name: own[singular] for name, singular in _PLURALS.items() if singular in own} | own
 
 
-# Options that may be repeated are one list in Python.
-_PLURALS = {"backends": "backend", "gpus": "gpu"}
+# Options that may be repeated are one list in Python, and classes are labels there.
+_PLURALS = {"backends": "backend", "gpus": "gpu", "labels": "classes"}
 
 
 def json_target(arguments: Sequence[str]) -> str | None:

@@ -40,7 +40,7 @@ _UNFINISHED = ".unfinished"  # marks the folder of an export that was cut short,
 _DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN)  # what a bundle need not have
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Bundle:
     """A bundle on disk whose manifest has been read.
 
@@ -51,6 +51,14 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        channels, height, width = self.manifest.image_shape
+        model = self.manifest.model
+        return (
+            f"Bundle({str(self.path)!r}: {channels}x{height}x{width}, {self.manifest.n_bits} bits, "
+            f"{model['levels']} levels of {model['steps']} steps, {model['coupling']}, {self.manifest.precision})"
+        )
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:

@@ -33,7 +33,7 @@ _LIMIT = 16 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Manifest:
     """What a bundle is and how good it was when it was made.
 
@@ -63,6 +63,10 @@ class Manifest:
     versions: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        channels, height, width = self.image_shape
+        return f"Manifest({channels}x{height}x{width}, {self.precision}, model {self.model_id[:12]})"
 
     @property
     def n_bits(self) -> int:

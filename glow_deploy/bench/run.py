@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.protocol import Engine, Role
+from glow_deploy.settings import settings_of
 
 from .matrix_rate import MatrixRate, matrix_rate
 from .plan import Candidate, arithmetic, plan_bundle, plan_file
-from .settings import BenchSettings
+from .settings import BenchOptions, BenchSettings
 
 __all__ = ["BenchReport", "Timing", "bench", "time_engine"]
 
@@ -57,7 +59,7 @@ class Timing:
     cuda_graphs: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BenchReport:
     """All timings of a run.
 
@@ -75,6 +77,10 @@ class BenchReport:
     rate: MatrixRate | None
     versions: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        rows = "; ".join(f"{row.backend} {row.role} x{row.batch} {row.p50_ms:.2f} ms" for row in self.timings[:4])
+        return f"BenchReport({self.source}: {rows}{'; ...' if len(self.timings) > 4 else ''})"
+
 
 Progress = Callable[[int, int], None]
 
@@ -85,19 +91,21 @@ def bench(
     settings: BenchSettings | None = None,
     ckpt: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Unpack[BenchOptions],
 ) -> BenchReport:
     """Time a bundle on every backend asked for, or one engine file.
 
     Args:
         path: a bundle folder, an ONNX file or a plan.
-        settings: what to measure; None for the defaults.
+        settings: what to measure; None for the defaults. Or the same as keyword arguments.
         ckpt: the checkpoint a bundle was exported from, to time PyTorch too.
         progress: called with (done, total) after each engine and batch.
+        **options: fields of `BenchSettings`, such as `batches=(1, 16)`.
 
     Raises:
         GlowDeployError: a file cannot be opened, or a backend asked for is not usable here.
     """
-    settings = settings or BenchSettings()
+    settings = settings_of(settings, options, BenchSettings)
     path = Path(path)
     plan, graphs = plan_bundle(path, settings, ckpt) if path.is_dir() else plan_file(path, settings, ckpt)
     flops, shapes = arithmetic(graphs, max(settings.batches))

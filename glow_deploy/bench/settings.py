@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from glow_deploy.errors import UsageError
 from glow_deploy.protocol import Role
 
-__all__ = ["BenchSettings"]
+__all__ = ["BenchOptions", "BenchSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +48,18 @@ class BenchSettings:
             raise UsageError("duration must be more than 0 seconds and the warm-up at least 0")
         if not self.roles or (self.threads is not None and self.threads < 1):
             raise UsageError("there must be at least one role, and at least one thread")
+
+
+class BenchOptions(TypedDict, total=False):
+    """The fields of `BenchSettings` as keyword arguments."""
+
+    backends: tuple[str, ...] | None
+    roles: tuple[Role, ...]
+    batches: tuple[int, ...]
+    warmup_seconds: float
+    duration: float
+    iterations: int | None
+    cuda_graphs: bool
+    threads: int | None
+    device: str
+    trust_engine: bool

@@ -6,12 +6,14 @@ Light to import, because `glow_deploy` itself imports it: what compiles is loade
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
+
+from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
     from .monitor import Progress
     from .plans import CompiledPlan
-    from .settings import RTX_GPUS, CompileSettings
+    from .settings import RTX_GPUS, CompileOptions, CompileSettings
 
 __all__ = ["RTX_GPUS", "CompileSettings", "CompiledPlan", "compile", "compile_bundle"]
 
@@ -22,6 +24,7 @@ def compile_bundle(
     settings: CompileSettings | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[CompileOptions],
 ) -> tuple[CompiledPlan, ...]:
     """Compile the encoder and the decoder of a bundle, or one ONNX graph, into TensorRT plans beside them.
 
@@ -30,9 +33,11 @@ def compile_bundle(
 
     Args:
         bundle_path: a bundle folder, or one exported `.onnx` file.
-        settings: what to compile for; None means TensorRT for RTX with batches of 1 to 32.
+        settings: what to compile for; None means TensorRT for RTX with batches of 1 to 32. Or the same as keyword
+            arguments.
         force: replace plans that are there already.
         progress: called with what is being done and the share of it done, 0 to 1.
+        **options: fields of `CompileSettings`, such as `flavor="rtx"` or `max_batch=16`.
 
     Returns:
         The plans written, encoder first.
@@ -44,8 +49,10 @@ def compile_bundle(
         UsageError: a plan exists already and `force` is off, or the place cannot be written.
     """
     from .plans import run_compile
+    from .settings import CompileSettings
 
-    return run_compile(bundle_path, settings=settings, force=force, progress=progress)
+    chosen = settings_of(settings, options, CompileSettings)
+    return run_compile(bundle_path, settings=chosen, force=force, progress=progress)
 
 
 compile = compile_bundle

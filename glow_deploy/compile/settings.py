@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from glow_deploy.artifact.plan_header import Flavor
 from glow_deploy.errors import UsageError
 
-__all__ = ["RTX_GPUS", "CompileSettings"]
+__all__ = ["RTX_GPUS", "CompileOptions", "CompileSettings"]
 
 RTX_GPUS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 """Compute capabilities TensorRT for RTX can target. Hopper and data-centre Blackwell are not among them."""
@@ -100,3 +101,19 @@ class CompileSettings:
         named = [option for option, given in useless.items() if given]
         if named:
             raise UsageError(f'TensorRT for RTX has no {", ".join(named)}; leave it out or use flavor="tensorrt"')
+
+
+class CompileOptions(TypedDict, total=False):
+    """The fields of `CompileSettings` as keyword arguments."""
+
+    flavor: Flavor
+    min_batch: int
+    opt_batch: int | None
+    max_batch: int
+    gpus: tuple[str, ...]
+    tf32: bool
+    opt_level: int | None
+    timing_cache: Path | None
+    version_compatible: bool
+    hardware_compatible: bool
+    device: str

@@ -6,16 +6,18 @@ Light to import, because `glow_deploy` itself imports it: what exports is loaded
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from .settings import ExportSettings, Precision, Weights
+from glow_deploy.settings import settings_of
+
+from .settings import ExportOptions, ExportSettings, Precision, Weights
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
 
     from .run import Progress
 
-__all__ = ["ExportSettings", "Precision", "Weights", "default_bundle_path", "export"]
+__all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights", "default_bundle_path", "export"]
 
 
 def default_bundle_path(checkpoint: str | Path) -> Path:
@@ -29,6 +31,7 @@ def export(
     out: str | Path | None = None,
     settings: ExportSettings | None = None,
     progress: Progress | None = None,
+    **options: Unpack[ExportOptions],
 ) -> Bundle:
     """Export a trained Glow as encoder and decoder graphs, with golden vectors and a manifest.
 
@@ -38,8 +41,9 @@ def export(
     Args:
         checkpoint: a file of `glow_core.save_checkpoint`.
         out: the bundle folder; by default `<checkpoint's stem>-bundle` in the current folder.
-        settings: what to export and how.
+        settings: what to export and how; or the same as keyword arguments.
         progress: told the stages.
+        **options: fields of `ExportSettings`, such as `precision="mixed"` or `force=True`.
 
     Returns:
         The bundle written.
@@ -55,4 +59,4 @@ def export(
 
     path = Path(checkpoint)
     target = default_bundle_path(path) if out is None else Path(out)
-    return run_export(path, target, settings=settings or ExportSettings(), progress=progress)
+    return run_export(path, target, settings=settings_of(settings, options, ExportSettings), progress=progress)

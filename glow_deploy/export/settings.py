@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from glow_core import ImportOptions
 
-__all__ = ["ExportSettings", "Precision", "Weights"]
+__all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights"]
 
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
 Weights = Literal["ema", "raw"]
@@ -63,3 +63,16 @@ class ExportSettings:
             raise UsageError(f"golden= must be a positive number or none, not {self.golden}")
         if self.golden is None and self.data is not None:
             raise UsageError("data= names golden images, so it cannot go with golden=None")
+
+
+class ExportOptions(TypedDict, total=False):
+    """The fields of `ExportSettings` as keyword arguments."""
+
+    precision: Precision
+    tolerance: float | None
+    data: str | None
+    golden: int | None
+    resize: bool
+    weights: Weights
+    options: ImportOptions | None
+    force: bool

@@ -63,7 +63,7 @@ class PictureBatch:
     labels: npt.ArrayLike | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Latents:
     """Latents of n images, and what the model says about those images.
 
@@ -85,6 +85,11 @@ class Latents:
     bits_per_dim_centre: npt.NDArray[np.float64] | None = None
     labels: npt.NDArray[np.int64] | None = None
     class_log_prob: npt.NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"z{number} {list(level.shape)}" for number, level in enumerate(self.z, start=1))
+        bits = self.bits_per_dim if self.bits_per_dim is not None else self.bits_per_dim_centre
+        return f"Latents({levels}" + ("" if bits is None else f", {bits.mean():.4f} bits/dim on average") + ")"
 
     def __len__(self) -> int:
         return len(self.z[0])

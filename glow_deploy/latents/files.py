@@ -122,7 +122,7 @@ def _labelled(inputs: Sequence[TensorSpec]) -> bool:
 def _labels(archive: NpzArchive, count: int, num_classes: int | None) -> npt.NDArray[np.int64]:
     if "y" not in archive:
         raise DataError(
-            f"{archive.path} has no `y`, so the classes to decode as are unknown: say which (classes=), or encode again"
+            f"{archive.path} has no `y`, so the classes to decode as are unknown: say which (labels=), or encode again"
         )
     entry = archive.entries["y"]
     if entry.shape != (count,) or entry.dtype.kind not in "iu":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.protocol import Engine
+from glow_deploy.settings import settings_of
 
 from .noise import check_seed, noise
 from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
 
-__all__ = ["SampleBatch", "SampleSettings", "concatenate_samples", "sample"]
+__all__ = ["SampleBatch", "SampleOptions", "SampleSettings", "concatenate_samples", "sample"]
 
 _HOTTEST = 100.0  # latents so far out say nothing about the model; far beyond it float32 overflows for any model
 
@@ -67,7 +69,7 @@ class SampleSettings:
         return self.temperature * levels if len(self.temperature) == 1 else self.temperature
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SampleBatch:
     """Samples, all finite.
 
@@ -84,6 +86,9 @@ class SampleBatch:
     z: tuple[npt.NDArray[np.float32], ...]
     attempts: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        return f"SampleBatch({len(self)} of {list(self.x.shape[1:])}, {self.redrawn} drawn again)"
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -106,6 +111,7 @@ def sample(
     settings: SampleSettings | None = None,
     start: int = 0,
     progress: Progress | None = None,
+    **options: Unpack[SampleOptions],
 ) -> Iterator[SampleBatch]:
     """Draw samples batch by batch: only one batch is in memory at a time.
 
@@ -115,9 +121,10 @@ def sample(
     Args:
         decoder: an open decoder.
         count: number of samples, 1 or more.
-        settings: how to draw; None for the defaults.
+        settings: how to draw; None for the defaults. Or the same as keyword arguments.
         start: number of the first sample.
         progress: called with (done, count) after each batch.
+        **options: fields of `SampleSettings`, such as `temperature=0.7` or `seed=1`.
 
     Returns:
         An iterator over batches of at most `settings.batch` samples, in order.
@@ -127,7 +134,7 @@ def sample(
         DataError: a label is no class of the model.
         UnsoundModelError: (while iterating) a sample was not finite in `settings.max_redraws` + 1 draws.
     """
-    settings = settings or SampleSettings()
+    settings = settings_of(settings, options, SampleSettings)
     need_role(decoder, "decoder", "sampling")
     if count < 1 or start < 0:
         raise UsageError(f"the number of samples must be at least 1 and the first at least 0, not {count}, {start}")
@@ -207,3 +214,13 @@ def _draw(decoder: Engine, indices: npt.NDArray[np.int64], settings: SampleSetti
             level[bad] = new
         bad = bad[~finite_rows(x_new)]
     return SampleBatch(indices=indices, x=x, z=tuple(z), attempts=attempts, labels=labels)
+
+
+class SampleOptions(TypedDict, total=False):
+    """The fields of `SampleSettings` as keyword arguments."""
+
+    temperature: float | tuple[float, ...]
+    seed: int
+    batch: int
+    labels: tuple[int, ...] | None
+    max_redraws: int

@@ -56,7 +56,7 @@ def check_labels(engine: Engine, labels: npt.ArrayLike | None, count: int) -> np
             raise UsageError("this model is not class-conditional; leave the class out")
         return None
     if labels is None:
-        raise UsageError(f"this model is class-conditional: say which class (classes=), {_range(classes)}")
+        raise UsageError(f"this model is class-conditional: say which class (labels=), {_range(classes)}")
     array = np.asarray(labels)
     if array.shape != (count,) or array.dtype.kind not in "iu":
         raise DataError(f"class labels must be {count} whole numbers, not {array.dtype} {array.shape}")

@@ -46,7 +46,7 @@ class ScoreSettings:
         check_seed(self.seed)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Scores:
     """What the model says about n pictures. A picture that the encoder overflows on has NaN or infinity here.
 
@@ -66,6 +66,9 @@ class Scores:
     bits_per_dim_centre: npt.NDArray[np.float64]
     level_squares: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        return f"Scores({len(self)} pictures, {self.bits_per_dim.mean():.4f} bits/dim on average)"
 
     def __len__(self) -> int:
         return len(self.names)

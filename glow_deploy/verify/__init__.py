@@ -6,7 +6,9 @@ Light to import, because `glow_deploy` itself imports it: what measures is loade
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
+
+from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from glow_deploy.verify.report.verification import VerifyReport
 
     from .run import Progress
-    from .settings import VerifySettings
+    from .settings import VerifyOptions, VerifySettings
     from .table import report_tables
 
 __all__ = [
@@ -30,7 +32,11 @@ __all__ = [
 
 
 def verify(
-    bundle: Bundle | str | Path, *, settings: VerifySettings | None = None, progress: Progress | None = None
+    bundle: Bundle | str | Path,
+    *,
+    settings: VerifySettings | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[VerifyOptions],
 ) -> VerifyReport:
     """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
 
@@ -39,8 +45,9 @@ def verify(
 
     Args:
         bundle: opened, or its folder.
-        settings: see `VerifySettings`.
+        settings: see `VerifySettings`; or the same as keyword arguments.
         progress: for a progress bar.
+        **options: fields of `VerifySettings`, such as `ckpt="ckpt.pt"`, `data="faces"` or `backends=["tensorrt"]`.
 
     Returns:
         The report; `report.sound` is the verdict. An unsound model is a result, not an exception.
@@ -53,8 +60,10 @@ def verify(
         DataError: the images cannot be read or do not fit.
     """
     from .run import run_verify
+    from .settings import VerifySettings
 
-    return run_verify(bundle, settings=settings, progress=progress)
+    chosen = settings_of(settings, options, VerifySettings)
+    return run_verify(bundle, settings=chosen, progress=progress)
 
 
 def __getattr__(name: str) -> object:

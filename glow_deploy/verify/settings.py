@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from glow_deploy.errors import UsageError
 from glow_deploy.verify.backends.backend import BACKENDS
 
-__all__ = ["VerifySettings"]
+__all__ = ["VerifyOptions", "VerifySettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class VerifySettings:
         UsageError: a value is out of range.
     """
 
-    backends: tuple[str, ...] | None = None
+    backends: Sequence[str] | None = None
     ckpt: Path | None = None
     data: str | None = None
     limit: int | None = None
@@ -61,6 +63,9 @@ class VerifySettings:
     baseline_factor: float = 1.5
 
     def __post_init__(self) -> None:
+        for name in ("ckpt", "baseline"):
+            if getattr(self, name) is not None:  # a string will do in Python
+                object.__setattr__(self, name, Path(getattr(self, name)))
         if self.backends is not None:
             unknown = [name for name in self.backends if name not in BACKENDS]
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
@@ -95,3 +100,25 @@ class VerifySettings:
         flags = {name: getattr(self, name) for name in ("resize", "trust_engine", "steps", "stress")}
         words += [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
         return shlex.join(words)
+
+
+class VerifyOptions(TypedDict, total=False):
+    """The fields of `VerifySettings` as keyword arguments."""
+
+    backends: Sequence[str] | None
+    ckpt: str | Path | None
+    data: str | None
+    limit: int | None
+    batch: int
+    device: str
+    resize: bool
+    threads: int | None
+    trust_engine: bool
+    temperatures: tuple[float, ...]
+    random_draws: int
+    seed: int
+    steps: bool
+    steps_images: int
+    stress: bool
+    baseline: str | Path | None
+    baseline_factor: float

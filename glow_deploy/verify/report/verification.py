@@ -182,7 +182,7 @@ class Verdicts:
         return {"round_trip": self.round_trip, "likelihood": self.likelihood, "samples": self.samples}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class VerifyReport:
     """Everything one run of `verify` found.
 
@@ -229,6 +229,22 @@ class VerifyReport:
     budget: BudgetReport | None = None
     stress: StressReport | None = None
     baseline: BaselineReport | None = None
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.verdicts.to_dict().items())
+        first = f"; {len(self.failures)} failures, the first: {self.failures[0]}" if self.failures else ""
+        return f"VerifyReport({'sound' if self.sound else 'UNSOUND'}: {verdicts}{first[:300]})"
+
+    def _repr_html_(self) -> str:
+        from .notebook import notebook_html
+
+        return notebook_html(
+            sound=self.sound,
+            verdicts=self.verdicts.to_dict(),
+            failures=[str(failure) for failure in self.failures],
+            cells=self.cells,
+            n_bits=self.n_bits,
+        )
 
     @property
     def sound(self) -> bool:

@@ -12,8 +12,8 @@ def values(path, size=8):
     return read_picture(path, size=(size, size), channels=3)
 
 
-@pytest.mark.parametrize("place", ["bundle first", "bundle as engine", "file as engine", "file first"])
-def test_one_engine_is_found_in_every_way(model, invoke, pictures, place):
+@pytest.mark.parametrize("way", ["bundle first", "bundle as engine", "file as engine", "file first"])
+def test_one_engine_is_found_in_every_way(model, invoke, pictures, way):
     """The same samples, latents and pictures whichever way the engine is named."""
     made = {}
     for role, file in (("encoder", model.encoder), ("decoder", model.decoder)):
@@ -22,7 +22,7 @@ def test_one_engine_is_found_in_every_way(model, invoke, pictures, place):
             "bundle as engine": ["--engine", model.bundle],
             "file as engine": ["--engine", file],
             "file first": [file],
-        }[place]
+        }[way]
     assert invoke("encode", *made["encoder"], *pictures, "-o", "z.npz").exit_code == 0
     reference = invoke("encode", "--engine", model.encoder, *pictures, "--out", "other.npz")
     assert reference.exit_code == 0

@@ -1,0 +1,178 @@
+"""One object for one model, held against the functions and the commands that do the same."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import glow_deploy
+from glow_deploy.errors import BundleError, DataError, EngineError, MissingDependencyError, UsageError
+
+
+def some_images(count=3, *, shape=(8, 8, 3), seed=3):
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+@pytest.fixture
+def model(bundles):
+    with glow_deploy.load(bundles["plain"]) as opened:
+        yield opened
+
+
+def test_doctests(bundles, model):
+    module = importlib.import_module("glow_deploy.model.deployed")
+    images = five_bits(some_images())  # of the model's depth, so that they come back to the last bit
+    found = doctest.testmod(module, extraglobs={"bundle": bundles["plain"], "model": model, "images": images})
+    assert (found.failed, found.attempted >= 9) == (0, True)
+
+
+def five_bits(values):
+    from glow_deploy.images import pixels_to_values, values_to_pixels
+
+    return pixels_to_values(values_to_pixels(values, 5), 5)
+
+
+def test_facts(bundles, model):
+    assert model.image_shape == (3, 8, 8)
+    assert model.latent_shapes == ((6, 4, 4), (24, 2, 2))
+    assert (model.n_bits, model.num_classes, model.precision) == (5, None, "fp32")
+    assert (model.backend, model.device) == ("onnxruntime-cpu", "cpu")
+    assert repr(model).startswith("DeployedGlow(")
+    assert repr(model).endswith("3x8x8, 5 bits, 2 levels, fp32 on onnxruntime-cpu)")
+    with glow_deploy.load(bundles["classes"]) as other:
+        assert "3 classes" in repr(other)
+
+
+def test_samples_are_those_of_the_command(bundles, model, tmp_path):
+    from glow_cli.main import app
+    from typer.testing import CliRunner
+
+    out = tmp_path / "samples.npz"
+    words = ["sample", str(bundles["plain"]), "-n", "5", "--seed", "9", "-t", "0.8", "-o", str(out)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    with np.load(out) as archive:
+        wanted = archive["images"]
+    found = model.sample(5, temperature=0.8, seed=9, batch=2)
+    assert np.array_equal(found.pixels, wanted)
+    assert found.finite.all()
+    assert not np.array_equal(model.sample(5, temperature=0.8, seed=10).pixels, wanted)
+
+
+def test_latents_and_likelihoods_are_those_of_the_functions(model):
+    from glow_deploy.latents import EncodeSettings, encode_images
+    from glow_deploy.scoring import ScoreSettings, score_images
+
+    images = some_images()
+    values = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    wanted = encode_images(model._encoder, values, settings=EncodeSettings(draws=2, seed=5))
+    found = model.encode(images, draws=2, seed=5, batch=2)
+    assert all(np.array_equal(a, b) for a, b in zip(found.z, wanted.z, strict=True))
+    assert np.array_equal(found.bits_per_dim, wanted.bits_per_dim)
+    assert model.encode(images).bits_per_dim is None
+    scores = score_images(model._encoder, values, settings=ScoreSettings(draws=3, seed=1))
+    assert np.array_equal(model.score(images, draws=3, seed=1).log_prob, scores.log_prob)
+
+
+def test_images_come_back_to_the_pixel(model):
+    images = five_bits(some_images())
+    assert np.array_equal(model.reconstruct(images).pixels, images)
+    latents = model.encode(images)
+    for given in (latents, list(latents.z), {"z1": latents.z[0], "z2": latents.z[1], "log_prob": latents.log_prob}):
+        assert np.array_equal(model.decode(given).pixels, images)
+
+
+def test_interpolation_ends_at_its_images(model):
+    images = five_bits(some_images(2))
+    way = model.interpolate(images[0], images[1], steps=4, mode="spherical")
+    assert np.array_equal(way.pixels[[0, -1]], images)
+    assert way.columns == 4
+    with pytest.raises(UsageError, match="one image for each end"):
+        model.interpolate(images, images[1])
+
+
+def test_classes(bundles):
+    with glow_deploy.load(bundles["classes"]) as model:
+        images = some_images()
+        one, each = model.encode(images, labels=2), model.encode(images, labels=[2, 2, 2])
+        assert all(np.array_equal(a, b) for a, b in zip(one.z, each.z, strict=True))
+        assert np.array_equal(model.decode(one).labels, [2, 2, 2])
+        assert not np.array_equal(model.decode(one).pixels, model.decode(one, labels=0).pixels)
+        assert list(model.sample(4, labels=[0, 1]).labels) == [0, 1, 0, 1]
+        with pytest.raises(UsageError, match="labels="):
+            model.encode(images)
+        with pytest.raises(DataError, match="no class 3"):
+            model.encode(images, labels=3)
+
+
+def test_grey_models_take_pictures_without_channels(bundles):
+    with glow_deploy.load(bundles["grey"]) as model:
+        images = some_images(shape=(4, 8))
+        assert np.array_equal(model.reconstruct(images).pixels[..., 0], images)
+        assert model.sample(1).images[0].mode == "L"
+
+
+def test_closing_is_for_good_and_twice_is_harmless(bundles):
+    model = glow_deploy.load(bundles["plain"])
+    model.close()
+    model.close()
+    with pytest.raises(EngineError, match="closed"):
+        model.sample(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"backend": "onnxruntime"}, UsageError, "choose from auto, onnxruntime-cpu"),
+        ({"backend": "onnxruntime-cpu", "device": "cuda"}, UsageError, "runs on the CPU"),
+        ({"backend": "tensorrt", "device": "cpu"}, UsageError, "needs a GPU"),
+        ({"backend": "tensorrt-rtx"}, EngineError, "compile .* --flavor rtx"),
+        ({"device": "tpu"}, UsageError, "tpu"),
+        ({"threads": 0}, EngineError, "threads"),
+    ],
+)
+def test_what_cannot_be_opened_is_told(bundles, options, kind, said):
+    with pytest.raises(kind, match=said):
+        glow_deploy.load(bundles["plain"], **options)
+
+
+def test_a_gpu_that_is_not_there_is_an_error_never_the_cpu(bundles):
+    from glow_deploy.engines.device import count_gpus
+
+    if count_gpus():
+        pytest.skip("this machine has an NVIDIA GPU")
+    with pytest.raises(MissingDependencyError):
+        glow_deploy.load(bundles["plain"], backend="onnxruntime-cuda")
+
+
+def test_no_bundle(tmp_path):
+    with pytest.raises(BundleError, match="export CKPT"):
+        glow_deploy.load(tmp_path / "nothing")
+
+
+def test_a_notebook_session_without_torch(bundles, tmp_path):
+    """Files and PIL images in, pictures that show themselves out; torch is never imported."""
+    Image.fromarray(some_images(1)[0]).save(tmp_path / "a.png")
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import glow_deploy
+from PIL import Image
+with glow_deploy.load({str(bundles["plain"])!r}, backend="onnxruntime-cpu", threads=1) as model:
+    latents = model.encode([{str(tmp_path / "a.png")!r}, Image.open({str(tmp_path / "a.png")!r})])
+    assert (latents.z[0][0] == latents.z[0][1]).all()
+    pictures = model.decode(latents)
+    assert pictures.images[0].size == (8, 8)
+    assert pictures._repr_html_().startswith('<img alt="2 pictures" src="data:image/png;base64,')
+    pictures.save({str(tmp_path / "grid.png")!r})
+    print(model, pictures, latents, model.score({str(tmp_path / "a.png")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) < 600
+    assert (tmp_path / "grid.png").is_file()
