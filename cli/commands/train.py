@@ -19,10 +19,11 @@ from ..common.train_options import model as glow
 from ..common.train_options import optimization as opt
 from ..common.train_options import run
 from ..common.train_options.together import given_options
+from ..common.train_words import cpu_warning, forecast_words, model_words
 from ..common.training import Reporter, SampleGrids
 
 if TYPE_CHECKING:
-    from glow_core.training import TrainResult
+    from glow_core.training import Forecast, TrainResult
 
 _TERMINATED = 143  # as the shell reports a process that SIGTERM ended
 
@@ -108,17 +109,30 @@ def _train(options: TrainOptions, *, given: set[str], output: Output) -> None:
 
 
 def _announce(inputs: TrainInputs, output: Output) -> None:
+    from glow_core.training import device_kind, model_cost
+
     images, validation = inputs.images
     output.say(f"{len(images):,} training and {len(validation):,} validation images of {inputs.source}")
     if inputs.config.num_classes is not None:
         names = f": {', '.join(images.class_names)}" if images.class_names else ""
         output.say(f"{inputs.config.num_classes} classes{names}")
+    for words in model_words(inputs.config, model_cost(inputs.config)):
+        output.say(words)
+    if device_kind(inputs.settings.device) == "cpu":
+        new = not inputs.resumed and inputs.initial is None
+        warning = cpu_warning(inputs.config, batch_size=inputs.settings.batch_size, new=new)
+        if warning is not None:
+            output.say(warning)
 
 
 def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult:
     from glow_core import training
 
+    def tell(forecast: Forecast) -> None:
+        output.say(forecast_words(forecast))
+
     with output.progress() as bars:
+        bars.describe("measuring a step", 0.0)
         try:
             return training.train(
                 inputs.config,
@@ -132,6 +146,7 @@ def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult
                 notes=inputs.notes,
                 progress=Reporter(bars, output),
                 sample_writer=SampleGrids(inputs.folder, inputs.config.n_bits),
+                on_forecast=tell if output.speaks else None,
             )
         except KeyboardInterrupt:
             print(f"stopped; to continue: glow-deploy train --resume {inputs.folder}", file=sys.stderr)

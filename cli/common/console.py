@@ -86,6 +86,11 @@ class Output:
         _check_json_target(self.json)
         object.__setattr__(self, "console", _console(quiet=self.quiet or self.json == "-"))
 
+    @property
+    def speaks(self) -> bool:
+        """True where people get to read anything."""
+        return not self.console.quiet
+
     def say(self, text: str) -> None:
         """Print text as it stands: brackets in file names are no markup, long lines are not broken."""
         self.console.print(text, markup=False)

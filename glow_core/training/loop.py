@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from glow_core.errors import TrainingError
 
 from .data import ImageSource, check_images, fingerprint, golden_images
 from .devices import make_fabric
-from .progress import TrainResult
+from .forecast import forecast
+from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
@@ -37,6 +38,7 @@ def train(
     notes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
     sample_writer: SampleWriter | None = None,
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> TrainResult:
     """Train a Glow and leave it in `out`: `ckpt.pt`, `model.safetensors`, `log.csv`, `tensorboard/`.
 
@@ -58,6 +60,8 @@ def train(
         notes: strings kept in the checkpoint, given back by `read_run`.
         progress: called after every step and event.
         sample_writer: called with the step and n_bits-deep pixels uint8 [N,C,H,W] of samples of the averaged weights.
+        on_forecast: called before the first step with what the run will take. It is measured only where this is
+            given. That costs about the time of two steps and changes no number of the run.
 
     Returns:
         How the run ended.
@@ -126,6 +130,9 @@ def train(
                 )
             )
             run.records.open(step=run.step, save=run.save)
+        begun = run.budget.used_up(step=run.step, seconds=run.seconds) is None and signals.received is None
+        if on_forecast is not None and fabric.is_global_zero and begun:
+            on_forecast(forecast(run))
         return run.loop(out)
 
 
