@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..common.console import Output
 from ..common.openmp import wait_briefly
 from ..common.options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
+
+if TYPE_CHECKING:
+    from glow_deploy.verify import VerifyReport
 
 
 def verify(
@@ -114,7 +117,13 @@ def verify(
         write_html(found, report)
         output.say(f"wrote {report}")
     if not found.sound:
-        first = f"first: {found.failures[0]}" if found.failures else "nothing was examined"
-        raise UnsoundModelError(f"{bundle} is unsound: {len(found.failures)} gates missed; {first}")
+        raise UnsoundModelError(f"{bundle} is unsound: {_reason(found)}")
     if found.baseline is not None and not found.baseline.passed:
         raise UnsoundModelError(f"{bundle} is sound, but {found.baseline}")
+
+
+def _reason(report: VerifyReport) -> str:
+    if not report.failures:
+        return "nothing was examined"
+    checks = "1 check failed" if len(report.failures) == 1 else f"{len(report.failures)} checks failed"
+    return f"{checks}; the first: {report.failures[0]}"

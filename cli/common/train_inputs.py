@@ -67,7 +67,7 @@ def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
         given: those that were written there.
 
     Raises:
-        UsageError: options are missing or do not go together, or the folder cannot be written.
+        UsageError: options are missing or do not go together, or the folder cannot be written or holds a run.
         GlowDeployError, GlowCoreError: images, checkpoint or settings are unfit.
     """
     from glow_core.training import TrainSettings
@@ -91,6 +91,11 @@ def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
         threads=run.threads,
     )
     check_writable(run.out)
+    if (run.out / "ckpt.pt").exists() and not run.force:
+        raise UsageError(
+            f"{run.out} already holds a run: continue it with --resume {run.out}, replace it with --force, or name "
+            "another folder with --out"
+        )
     initial = None
     notes = {"data": run.data, "resize": _yes_or_no(run.resize)}
     if run.init is None:

@@ -42,9 +42,9 @@ def train(
 ) -> TrainResult:
     """Train a Glow and leave it in `out`: `ckpt.pt`, `model.safetensors`, `log.csv`, `tensorboard/`.
 
-    `ckpt.pt` is replaced whole at every save, first right after the initialisation. Killed at any moment, a run goes on
-    from it with `resume`; on the CPU bit for bit as if it had never stopped. Ctrl-C and SIGTERM finish the step and
-    save. Under torchrun the batch is shared among the processes; process 0 writes and reports.
+    `ckpt.pt` is replaced whole at every save, first right after the initialisation. With `resume` a run that was killed
+    continues from it. On the CPU its numbers are then those of a run that never stopped. Ctrl-C and SIGTERM finish the
+    step and save. Under torchrun the batch is shared among the processes; process 0 writes and reports.
 
     Args:
         config: of the model.
@@ -52,7 +52,7 @@ def train(
         validation_images: for bits/dim, and the golden images kept in the checkpoint.
         out: folder of the run; made if it is not there.
         settings: budget, optimizer, intervals.
-        resume: go on with the run in `out`, with the same model, images, batch size, optimizer and seed.
+        resume: continue the run in `out`, with the same model, images, batch size, optimizer and seed.
         overwrite: start anew although `out` holds a run, which is lost.
         initial: state dictionary of a model of this config, such as `Checkpoint.ema` or `Checkpoint.model`, to start a
             new run from in place of fresh weights. Its initialised actnorms stay as they are; optimizer, averaged
@@ -76,11 +76,14 @@ def train(
     if resume and overwrite:
         raise TrainingError("resume and overwrite exclude each other")
     if resume and initial is not None:
-        raise TrainingError("a resumed run goes on with its own weights; leave initial out")
+        raise TrainingError("a resumed run has weights of its own; leave initial= out")
     for images, name in ((train_images, "training"), (validation_images, "validation")):
         check_images(images, config, name=name)
     if not resume and not overwrite and (out / CHECKPOINT_NAME).exists():
-        raise TrainingError(f"{out} already holds a run: resume it, choose another folder, or allow overwriting it")
+        raise TrainingError(
+            f"{out} already holds a run: continue it with resume=True, replace it with overwrite=True, or choose "
+            "another out="
+        )
     with ExitStack() as stack:
         stack.enter_context(_threads(settings.threads))
         signals = stack.enter_context(StopSignals())

@@ -212,7 +212,7 @@ class Run:
         kept = "" if self.records is None else f"{self.records.state.kept()}. "
         raise TrainingError(
             f"step {self.step}: {what} (learning rate {self.rate:.3g}); training stopped, {kept}"
-            "Lower the learning rate or clip_norm, or lengthen the warm-up"
+            "Lower learning_rate= or clip_norm=, or raise warmup_steps="
         )
 
     def _after_step(self, *, last: bool, stopping: bool) -> None:

@@ -41,6 +41,8 @@ def test_a_run_is_not_overwritten(invoke, images, place):
     before = (place / "run" / "ckpt.pt").read_bytes()
     result = invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL)
     assert result.exit_code == 2
+    assert "--resume run" in result.stderr
+    assert "--force" in result.stderr
     assert (place / "run" / "ckpt.pt").read_bytes() == before
     assert invoke("train", "--data", images, "--out", "run", "--max-steps", 2, "--force", *SMALL).exit_code == 0
     assert (place / "run" / "ckpt.pt").read_bytes() != before
