@@ -69,9 +69,7 @@ def verify(
     """Measure whether a bundle is still an invertible flow, on every pair of backends.
 
     The first line is the answer. What failed, three verdicts (round trip, likelihood, samples) and the figures follow.
-    The exit code is 1 if the model is unsound, or if an error rose above the --baseline. Examples:
-
-    [b]glow-deploy verify ckpt-bundle[/b] and [b]glow-deploy verify ckpt-bundle --data faces --report report.html[/b]
+    The exit code is 1 if the model is unsound, or if an error rose above the --baseline.
 
     It encodes on A and decodes on B for all backends that this machine can use, and compares latents and likelihood
     with the trained model in float64. The bundle brings golden vectors for that. --data adds fresh images, and --ckpt
