@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from glow_deploy.verify.report.baseline import BaselineReport
 from glow_deploy.verify.report.verification import Failure, VerifyReport
 
 from .layout import styled
@@ -47,9 +48,9 @@ def answer_line(report: VerifyReport) -> str:
         parts += [f"{' and '.join(wrong)} {'is' if wrong == ['likelihood'] else 'are'} wrong"] if wrong else []
         return f"UNSOUND: {'; '.join(parts)}"
     if report.baseline is not None and not report.baseline.passed:
-        return "sound, but not as good as the baseline, or not comparable with it"
+        return f"sound, but {_against(report.baseline)}"
     if verdicts.round_trip == "reported":
-        return f"sound for decoding: the latents of {_images(report)} give the trained model's pictures"
+        return f"sound for decoding: samples are right ({_images(report)}); the round trip is not judged"
     exactly = all(cell.exactness.images_exact == cell.exactness.images for cell in report.cells)
     kept = "exactly" if exactly else "within its limits"
     pairs = len({(cell.encode, cell.decode) for cell in report.cells})
@@ -57,7 +58,15 @@ def answer_line(report: VerifyReport) -> str:
 
 
 def _images(report: VerifyReport) -> str:
-    return " and ".join(f"{images.n:,} {images.name} images" for images in report.image_sets)
+    return f"{' and '.join(f'{images.n:,} {images.name}' for images in report.image_sets)} images"
+
+
+def _against(baseline: BaselineReport) -> str:
+    if baseline.rises:
+        return f"{_counted(len(baseline.rises), 'figure')} rose above the baseline"
+    if baseline.missing:
+        return f"{_counted(len(baseline.missing), 'row')} of the baseline could not be measured"
+    return "nothing could be compared with the baseline"
 
 
 def _by_cause(report: VerifyReport) -> Iterator[tuple[Failure, ...]]:

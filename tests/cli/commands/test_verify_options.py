@@ -135,6 +135,8 @@ def test_a_rise_above_the_baseline_fails_although_the_bundle_is_sound(invoke, mo
     assert result.exit_code == 1
     assert report["sound"] is True
     assert "is sound, but" in result.output
+    assert result.stdout.startswith("sound, but ")
+    assert "rose above the baseline" in result.stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "other"}'])

@@ -17,6 +17,14 @@ def report(sound):
     return verify(sound.bundle, settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=4))
 
 
+@pytest.fixture(scope="module")
+def compared(report, sound, tmp_path_factory):
+    """The same run again, with the first as its baseline."""
+    path = tmp_path_factory.mktemp("baseline") / "b.json"
+    path.write_text(report.to_json())
+    return verify(sound.bundle, settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=4, baseline=path))
+
+
 @pytest.fixture
 def spoilt(spoil, sound):
     """A decoder weight 2 % off: samples and round trips are wrong on every pair that decodes with it."""
@@ -105,7 +113,30 @@ def test_nothing_examined_is_no_pass(report):
 def test_graphs_for_decoding_are_sound_for_decoding_alone(report):
     reported = replace(report.verdicts, round_trip="reported", likelihood="reported")
     words = answer_line(replace(report, verdicts=reported))
-    assert words == "sound for decoding: the latents of 32 golden images give the trained model's pictures"
+    assert words == "sound for decoding: samples are right (32 golden images); the round trip is not judged"
+
+
+def test_every_set_of_images_is_counted(report):
+    both = (*report.image_sets, replace(report.image_sets[0], name="data", n=2000))
+    assert answer_line(replace(report, image_sets=both)).endswith("(32 golden and 2,000 data images)")
+
+
+@pytest.mark.parametrize(
+    ("risen", "changes", "words"),
+    [
+        (1, {}, "sound, but 1 figure rose above the baseline"),
+        (2, {"missing": {"a": "absent"}}, "sound, but 2 figures rose above the baseline"),
+        (0, {"missing": {"a": "absent", "b": "absent"}}, "sound, but 2 rows of the baseline could not be measured"),
+        (0, {"rows": ()}, "sound, but nothing could be compared with the baseline"),
+    ],
+)
+def test_a_baseline_that_was_not_met_is_part_of_the_answer(report, compared, risen, changes, words):
+    assert answer_line(compared) == answer_line(report)
+    first, *others = compared.baseline.rows
+    figures = [replace(figure, value=10 * figure.limit + 1, passed=False) for figure in first.figures[:risen]]
+    rows = (replace(first, figures=(*figures, *first.figures[risen:])), *others)
+    baseline = replace(compared.baseline, **{"rows": rows, **changes})
+    assert answer_line(replace(compared, baseline=baseline)) == words
 
 
 @pytest.mark.parametrize("width", [80, 120])
