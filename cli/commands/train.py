@@ -128,10 +128,12 @@ def _announce(inputs: TrainInputs, output: Output) -> None:
 def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult:
     from glow_core import training
 
-    def tell(forecast: Forecast) -> None:
-        output.say(forecast_words(forecast))
-
     with output.progress() as bars:
+        reporter = Reporter(bars, output)
+
+        def tell(forecast: Forecast) -> None:
+            reporter.say(forecast_words(forecast))
+
         bars.describe("measuring a step", 0.0)
         try:
             return training.train(
@@ -144,7 +146,7 @@ def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult
                 overwrite=overwrite and not inputs.resumed,
                 initial=inputs.initial,
                 notes=inputs.notes,
-                progress=Reporter(bars, output),
+                progress=reporter,
                 sample_writer=SampleGrids(inputs.folder, inputs.config.n_bits),
                 on_forecast=tell if output.speaks else None,
             )

@@ -60,6 +60,18 @@ class Bars:
         self._stage = stage
         self.describe(stage, share)
 
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar off the terminal while the block prints lines of its own."""
+        if self._bars.disable:
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
     def counter(self, stage: str) -> Callable[[int, int], None]:
         """Return a callback `(done, total)` that reports on one stage."""
 
