@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,52 +11,69 @@ from ..common.console import Output
 from ..common.openmp import wait_briefly
 from ..common.options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
 
+if TYPE_CHECKING:
+    from glow_deploy.verify import VerifyReport
+
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="As `export` writes it.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `export` wrote.")],
     backend: Backends = None,
     ckpt: Checkpoint = None,
     data: Data = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most this many images of --data.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Take at most this many images of --data.")
+    ] = None,
     resize: Resize = False,
     steps: Annotated[
-        bool, typer.Option("--steps", help="Also the error after every step of flow, and the error budget.")
+        bool, typer.Option("--steps", help="Also measure the error after every step of flow, and the error budget.")
     ] = False,
-    steps_images: Annotated[int, typer.Option(metavar="N", min=1, help="Images that --steps looks at.")] = 16,
+    steps_images: Annotated[int, typer.Option(metavar="N", min=1, help="How many images --steps looks at.")] = 16,
     stress: Annotated[
         bool,
         typer.Option(
             "--stress",
-            help="Also foreign images, hot latents, repeated passes and runs; with --ckpt a half-bin attack.",
+            help="Also try foreign images, hot latents, repeated passes and runs. With --ckpt, also attack images by "
+            "half a bin.",
         ),
     ] = False,
     baseline: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Compare with a report of an earlier run (--json); exit 1 on a rise."),
+        typer.Option(metavar="FILE", help="Compare with this report of an earlier run, which --json wrote."),
     ] = None,
     baseline_factor: Annotated[
-        float, typer.Option(metavar="X", min=1.0, help="What an error may grow to, as a multiple of the baseline's.")
+        float, typer.Option(metavar="X", min=1.0, help="An error may grow to this multiple of the baseline's.")
     ] = 1.5,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write the report as one HTML file.")
     ] = None,
     random_draws: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Latents drawn at random for each temperature; reported, not gated.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Decode this many random latents at each temperature. They are reported and never fail.",
+        ),
     ] = 64,
     seed: Seed = 0,
     batch: Batch = 32,
     device: Device = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Also print every failure, and every limit with where it comes from."),
+    ] = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure whether a bundle is still an invertible flow, on every pair of backends.
 
-    Encodes on A and decodes on B for all backends usable here, and compares latents and likelihood with the trained
-    model in float64. Works from the bundle's golden vectors alone; --data adds fresh images, --ckpt the trained model
-    itself. Three verdicts, kept apart: round trip, likelihood, samples. Exit code 1 if a gate is missed or an error
-    rose above the --baseline; nothing is written but --json and --report.
+    The first line is the answer. What failed, three verdicts (round trip, likelihood, samples) and the figures follow.
+    The exit code is 1 if the model is unsound, or if an error rose above the --baseline.
+
+    It encodes on A and decodes on B for all backends that this machine can use, and compares latents and likelihood
+    with the trained model in float64. The bundle brings golden vectors for that. --data adds fresh images, and --ckpt
+    adds the trained model itself. Only --json and --report write files.
     """
     wait_briefly()
     from glow_deploy.errors import UnsoundModelError, UsageError
@@ -90,13 +107,21 @@ def verify(
             raise UsageError(f"--json and --report both name {report}; give each a file of its own")
     with output.progress() as bars:
         found = measure(bundle, settings=settings, progress=bars.stage)
-    output.show(report_tables(found))
+    output.show(report_tables(found, verbose=verbose))
+    if not verbose:
+        output.say("\n--verbose also prints every failure, and every limit with where it comes from")
     output.write_json(found.to_dict(), schema="verify")
     if report is not None:
         write_html(found, report)
         output.say(f"wrote {report}")
     if not found.sound:
-        first = f"first: {found.failures[0]}" if found.failures else "nothing was examined"
-        raise UnsoundModelError(f"{bundle} is unsound: {len(found.failures)} gates missed; {first}")
+        raise UnsoundModelError(f"{bundle} is unsound: {_reason(found)}")
     if found.baseline is not None and not found.baseline.passed:
         raise UnsoundModelError(f"{bundle} is sound, but {found.baseline}")
+
+
+def _reason(report: VerifyReport) -> str:
+    if not report.failures:
+        return "nothing was examined"
+    checks = "1 check failed" if len(report.failures) == 1 else f"{len(report.failures)} checks failed"
+    return f"{checks}; the first: {report.failures[0]}"

@@ -60,6 +60,18 @@ class Bars:
         self._stage = stage
         self.describe(stage, share)
 
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar off the terminal while the block prints lines of its own."""
+        if self._bars.disable:
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
+
     def counter(self, stage: str) -> Callable[[int, int], None]:
         """Return a callback `(done, total)` that reports on one stage."""
 
@@ -85,6 +97,11 @@ class Output:
     def __post_init__(self) -> None:
         _check_json_target(self.json)
         object.__setattr__(self, "console", _console(quiet=self.quiet or self.json == "-"))
+
+    @property
+    def speaks(self) -> bool:
+        """True where people get to read anything."""
+        return not self.console.quiet
 
     def say(self, text: str) -> None:
         """Print text as it stands: brackets in file names are no markup, long lines are not broken."""

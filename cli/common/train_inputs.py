@@ -1,82 +1,177 @@
-"""What a run of `glow-deploy train` is made from: which options go together, its images and its model."""
+"""What `glow-deploy train` hands to the training loop, made from its options and from files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+from .train_options.deployable import DeployableOptions
+from .train_options.files import FilesOptions
+from .train_options.length import LengthOptions
+from .train_options.model import ModelOptions
+from .train_options.optimization import OptimizationOptions
+from .train_options.run import RunOptions
+from .train_options.together import refuse_on_resume, refuse_with_init
 
 if TYPE_CHECKING:
     from glow_core import GlowConfig
+    from glow_core.training import TrainSettings
 
-__all__ = ["given_options", "load_initial", "load_pair", "new_config", "refuse_on_resume", "refuse_with_init"]
-
-_WITH_RESUME = {
-    "resume", "max_steps", "max_epochs", "max_seconds", "data", "resize", "device", "threads", "json", "quiet",
-}  # fmt: skip
-
-_SHAPE = {
-    "image_size", "channels", "levels", "steps", "width", "coupling", "permutation", "bounded_scale", "n_bits",
-    "class_conditional", "edge_bias", "prior",
-}  # fmt: skip
+__all__ = ["TrainInputs", "TrainOptions", "load_initial", "load_pair", "new_inputs", "resumed_inputs"]
 
 
-def given_options(context: typer.Context) -> set[str]:
-    """Return the options that were written on the command line."""
-    # The source is compared by name: Typer does not export its type.
-    return {
-        name
-        for name in context.params
-        if getattr(context.get_parameter_source(name), "name", "DEFAULT") not in ("DEFAULT", "DEFAULT_MAP")
-    }
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Every option of `train` that says what to train and how."""
+
+    run: RunOptions
+    length: LengthOptions
+    model: ModelOptions
+    optimization: OptimizationOptions
+    deployable: DeployableOptions
+    files: FilesOptions
 
 
-def refuse_on_resume(given: set[str]) -> None:
-    """Refuse what a resumed run would ignore.
+@dataclass(frozen=True, kw_only=True)
+class TrainInputs:
+    """One session of a run.
+
+    Attributes:
+        config: of the model.
+        settings: of the run.
+        folder: where it is written to.
+        images: to train on, and to validate on.
+        source: where the images come from, as `--data` spells it.
+        notes: kept in the checkpoint, for the next session.
+        initial: tensors to start from; None for fresh or resumed weights.
+        resumed: whether the folder holds the run already.
+    """
+
+    config: GlowConfig
+    settings: TrainSettings
+    folder: Path
+    images: tuple[Any, Any]
+    source: str
+    notes: Mapping[str, str]
+    initial: Mapping[str, Any] | None
+    resumed: bool
+
+
+def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
+    """Gather a new run's.
+
+    Args:
+        options: of the command line.
+        given: those that were written there.
 
     Raises:
-        UsageError: some of it was given.
+        UsageError: options are missing or do not go together, or the folder cannot be written or holds a run.
+        GlowDeployError, GlowCoreError: images, checkpoint or settings are unfit.
     """
+    from glow_core.training import TrainSettings
+    from glow_deploy.artifact.folders import check_writable
     from glow_deploy.errors import UsageError
 
-    if "out" in given:
-        raise UsageError("--resume RUN goes on in RUN; leave --out away")
-    fixed = given - _WITH_RESUME
-    if fixed:
+    run, model = options.run, options.model
+    if run.data is None or run.out is None:
         raise UsageError(
-            f"a resumed run keeps its own settings: leave {_spelt(fixed)} away, or start a new run with --out"
+            "training needs images and a folder: give --data and --out, or --resume RUN to continue a run; "
+            "for example --data faces --out run --max-seconds 600"
         )
+    refuse_with_init(given)
+    options.length.require()
+    settings = TrainSettings(
+        **asdict(options.length),
+        **options.optimization.settings(),
+        **options.deployable.settings(),
+        **options.files.settings(),
+        device=run.device,
+        threads=run.threads,
+    )
+    check_writable(run.out)
+    if (run.out / "ckpt.pt").exists() and not run.force:
+        raise UsageError(
+            f"{run.out} already holds a run: continue it with --resume {run.out}, replace it with --force, or name "
+            "another folder with --out"
+        )
+    initial = None
+    notes = {"data": run.data, "resize": _yes_or_no(run.resize)}
+    if run.init is None:
+        images = load_pair(run.data, model.shape(), resize=run.resize)
+        config = model.config(images[0])
+    else:
+        notes |= {"init": str(run.init), "init_weights": run.weights}
+        config, initial = load_initial(run.init, weights=run.weights)
+        images = load_pair(run.data, (config.image_size, config.channels), resize=run.resize)
+    return TrainInputs(
+        config=config,
+        settings=settings,
+        folder=run.out,
+        images=images,
+        source=run.data,
+        notes=notes,
+        initial=initial,
+        resumed=False,
+    )
 
 
-def refuse_with_init(given: set[str]) -> None:
-    """Refuse what would describe another model than the one to start from, and a choice between no weights.
+def resumed_inputs(options: TrainOptions, folder: Path, *, given: set[str]) -> TrainInputs:
+    """Gather those of the run in `folder`, with a new end, device or place of its images where one is given.
+
+    Args:
+        options: of the command line.
+        folder: of the run.
+        given: those that were written there.
 
     Raises:
-        UsageError: some of it was given.
+        UsageError: options that the run would ignore, or the folder cannot be written.
+        GlowDeployError, GlowCoreError: checkpoint, images or settings are unfit.
     """
+    from glow_core.training import TrainSettings, read_run
+    from glow_deploy.artifact.folders import check_writable
     from glow_deploy.errors import UsageError
 
-    if "init" not in given:
-        if "weights" in given:
-            raise UsageError("--weights chooses among the weights of a checkpoint to start from; give --init CKPT too")
-        return
-    fixed = given & _SHAPE
-    if fixed:
-        raise UsageError(
-            f"the model of --init keeps its own shape: leave {_spelt(fixed)} away, or start without --init"
-        )
+    refuse_on_resume(given)
+    run = options.run
+    state = read_run(folder)
+    values = state.settings.to_dict()
+    if options.length:
+        values |= asdict(options.length)
+    values |= {name: value for name, value in (("device", run.device), ("threads", run.threads)) if name in given}
+    settings = TrainSettings.from_dict(values)
+    source = run.data or state.notes.get("data")
+    resize = run.resize or state.notes.get("resize") == "yes"
+    if source is None:
+        raise UsageError(f"{folder} does not say which images it was trained on; give --data")
+    check_writable(folder)
+    return TrainInputs(
+        config=state.config,
+        settings=settings,
+        folder=folder,
+        images=load_pair(source, (state.config.image_size, state.config.channels), resize=resize),
+        source=source,
+        notes={**state.notes, "data": source, "resize": _yes_or_no(resize)},
+        initial=None,
+        resumed=True,
+    )
 
 
-def load_pair(spec: str, shape: tuple[tuple[int, int] | None, int | None], resize: bool) -> tuple[Any, Any]:
-    """Return the training and validation images of a data set, of this size (H, W) and with so many channels."""
+def load_pair(source: str, shape: tuple[tuple[int, int] | None, int | None], *, resize: bool) -> tuple[Any, Any]:
+    """Return the training and validation images of a data set.
+
+    Args:
+        source: as `--data` spells it.
+        shape: their size (H, W) and number of channels; None: as they are.
+        resize: fit pictures of another size or mode.
+    """
     from glow_deploy.data import load_images
 
     size, channels = shape
-    train_images = load_images(spec, split="train", size=size, channels=channels, resize=resize)
+    train_images = load_images(source, split="train", size=size, channels=channels, resize=resize)
     found = train_images.shape
-    validation = load_images(spec, split="validation", size=(found[1], found[2]), channels=found[0], resize=resize)
+    validation = load_images(source, split="validation", size=(found[1], found[2]), channels=found[0], resize=resize)
     return train_images, validation
 
 
@@ -92,24 +187,5 @@ def load_initial(init: Path, *, weights: Literal["ema", "raw"]) -> tuple[GlowCon
     return checkpoint.config, checkpoint.glow(weights=weights).state_dict()
 
 
-def new_config(images: Any, *, class_conditional: bool, **options: Any) -> GlowConfig:
-    """Describe a new model of these images.
-
-    Raises:
-        UsageError: it shall know classes, and the images have no labels.
-        ConfigError: an option is out of range, or does not suit the images' size.
-    """
-    from glow_core import GlowConfig
-    from glow_deploy.errors import UsageError
-
-    channels, height, width = images.shape
-    classes = None
-    if class_conditional:
-        if images.labels is None:
-            raise UsageError("--class-conditional needs labels, and these images have none")
-        classes = images.num_classes
-    return GlowConfig(image_size=(height, width), channels=channels, num_classes=classes, **options)
-
-
-def _spelt(names: Iterable[str]) -> str:
-    return ", ".join("--" + name.replace("_", "-") for name in sorted(names))
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,4 +1,4 @@
-"""What a training run shows and leaves while it goes on."""
+"""What a training run shows and leaves while it runs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ class Reporter:
             words.append(f"{progress.steps_per_second:.1f} steps/s")
         self._bars.describe(", ".join(words), progress.fraction)
         if progress.event == "validation" and progress.validation_bits_per_dim is not None:
-            self._output.say(
+            self.say(
                 f"step {progress.step:,}, epoch {progress.epoch:.1f}, {progress.seconds:.0f} s: "
                 f"validation {progress.validation_bits_per_dim:.4f} bits/dim"
             )
         if progress.event == "samples" and progress.non_finite_samples:
-            self._output.say(f"step {progress.step:,}: {progress.non_finite_samples} samples were not finite")
+            self.say(f"step {progress.step:,}: {progress.non_finite_samples} samples were not finite")
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        with self._bars.hidden():
+            self._output.say(text)
 
 
 class SampleGrids:

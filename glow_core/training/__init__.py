@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 
 from .data import ArrayImages, ImageSource
 from .presets import demo_config, demo_settings
-from .progress import Progress, TrainResult
+from .progress import Forecast, Progress, TrainResult
 from .settings import TrainSettings
 
 if TYPE_CHECKING:
+    from .cost import ModelCost, model_cost
+    from .devices import device_kind
     from .evaluation import dataset_bits_per_dim
     from .loop import train
     from .state import RunState, read_run
 
 __all__ = [
     "ArrayImages",
+    "Forecast",
     "ImageSource",
+    "ModelCost",
     "Progress",
     "RunState",
     "TrainResult",
@@ -27,6 +31,8 @@ __all__ = [
     "dataset_bits_per_dim",
     "demo_config",
     "demo_settings",
+    "device_kind",
+    "model_cost",
     "read_run",
     "train",
 ]
@@ -41,6 +47,14 @@ def __getattr__(name: str) -> object:
         from . import state
 
         return getattr(state, name)
+    if name in ("ModelCost", "model_cost"):
+        from . import cost
+
+        return getattr(cost, name)
+    if name == "device_kind":
+        from .devices import device_kind
+
+        return device_kind
     if name == "dataset_bits_per_dim":
         from .evaluation import dataset_bits_per_dim
 

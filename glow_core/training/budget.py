@@ -44,6 +44,10 @@ class Budget:
             shares.append(seconds / self._seconds)
         return min(1.0, max(shares))
 
+    def steps_left(self, *, step: int) -> int | None:
+        """Return the steps to the end; None where time alone ends the run."""
+        return min((max(0, limit - step) for limit in self._steps.values()), default=None)
+
     def seconds_left(self, *, step: int, seconds: float, rate: float | None) -> float | None:
         """Return the expected time to the end at `rate` steps per second; None where that is not known."""
         left = [] if rate is None else [max(0, limit - step) / rate for limit in self._steps.values()]

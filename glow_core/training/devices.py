@@ -12,7 +12,17 @@ from glow_core.errors import TrainingError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["make_fabric"]
+__all__ = ["device_kind", "make_fabric"]
+
+
+def device_kind(device: str) -> str:
+    """Return `cpu` or `cuda` for a device as `make_fabric` takes it; whether it is there is not looked at."""
+    kind = device.partition(":")[0]
+    return ("cuda" if _gpus() else "cpu") if kind == "auto" else kind
+
+
+def _gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def make_fabric(device: str) -> Fabric:
@@ -32,10 +42,7 @@ def make_fabric(device: str) -> Fabric:
     except ImportError as error:
         raise TrainingError("training needs the package lightning-fabric: install glow-deploy[train]") from error
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kind, _, number = device.partition(":")
-    if kind == "auto":
-        kind = "cuda" if count else "cpu"
+    count, kind, number = _gpus(), device_kind(device), device.partition(":")[2]
     if kind == "cuda" and int(number or 0) >= count:
         found = "none" if not count else f"{count} of them"
         raise TrainingError(f'device {device} is not there: torch sees {found}; use device="cpu" or device="auto"')

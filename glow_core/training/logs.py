@@ -53,7 +53,7 @@ class CsvLog:
         try:
             self._write(line.encode())
         except OSError as error:
-            raise TrainingError(f"cannot write {self.path}: {error.strerror}; make room and resume") from error
+            raise TrainingError(f"cannot write {self.path}: {error.strerror}; make room and resume the run") from error
 
     def sync(self) -> None:
         """Force the rows to the disk, which has to happen before the checkpoint that counts on them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from glow_core.errors import TrainingError
 
 from .data import ImageSource, check_images, fingerprint, golden_images
 from .devices import make_fabric
-from .progress import TrainResult
+from .forecast import forecast
+from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
@@ -37,12 +38,13 @@ def train(
     notes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
     sample_writer: SampleWriter | None = None,
+    on_forecast: Callable[[Forecast], None] | None = None,
 ) -> TrainResult:
     """Train a Glow and leave it in `out`: `ckpt.pt`, `model.safetensors`, `log.csv`, `tensorboard/`.
 
-    `ckpt.pt` is replaced whole at every save, first right after the initialisation. Killed at any moment, a run goes on
-    from it with `resume`; on the CPU bit for bit as if it had never stopped. Ctrl-C and SIGTERM finish the step and
-    save. Under torchrun the batch is shared among the processes; process 0 writes and reports.
+    `ckpt.pt` is replaced whole at every save, first right after the initialisation. With `resume` a run that was killed
+    continues from it. On the CPU its numbers are then those of a run that never stopped. Ctrl-C and SIGTERM finish the
+    step and save. Under torchrun the batch is shared among the processes; process 0 writes and reports.
 
     Args:
         config: of the model.
@@ -50,7 +52,7 @@ def train(
         validation_images: for bits/dim, and the golden images kept in the checkpoint.
         out: folder of the run; made if it is not there.
         settings: budget, optimizer, intervals.
-        resume: go on with the run in `out`, with the same model, images, batch size, optimizer and seed.
+        resume: continue the run in `out`, with the same model, images, batch size, optimizer and seed.
         overwrite: start anew although `out` holds a run, which is lost.
         initial: state dictionary of a model of this config, such as `Checkpoint.ema` or `Checkpoint.model`, to start a
             new run from in place of fresh weights. Its initialised actnorms stay as they are; optimizer, averaged
@@ -58,6 +60,8 @@ def train(
         notes: strings kept in the checkpoint, given back by `read_run`.
         progress: called after every step and event.
         sample_writer: called with the step and n_bits-deep pixels uint8 [N,C,H,W] of samples of the averaged weights.
+        on_forecast: called before the first step with what the run will take. It is measured only where this is
+            given. That costs about the time of two steps and changes no number of the run.
 
     Returns:
         How the run ended.
@@ -72,11 +76,14 @@ def train(
     if resume and overwrite:
         raise TrainingError("resume and overwrite exclude each other")
     if resume and initial is not None:
-        raise TrainingError("a resumed run goes on with its own weights; leave initial out")
+        raise TrainingError("a resumed run has weights of its own; leave initial= out")
     for images, name in ((train_images, "training"), (validation_images, "validation")):
         check_images(images, config, name=name)
     if not resume and not overwrite and (out / CHECKPOINT_NAME).exists():
-        raise TrainingError(f"{out} already holds a run: resume it, choose another folder, or allow overwriting it")
+        raise TrainingError(
+            f"{out} already holds a run: continue it with resume=True, replace it with overwrite=True, or choose "
+            "another out="
+        )
     with ExitStack() as stack:
         stack.enter_context(_threads(settings.threads))
         signals = stack.enter_context(StopSignals())
@@ -126,6 +133,9 @@ def train(
                 )
             )
             run.records.open(step=run.step, save=run.save)
+        begun = run.budget.used_up(step=run.step, seconds=run.seconds) is None and signals.received is None
+        if on_forecast is not None and fabric.is_global_zero and begun:
+            on_forecast(forecast(run))
         return run.loop(out)
 
 

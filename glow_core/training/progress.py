@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Event", "Progress", "StopReason", "TrainResult"]
+__all__ = ["Event", "Forecast", "Progress", "StopReason", "TrainResult"]
 
 Event = Literal["start", "step", "validation", "samples", "checkpoint"]
 StopReason = Literal["steps", "epochs", "time", "terminated"]
@@ -41,6 +41,25 @@ class Progress:
     validation_bits_per_dim: float | None
     best_bits_per_dim: float | None
     non_finite_samples: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a session of a run will take, measured before its first step.
+
+    Attributes:
+        step_seconds: one optimizer step.
+        steps: those until the end of the run.
+        seconds: training time until then, validations and sample grids included.
+        memory_bytes: tensors at the height of a step, in one process: weights, gradients, the optimizer's moments,
+            averaged weights, and what the backward pass needs of the forward pass. What PyTorch itself takes comes on
+            top.
+    """
+
+    step_seconds: float
+    steps: int
+    seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,5 +118,5 @@ class Records:
                 self._tensorboard.flush()
         except OSError as error:
             raise TrainingError(
-                f"cannot write the logs in {self.out}: {error.strerror}; make room and resume"
+                f"cannot write the logs in {self.out}: {error.strerror}; make room and resume the run"
             ) from error

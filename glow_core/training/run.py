@@ -82,7 +82,7 @@ class Run:
         """Set the actnorms from the first images of the first epoch, on every process the same ones."""
         count = min(self.settings.init_images, len(self.train_images))
         first = ShuffledSampler(len(self.train_images), batch_size=count, seed=self.settings.seed).batch(1)
-        x, y = self._inputs(first, generator_for(self.settings.seed, "initialization"))
+        x, y = self.inputs(first, generator_for(self.settings.seed, "initialization"))
         self.model.initialize(x, y)
         bad = first_non_finite(("weight", self.model))
         if bad is not None:
@@ -139,8 +139,8 @@ class Run:
         self._saved_at = time.monotonic()
         self._report("checkpoint")
 
-    def _inputs(self, indices: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Dequantised images and their labels, on the device."""
+    def inputs(self, indices: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Return dequantised images and their labels, on the device."""
         config, device = self.config, self.fabric.device
         noise = torch.rand((len(indices), config.channels, *config.image_size), generator=generator)
         x = dequantize(read_batch(self.train_images, indices, config), noise, n_bits=config.n_bits)
@@ -153,7 +153,7 @@ class Run:
         self.rate = learning_rate(step, settings, progress=used)
         set_hyperparameters(self.optimizer, settings, rate=self.rate)
         # Noise is drawn for the whole batch and then shared out, so that the number of processes changes no image.
-        x, y = self._inputs(self.sampler.batch(step), generator_for(settings.seed, "noise", step))
+        x, y = self.inputs(self.sampler.batch(step), generator_for(settings.seed, "noise", step))
         share = settings.batch_size // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         log_prob = self.module(x[mine], None if y is None else y[mine])
@@ -212,7 +212,7 @@ class Run:
         kept = "" if self.records is None else f"{self.records.state.kept()}. "
         raise TrainingError(
             f"step {self.step}: {what} (learning rate {self.rate:.3g}); training stopped, {kept}"
-            "Lower the learning rate or clip_norm, or lengthen the warm-up"
+            "Lower learning_rate= or clip_norm=, or raise warmup_steps="
         )
 
     def _after_step(self, *, last: bool, stopping: bool) -> None:

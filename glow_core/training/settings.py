@@ -117,7 +117,9 @@ class TrainSettings:
             if getattr(self, name) is not None:
                 self._number(name, low=0.0, open_low=True)
         if self.max_steps is None and self.max_epochs is None and self.max_seconds is None:
-            raise ConfigError("training has no end: give max_steps, max_epochs or max_seconds")
+            raise ConfigError(
+                "training has no end: give max_steps=, max_epochs= or max_seconds=, for example max_seconds=600"
+            )
         if self.optimizer not in _OPTIMIZERS:
             raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(_OPTIMIZERS)}")
         if self.inverse_penalty_at not in _PLACES:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .run import Progress
     from .settings import VerifyOptions, VerifySettings
-    from .table import report_tables
+    from .terminal import report_tables
 
 __all__ = [
     "BACKENDS",
@@ -85,7 +85,7 @@ def __getattr__(name: str) -> object:
 
             return getattr(page, name)
         case "report_tables":
-            from .table import report_tables
+            from .terminal import report_tables
 
             return report_tables
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,6 +41,8 @@ def test_a_run_is_not_overwritten(invoke, images, place):
     before = (place / "run" / "ckpt.pt").read_bytes()
     result = invoke("train", "--data", images, "--out", "run", "--max-steps", 1, *SMALL)
     assert result.exit_code == 2
+    assert "--resume run" in result.stderr
+    assert "--force" in result.stderr
     assert (place / "run" / "ckpt.pt").read_bytes() == before
     assert invoke("train", "--data", images, "--out", "run", "--max-steps", 2, "--force", *SMALL).exit_code == 0
     assert (place / "run" / "ckpt.pt").read_bytes() != before
@@ -60,7 +62,7 @@ def test_class_conditional_models_need_and_take_a_class(invoke, images, place):
     ("options", "words"),
     [
         ((), "--data and --out"),
-        (("--data", "images.npz", "--out", "run"), "no end"),
+        (("--data", "images.npz", "--out", "run"), "--max-steps N, --max-epochs X or --max-seconds X"),
         (("--data", "nowhere", "--out", "run", "--max-steps", 1), "nowhere"),
         (("--data", "images.npz", "--out", "run", "--max-steps", 1, "--levels", 4), "multiples"),
         (("--data", "images.npz", "--out", "run", "--max-steps", 1, "--image-size", "8x8"), "--resize"),
@@ -84,7 +86,9 @@ def test_what_cannot_be_trained_is_refused(invoke, images, place, options, words
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_images_are_read(invoke, images, place, monkeypatch):
     read = []
-    monkeypatch.setattr("glow_cli.commands.train.load_pair", lambda *arguments: read.append(arguments) or 1 / 0)
+    monkeypatch.setattr(
+        "glow_cli.common.train_inputs.load_pair", lambda *arguments, **options: read.append(arguments) or 1 / 0
+    )
     (place / "file").write_text("no folder")
     result = invoke("train", "--data", images, "--out", "file/run", "--max-steps", 1, *SMALL)
     assert result.exit_code == 2

@@ -37,13 +37,7 @@ def test_steps_name_every_step_and_come_with_the_budget(invoke, model, tmp_path)
 def test_steps_with_the_checkpoint_name_the_wrong_graph(invoke, model, tmp_path):
     spoiled = tmp_path / "spoiled"
     shutil.copytree(model.bundle, spoiled)
-    name = "level1/step02/coupling/conv2/weight"
-    graph = onnx.load(spoiled / "decoder.onnx")
-    for tensor in graph.graph.initializer:
-        if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.02), name))
-    onnx.save(graph, spoiled / "decoder.onnx")
-    sign(spoiled)
+    spoil(spoiled)
     result = invoke("verify", spoiled, *FEW, "--steps", "--ckpt", model.checkpoint, "--json", tmp_path / "r.json")
     assert result.exit_code == 1
     report = json.loads((tmp_path / "r.json").read_text())
@@ -141,6 +135,8 @@ def test_a_rise_above_the_baseline_fails_although_the_bundle_is_sound(invoke, mo
     assert result.exit_code == 1
     assert report["sound"] is True
     assert "is sound, but" in result.output
+    assert result.stdout.startswith("sound, but ")
+    assert "rose above the baseline" in result.stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "other"}'])
@@ -149,3 +145,55 @@ def test_a_damaged_baseline_is_one_clear_line(invoke, model, tmp_path, content):
     result = invoke("verify", model.bundle, "--baseline", tmp_path / "b.json")
     assert result.exit_code == 2
     assert "b.json" in result.output
+
+
+def test_the_first_line_of_stdout_is_the_answer(run_process, model, tmp_path):
+    """In a process of its own, so that whatever libraries print is seen too."""
+    done = run_process("verify", model.bundle, *FEW, "--json", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "sound: every image comes back exactly on 1 pair of backends (8 golden images)"
+    assert lines[1:4] == ["round trip: sound", "likelihood: sound", "samples: sound"]
+    assert done.stderr == ""
+
+
+def test_an_unsound_bundle_says_so_first(invoke, own_model):
+    spoil(own_model.bundle)
+    result = invoke("verify", own_model.bundle, *FEW)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0] == "UNSOUND: images do not come back right; samples are wrong"
+    assert lines[1].startswith("FAIL ")
+    assert result.stderr.startswith(f"error: {own_model.bundle} is unsound: ")
+
+
+def test_limits_and_every_failure_come_with_verbose(invoke, own_model, model):
+    for bundle in (model.bundle, own_model.bundle):
+        if bundle == own_model.bundle:
+            spoil(bundle)
+        short, long = (invoke("verify", bundle, *FEW, *words).stdout for words in ((), ("--verbose",)))
+        assert "Limits: a factor times the yardstick" in long
+        assert "--verbose" not in long
+        assert "Limits" not in short
+        assert short.endswith("--verbose also prints every failure, and every limit with where it comes from\n")
+        assert short.splitlines()[0] == long.splitlines()[0]
+
+
+def test_verbose_changes_no_json(invoke, model):
+    reports = [
+        json.loads(invoke("verify", model.bundle, *FEW, *words, "--json", "-").stdout) for words in ((), ("--verbose",))
+    ]
+    for report in reports:
+        del report["date"], report["seconds"]
+    assert reports[0] == reports[1]
+
+
+def spoil(bundle):
+    """Put one weight of the decoder 2 % off, and sign the bundle again."""
+    name = "level1/step02/coupling/conv2/weight"
+    graph = onnx.load(bundle / "decoder.onnx")
+    for tensor in graph.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.02), name))
+    onnx.save(graph, bundle / "decoder.onnx")
+    sign(bundle)

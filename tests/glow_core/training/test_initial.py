@@ -85,7 +85,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, perturbed_glow) ->
 
 def test_a_resumed_run_takes_no_other_weights(tmp_path: Path, perturbed_glow) -> None:
     toy_training(tmp_path, max_steps=1)
-    with pytest.raises(TrainingError, match="leave initial out"):
+    with pytest.raises(TrainingError, match="leave initial= out"):
         toy_training(tmp_path, max_steps=2, resume=True, initial=perturbed_glow(toy_config()).state_dict())
 
 

@@ -52,6 +52,7 @@ def toy_training(out: Path | str, *, config: GlowConfig | None = None, classes: 
     from glow_core.training import train
 
     own = ("resume", "overwrite", "initial", "progress", "sample_writer", "notes", "train_images", "validation_images")
+    own += ("on_forecast",)
     given = {name: options.pop(name) for name in own if name in options}
     given.setdefault("train_images", toy_images(classes=classes))
     given.setdefault("validation_images", toy_images(40, seed=1, classes=classes))

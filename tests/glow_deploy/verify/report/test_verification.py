@@ -80,11 +80,11 @@ def test_the_tables_fit(report, width):
 
 
 def test_every_limit_is_printed_with_its_derivation(report):
-    text = printed(report, width=200)
+    text = printed(report, width=200, verbose=True)
     for gate in report.cells[-1].gates:
         if gate.statistic == "rms":
             assert gate.derivation in text
-    assert "Limits" not in printed(report, derivations=False)
+    assert "Limits" not in printed(report)
 
 
 def test_a_failure_names_cell_level_and_cause(sound, quick, tamper):
@@ -92,7 +92,7 @@ def test_a_failure_names_cell_level_and_cause(sound, quick, tamper):
 
     tamper("decoder", before=lambda feeds: {**feeds, "z2": np.zeros_like(feeds["z2"])})
     bad = quick(sound.bundle)
-    text = printed(bad, width=400)
+    text = printed(bad, width=400, verbose=True)
     assert "FAIL encode onnxruntime-cpu -> decode onnxruntime-cpu, 32 golden images, level 2" in text
     assert "z2 is dropped" in text
     assert "round trip: unsound" in text

@@ -1,17 +1,20 @@
-"""The report for people: rich tables, narrow enough for 80 columns."""
+"""The report of a verification as rich tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from glow_deploy.canary.report import CanaryResult
-from glow_deploy.numerics.gates import GateResult
 from glow_deploy.numerics.measures import ErrorSummary, Exactness
 from glow_deploy.verify.backends.backend import REFERENCE
 from glow_deploy.verify.report.rows import CellReport, ReferenceReport
 from glow_deploy.verify.report.verification import BackendReport, ImageSetReport, VerifyReport
+
+from .answer import answer
+from .layout import figure, new_table, styled
+from .limits import limits_table
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -20,35 +23,49 @@ if TYPE_CHECKING:
 
 __all__ = ["report_tables"]
 
+_LEGEND = (
+    "rms: root mean square over all pixels; p99.9: 99.9 % of pixels err less; exact: images that come back pixel for "
+    "pixel; (<x): less than x of all such images is lost, with 95 % confidence"
+)
+_LEGEND_OF_PIXELS = "; x%: share of pixels that come back"
 
-def report_tables(report: VerifyReport, *, derivations: bool = True) -> Group:
-    """Lay a report out for the terminal.
+
+def report_tables(report: VerifyReport, *, verbose: bool = False) -> Group:
+    """Lay a report out for the terminal: the answer first, then the figures.
 
     Args:
         report: of `verify`.
-        derivations: with the table of limits and how each came about.
+        verbose: with every failure, and with the table of limits and how each came about.
     """
     from rich.console import Group
 
-    parts: list[RenderableType] = [_backends(report)]
+    parts: list[RenderableType] = [*answer(report, verbose=verbose), *_backends(report)]
     for images in report.image_sets:
         parts += [_heading(images, report.n_bits), _matrix(report, images)]
+        if images is report.image_sets[0]:
+            parts.append(_legend(report, images))
         if any(reference.images == images.name for reference in report.references):
             parts.append(_references(report, images))
     parts.append(_batches(report))
     if report.random:
         parts.append(_random(report))
-    parts += list(_sections(report))
-    if derivations:
-        parts.append(_limits(report))
-    parts += list(_closing(report))
+    parts += _apart(_sections(report))
+    if verbose:
+        parts.append(limits_table(report))
+    parts += _apart(_closing(report))
     return Group(*parts)
+
+
+def _apart(parts: Iterable[RenderableType]) -> list[RenderableType]:
+    """With an empty line before them, if there are any."""
+    found = list(parts)
+    return ["", *found] if found else []
 
 
 def _sections(report: VerifyReport) -> Iterator[RenderableType]:
     """What was measured only because it was asked for."""
     if report.steps is not None:
-        from .steps import steps_table
+        from glow_deploy.verify.steps import steps_table
 
         yield steps_table(report.steps)
     if report.budget is not None:
@@ -57,46 +74,52 @@ def _sections(report: VerifyReport) -> Iterator[RenderableType]:
         yield budget_table(report.budget)
         yield prediction_table(report.budget, n_bits=report.n_bits)
     if report.stress is not None:
-        from .stress import stress_tables
+        from glow_deploy.verify.stress import stress_tables
 
         yield from stress_tables(report.stress)
     if report.baseline is not None:
-        from .regression import baseline_table
+        from glow_deploy.verify.regression import baseline_table
 
         yield baseline_table(report.baseline)
 
 
-def _backends(report: VerifyReport) -> Table:
-    table = _table("Backends", "backend", "runs on", "computes in")
+def _backends(report: VerifyReport) -> Iterator[RenderableType]:
+    """Those that ran, and why the others did not."""
+    table = new_table("Backends", "backend", "runs on", "computes in")
     for backend in report.backends:
         facts = backend.decoder
         if facts is not None:
             table.add_row(backend.name, f"{facts['provider']}, {facts['device']}", _arithmetic(backend))
-        else:
-            table.add_row(backend.name, _styled(f"absent: {backend.reason}", "dim"), "")
-    return table
+    yield table
+    absent: dict[str, list[str]] = {}
+    for backend in report.backends:
+        if not backend.used:
+            absent.setdefault(backend.reason, []).append(backend.name)
+    for reason, names in absent.items():
+        named = reason.startswith(f"{names[0]} ")
+        yield styled(f"absent: {reason}" if named else f"absent: {', '.join(names)}: {reason}", "dim")
 
 
 def _arithmetic(backend: BackendReport) -> Text:
     if backend.canary is None:
-        return _styled("float64" if backend.name == REFERENCE else "as the graphs say", "")
+        return styled("float64" if backend.name == REFERENCE else "as the graphs say", "")
     text = backend.canary.text
     sound = isinstance(backend.canary, CanaryResult) and backend.canary.float32
-    return _styled(text, "" if sound else "bold red")
+    return styled(text, "" if sound else "bold red")
 
 
 def _heading(images: ImageSetReport, n_bits: int) -> Text:
     yardstick = images.yardstick
     steps = yardstick.x_hat.rms * 2**n_bits
-    return _styled(
+    return styled(
         f"\n{images.n} {images.name} images {images.source}\n"
-        f"yardstick: {yardstick.source}: x -> z -> x rms {_figure(steps)} pixel steps",
+        f"yardstick: {yardstick.source}: x -> z -> x rms {figure(steps)} pixel steps",
         "bold",
     )
 
 
 def _matrix(report: VerifyReport, images: ImageSetReport) -> Table:
-    table = _table(
+    table = new_table(
         "Encode on A, decode on B: x -> z -> x in pixel steps",
         "A",
         "B",
@@ -113,18 +136,24 @@ def _matrix(report: VerifyReport, images: ImageSetReport) -> Table:
         table.add_row(
             cell.encode,
             cell.decode,
-            *(_figure(value * 2**report.n_bits) for value in (x.rms, x.p999, x.max)),
+            *(figure(value * 2**report.n_bits) for value in (x.rms, x.p999, x.max)),
             _exact(cell.exactness),
             _verdict(cell),
         )
     return table
 
 
+def _legend(report: VerifyReport, images: ImageSetReport) -> Text:
+    cells = [cell.exactness for cell in report.cells if cell.images == images.name]
+    partly = any(exactness.pixels_exact < exactness.pixels for exactness in cells)
+    return styled(_LEGEND + (_LEGEND_OF_PIXELS if partly else ""), "dim")
+
+
 def _references(report: VerifyReport, images: ImageSetReport) -> Table:
     """Per level, every backend against float64, and the re-encoded latents of its own round trip."""
     levels = len(report.references[0].z)
     names = [f"z{level}" for level in range(1, levels + 1)]
-    table = _table(
+    table = new_table(
         "Against the trained model in float64: rms (and z -> x -> z on the same backend)",
         "backend",
         *names,
@@ -148,7 +177,7 @@ def _references(report: VerifyReport, images: ImageSetReport) -> Table:
 
 
 def _batches(report: VerifyReport) -> Table:
-    table = _table(
+    table = new_table(
         "Batch consistency: rms of the image that differs most", "backend", "role", "batches", "rms", "verdict"
     )
     for row in report.batches:
@@ -160,7 +189,7 @@ def _batches(report: VerifyReport) -> Table:
 
 
 def _random(report: VerifyReport) -> Table:
-    table = _table(
+    table = new_table(
         "Random latents z -> x -> z on one backend (reported, not gated)", "backend", "T", "non-finite", "rms", "max"
     )
     for row in report.random:
@@ -171,107 +200,37 @@ def _random(report: VerifyReport) -> Table:
             row.encode,
             f"{row.temperature:g}",
             f"{row.lost} of {row.n}",
-            _figure(max((z.rms for z in finite), default=math.nan)),
-            _figure(max((z.max for z in finite), default=math.nan)),
+            figure(max((z.rms for z in finite), default=math.nan)),
+            figure(max((z.max for z in finite), default=math.nan)),
         )
     return table
-
-
-def _limits(report: VerifyReport) -> Table:
-    """Every kind of gate once: its limit, where that comes from, and the figure that came closest."""
-    title = "Limits: a factor times the yardstick"
-    table = _table(title, "images", "measure", "worst", "limit", "derivation")
-    worst: dict[tuple[str, str, str], GateResult] = {}
-    for name, gate in _gates(report):
-        if gate.statistic == "non-finite" and gate.passed:
-            continue
-        key = (name, gate.measure, gate.statistic)
-        if key not in worst or _closeness(gate) > _closeness(worst[key]):
-            worst[key] = gate
-    for (name, measure, statistic), gate in worst.items():
-        figure = f"{gate.value:.2%}" if statistic == "rate" else _figure(gate.value)
-        limit = f"{gate.limit:.0%}" if statistic == "rate" else _figure(gate.limit)
-        table.add_row(
-            name,
-            f"{measure}, {statistic}",
-            figure if gate.passed else _styled(figure, "bold red"),
-            limit,
-            gate.derivation,
-        )
-    return table
-
-
-def _gates(report: VerifyReport) -> Iterator[tuple[str, GateResult]]:
-    judged: list[ReferenceReport | CellReport] = [*report.references, *report.cells]
-    for part in judged:
-        for gate in part.gates:
-            yield part.images, gate
-    for batch in report.batches:
-        for gate in batch.gates:
-            yield "batches", gate
-
-
-def _closeness(gate: GateResult) -> float:
-    """Value over limit; infinite for what is no number, negative for a rate's distance from its due."""
-    if not math.isfinite(gate.value):
-        return math.inf
-    if gate.statistic == "rate":
-        return -gate.value
-    return gate.value / gate.limit if gate.limit > 0 else gate.value
 
 
 def _closing(report: VerifyReport) -> Iterator[Text]:
     for note in report.notes:
-        yield _styled(f"note: {note}", "dim")
+        yield styled(f"note: {note}", "dim")
     for suggestion in report.suggestions:
-        yield _styled(f"suggestion: {suggestion}", "")
-    for failure in report.failures:
-        yield _styled(f"FAIL {failure}", "red")
-    for name, value in report.verdicts.to_dict().items():
-        style = {"sound": "bold green", "unsound": "bold red"}.get(value, "")
-        yield _styled(f"{name.replace('_', ' ')}: {value}", style)
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        right = column in ("rms", "p99.9", "max", "worst", "limit", "T")
-        fixed = column in ("A", "B", "backend") or right
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=fixed)
-    return table
-
-
-def _styled(text: str, style: str) -> Text:
-    from rich.text import Text
-
-    return Text(text, style=style)
+        yield styled(f"suggestion: {suggestion}", "")
 
 
 def _verdict(part: CellReport | ReferenceReport) -> Text:
     if part.passed:
         return _mark(passed=True)
     levels = [gate.level for gate in part.gates if not gate.passed and gate.level is not None]
-    return _styled(f"FAIL z{levels[0]}" if levels else "FAIL", "bold red")
+    return styled(f"FAIL z{levels[0]}" if levels else "FAIL", "bold red")
 
 
 def _mark(*, passed: bool) -> Text:
-    return _styled("pass", "green") if passed else _styled("FAIL", "bold red")
-
-
-def _figure(value: float) -> str:
-    return f"{value:.1e}" if math.isfinite(value) else "none"
+    return styled("pass", "green") if passed else styled("FAIL", "bold red")
 
 
 def _error(summary: ErrorSummary, *, scale: float = 1.0) -> str:
     if summary.non_finite:
         return f"{summary.non_finite} non-finite"
-    return _figure(summary.rms * scale)
+    return figure(summary.rms * scale)
 
 
 def _exact(exactness: Exactness) -> str:
     rate = f"{exactness.images_exact}/{exactness.images}"
-    pixels = "" if exactness.pixels_exact == exactness.pixels else f", {exactness.pixel_rate:.4%} of pixels"
+    pixels = "" if exactness.pixels_exact == exactness.pixels else f" {exactness.pixel_rate:.4%}"
     return f"{rate} (<{exactness.bound:.1%}){pixels}"

@@ -1,0 +1,63 @@
+"""What a run learns from, where it goes and what it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["Device", "Init", "Out", "Resume", "RunOptions", "Threads", "Weights"]
+
+WeightsKind = Literal["ema", "raw"]
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="RUN", help="The folder that the run is written to: ckpt.pt, logs, samples."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="RUN", help="Continue the run in this folder. It keeps its own settings."),
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        metavar="CKPT",
+        help="Start from the weights of a checkpoint that `train` or `convert` wrote. The model keeps its shape.",
+    ),
+]
+Weights = Annotated[
+    WeightsKind,
+    typer.Option(
+        "--weights",
+        help="Which weights of --init to take: ema are the averaged ones where there are any, raw the others.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        help="auto takes a GPU where there is one. Under torchrun each process takes one.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads. Default: PyTorch chooses.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Values of these options, and of `--data`, `--resize` and `--force`."""
+
+    data: str | None
+    out: Path | None
+    resume: Path | None
+    init: Path | None
+    weights: WeightsKind
+    device: str
+    threads: int | None
+    resize: bool
+    force: bool

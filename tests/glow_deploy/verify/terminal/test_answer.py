@@ -1,0 +1,167 @@
+"""The answer of `verify`: one line, what failed, three verdicts, and only then the tables."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from glow_deploy.verify import VerifySettings, report_tables, verify
+from glow_deploy.verify.terminal.answer import answer, answer_line
+
+
+@pytest.fixture(scope="module")
+def report(sound):
+    return verify(sound.bundle, settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=4))
+
+
+@pytest.fixture(scope="module")
+def compared(report, sound, tmp_path_factory):
+    """The same run again, with the first as its baseline."""
+    path = tmp_path_factory.mktemp("baseline") / "b.json"
+    path.write_text(report.to_json())
+    return verify(sound.bundle, settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=4, baseline=path))
+
+
+@pytest.fixture
+def spoilt(spoil, sound):
+    """A decoder weight 2 % off: samples and round trips are wrong on every pair that decodes with it."""
+
+    def off(name, array, role):
+        return array * np.float32(1.02) if name.endswith("level1/step02/coupling/conv2/weight") else None
+
+    bundle = spoil(off, roles=("decoder",))
+    return verify(bundle, settings=VerifySettings(ckpt=sound.ckpt, random_draws=0))
+
+
+def said(report, **options):
+    return [str(line) for line in answer(report, **options)]
+
+
+def printed(report, *, width, **options):
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width)
+    console.print(report_tables(report, **options))
+    return console.file.getvalue()
+
+
+def test_a_sound_model_in_four_lines(report):
+    assert said(report) == [
+        "sound: every image comes back exactly on 1 pair of backends (32 golden images)",
+        "round trip: sound",
+        "likelihood: sound",
+        "samples: sound",
+    ]
+
+
+def test_an_unsound_model_first_then_the_failures_then_the_verdicts(spoilt):
+    lines = said(spoilt)
+    assert lines[0] == "UNSOUND: images do not come back right; samples are wrong"
+    fails = [number for number, line in enumerate(lines) if line.startswith("FAIL ")]
+    assert fails[0] == 1
+    assert lines[-3:] == ["round trip: unsound", "likelihood: sound", "samples: unsound"]
+    assert max(fails) < len(lines) - 3
+
+
+def test_failures_of_one_cause_are_counted_and_listed_when_verbose(spoilt):
+    causes = {(failure.level, failure.cause) for failure in spoilt.failures}
+    assert len(spoilt.failures) > len(causes)
+    short, long = said(spoilt), said(spoilt, verbose=True)
+    assert sum(line.startswith("FAIL ") for line in short) == len(causes)
+    assert [line for line in long if line.startswith("FAIL ")] == [f"FAIL {failure}" for failure in spoilt.failures]
+    more = [int(line.split()[0]) for line in short if "of the same cause" in line]
+    assert sum(more) == len(spoilt.failures) - len(causes)
+    assert not any("of the same cause" in line for line in long)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("round_trip",), "UNSOUND: images do not come back right"),
+        (("likelihood",), "UNSOUND: likelihood is wrong"),
+        (("samples",), "UNSOUND: samples are wrong"),
+        (("likelihood", "samples"), "UNSOUND: likelihood and samples are wrong"),
+        (
+            ("round_trip", "likelihood", "samples"),
+            "UNSOUND: images do not come back right; likelihood and samples are wrong",
+        ),
+    ],
+)
+def test_the_line_names_what_is_wrong(spoilt, wrong, words):
+    verdicts = replace(
+        spoilt.verdicts,
+        **{name: "unsound" if name in wrong else "sound" for name in ("round_trip", "likelihood", "samples")},
+    )
+    assert answer_line(replace(spoilt, verdicts=verdicts)) == words
+
+
+def test_images_that_come_back_only_nearly_are_not_called_exact(report):
+    cell = report.cells[0]
+    nearly = replace(cell, exactness=replace(cell.exactness, images_exact=31))
+    assert answer_line(replace(report, cells=(nearly,))) == (
+        "sound: every image comes back within its limits on 1 pair of backends (32 golden images)"
+    )
+
+
+def test_nothing_examined_is_no_pass(report):
+    assert answer_line(replace(report, cells=())) == "UNSOUND: nothing was examined"
+
+
+def test_graphs_for_decoding_are_sound_for_decoding_alone(report):
+    reported = replace(report.verdicts, round_trip="reported", likelihood="reported")
+    words = answer_line(replace(report, verdicts=reported))
+    assert words == "sound for decoding: samples are right (32 golden images); the round trip is not judged"
+
+
+def test_every_set_of_images_is_counted(report):
+    both = (*report.image_sets, replace(report.image_sets[0], name="data", n=2000))
+    assert answer_line(replace(report, image_sets=both)).endswith("(32 golden and 2,000 data images)")
+
+
+@pytest.mark.parametrize(
+    ("risen", "changes", "words"),
+    [
+        (1, {}, "sound, but 1 figure rose above the baseline"),
+        (2, {"missing": {"a": "absent"}}, "sound, but 2 figures rose above the baseline"),
+        (0, {"missing": {"a": "absent", "b": "absent"}}, "sound, but 2 rows of the baseline could not be measured"),
+        (0, {"rows": ()}, "sound, but nothing could be compared with the baseline"),
+    ],
+)
+def test_a_baseline_that_was_not_met_is_part_of_the_answer(report, compared, risen, changes, words):
+    assert answer_line(compared) == answer_line(report)
+    first, *others = compared.baseline.rows
+    figures = [replace(figure, value=10 * figure.limit + 1, passed=False) for figure in first.figures[:risen]]
+    rows = (replace(first, figures=(*figures, *first.figures[risen:])), *others)
+    baseline = replace(compared.baseline, **{"rows": rows, **changes})
+    assert answer_line(replace(compared, baseline=baseline)) == words
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_answer_stands_above_the_tables_and_fits(report, spoilt, width):
+    for found in (report, spoilt):
+        text = printed(found, width=width)
+        lines = text.splitlines()
+        assert lines[0] == answer_line(found)
+        assert max(map(len, lines)) <= width
+        assert text.index("samples: ") < text.index("Backends")
+        assert "Limits" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_figures_are_explained_once_under_the_first_of_their_tables(report, spoilt, width):
+    text = " ".join(printed(report, width=width).split())
+    assert text.count("rms: root mean square over all pixels; p99.9: 99.9 % of pixels err less") == 1
+    assert "(<x): less than x of all such images is lost, with 95 % confidence" in text
+    assert "x%: share of pixels" not in text
+    assert text.index("Encode on A") < text.index("rms: root mean square") < text.index("Against the trained")
+    partly = " ".join(printed(spoilt, width=width).split())
+    assert "x%: share of pixels that come back" in partly
+
+
+def test_absent_backends_are_named_with_their_reason(report):
+    text = " ".join(printed(report, width=120).split())
+    names = "pytorch-fp64, pytorch-fp32, onnxruntime-cuda, tensorrt, tensorrt-rtx, simulated"
+    assert f"absent: {names}: not asked for" in text
