@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu lint format bench clean
+.PHONY: help install demo test test-slow test-gpu lint format docs bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: install  ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install  ## Build the docs into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
 bench: install  ## Measure every claim of the README's performance table
 	@for script in benchmarks/*.py; do \
 		case $$script in */_*) continue;; esac; \
@@ -50,5 +53,5 @@ bench: install  ## Measure every claim of the README's performance table
 	done
 
 clean:  ## Remove what the tools left behind, .venv excepted
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-out
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-out site
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,14 +1,17 @@
-"""What the README promises: its commands parse and run, and its links lead somewhere.
+"""What the README and the docs promise: their commands parse and run, their Python runs, their links lead somewhere.
 
-Blocks fenced with ```sh are run in order in one folder. An HTML comment on the line above a block says more:
-`<!-- gpu -->` needs a GPU, `<!-- slow -->` takes long, `<!-- not run: REASON -->` is only checked for its options.
+Blocks fenced with ```sh or ```python are run in the order of the page, in a folder that holds what the demo leaves
+(`demo-out/`), its bundle (`ckpt-bundle/`) and a few samples (`samples/`). An HTML comment on the line above a block
+says more: `<!-- gpu -->` needs a GPU, `<!-- not run: REASON -->` is only checked for its options.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,8 +21,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
 
-_BLOCK = re.compile(r"^(?:<!--\s*(?P<marker>[^>]*?)\s*-->\n)?```sh\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:<!--\s*(?P<marker>[^>]*?)\s*-->\n)?```(?P<language>sh|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _LINK = re.compile(r"(?:\]\(|(?:src|href)=\")(?!https?:|mailto:|#)([^)\"#\s]+)")
 # The same commands at a size for tests.
 _REDUCED = (
@@ -35,7 +41,9 @@ _REDUCED = (
     ),
 )
 # They make an environment or run this very suite.
-_LEFT_OUT = re.compile(r"^(make (test|test-slow|test-gpu|install|lint|bench)|git clone|pip install|python -m venv)\b")
+_LEFT_OUT = re.compile(
+    r"^(source .venv|make (test|test-slow|test-gpu|install|lint|docs|bench)|git clone|pip install|python -m venv)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Block:
     marker: str
     text: str
     line: int
+    language: str = "sh"
 
     @property
     def commands(self) -> list[str]:
@@ -59,6 +68,7 @@ def blocks(text: str) -> list[Block]:
             marker=(match["marker"] or "").strip(),
             text=match["text"],
             line=text.count("\n", 0, match.start("text")) + 1,
+            language=match["language"],
         )
         for match in _BLOCK.finditer(text)
     ]
@@ -104,20 +114,29 @@ def test_the_parse_check_can_fail():
         parse("glow-deploy no-such-command")
 
 
-def test_every_command_shown_exists_with_its_options():
-    shown = [
-        (block.line, command)
-        for block in blocks(README.read_text())
-        for command in block.commands
-        if command.startswith("glow-deploy")
-    ]
-    assert shown, "the README shows no glow-deploy command"
-    for _, command in shown:
-        parse(command)
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_shown_exists_with_its_options(page):
+    for block in blocks(page.read_text()):
+        for command in block.commands if block.language == "sh" else ():
+            if command.startswith("glow-deploy"):
+                parse(command)
+
+
+def test_the_readme_shows_the_main_commands_and_is_short():
+    text = README.read_text()
+    shown = {
+        command.split()[1] for block in blocks(text) for command in block.commands if "glow-deploy " in command[:12]
+    }
+    assert {"export", "verify", "sample"} <= shown
+    assert len(text.splitlines()) <= 160
 
 
 def test_relative_links_lead_somewhere():
-    for document in (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for document in (*PAGES, ROOT / "CHANGELOG.md"):
         text = document.read_text()
         broken = [target for target in _LINK.findall(text) if not (document.parent / target).exists()]
         assert broken == [], document.name
@@ -127,39 +146,77 @@ def test_the_link_check_can_fail():
     assert _LINK.findall('[a](docs/x.md#part) [b](https://x.y) [c](#here) <img src="p.png">') == ["docs/x.md", "p.png"]
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [
-        # All commands hang on the demo of the first block, so they run as one test.
-        pytest.param(("",), marks=pytest.mark.slow, id="cpu"),
-        pytest.param(("", "slow"), marks=pytest.mark.slow, id="slow"),
-        pytest.param(("", "gpu"), marks=pytest.mark.gpu, id="gpu"),
-    ],
-)
-def test_the_commands_run(tmp_path, kinds):
-    if "gpu" in kinds:
-        from glow_deploy.engines.device import count_gpus
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What the demo leaves, at a size for tests."""
+    folder = tmp_path_factory.mktemp("docs")
+    for command in (
+        "glow-deploy demo --quick --out demo-out",
+        "glow-deploy export demo-out/ckpt.pt",
+        "glow-deploy sample ckpt-bundle -n 4 --out samples/",
+    ):
+        run(command, folder)
+    (folder / "tests").mkdir()
+    (folder / "tests" / "fixtures").symlink_to(ROOT / "tests" / "fixtures")
+    return folder
 
-        if count_gpus() == 0:
-            pytest.skip("no NVIDIA GPU or no driver was found")
-    found = blocks(README.read_text())
-    wanted = [block for block in found if block.marker in kinds]
-    if not any(block.marker == kinds[-1] for block in found):
-        pytest.skip(f"the README has no block marked {kinds[-1] or 'for the CPU'}")
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "fixtures").symlink_to(ROOT / "tests" / "fixtures")
+
+def run(command, folder, where=""):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for block in wanted:
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{where}{command}\n{done.stdout}\n{done.stderr}"
+
+
+def run_page(page, folder, *, marker):
+    """Run the blocks with this marker; returns how many there were."""
+    found = [block for block in blocks(page.read_text()) if block.marker == marker]
+    for block in found:
+        where = f"{name_of(page)} line {block.line}: "
+        if block.language == "python":
+            (folder / "block.py").write_text(block.text)
+            run(f"{shlex.quote(sys.executable)} block.py", folder, where)
+            continue
         for command in block.commands:
-            if _LEFT_OUT.match(command):
-                continue
-            done = subprocess.run(
-                ["bash", "-c", reduced(command)],
-                cwd=tmp_path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
-            assert done.returncode == 0, f"README.md line {block.line}: {command}\n{done.stdout}\n{done.stderr}"
+            if not _LEFT_OUT.match(command):
+                run(reduced(command), folder, where)
+    return len(found)
+
+
+def runs_here(page):
+    """The page on CI has files of its own, and tests/glow_deploy/verify/pytest_plugin/test_ci_docs.py runs it."""
+    return page.parent.name != "ci" and any(block.marker == "" for block in blocks(page.read_text()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if runs_here(page)], ids=name_of)
+def test_a_page_runs(page, demo, tmp_path):
+    folder = tmp_path / "page"
+    shutil.copytree(demo, folder, symlinks=True)
+    if page == README:  # the newcomer has nothing yet
+        shutil.rmtree(folder / "demo-out")
+        shutil.rmtree(folder / "ckpt-bundle")
+    if page.name == "export.md":  # it makes the bundle
+        shutil.rmtree(folder / "ckpt-bundle")
+    assert run_page(page, folder, marker="") > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- gpu -->" in page.read_text()], ids=name_of)
+def test_a_page_runs_on_a_gpu(page, demo, tmp_path):
+    from glow_deploy.engines.device import count_gpus
+
+    if count_gpus() == 0:
+        pytest.skip("no NVIDIA GPU or no driver was found")
+    folder = tmp_path / "page"
+    shutil.copytree(demo, folder, symlinks=True)
+    assert run_page(page, folder, marker="gpu") > 0
+
+
+def test_the_command_reference_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("write_commands", ROOT / "scripts" / "write_commands.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert page == module.page(), "run python scripts/write_commands.py"
