@@ -7,59 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .actnorm import ActNorm
-from .edge import edge_map
+from .convolution import conv1x1, conv3x3, with_edge, zero_edge
 
 __all__ = ["Conditioner", "ZeroConv2d"]
 
 _HIDDEN_STD = 0.05  # the paper's code draws the hidden weights from N(0, 0.05^2)
-
-
-def _in_float64_on_cpu(x: Tensor) -> bool:
-    """Torch's own float64 convolutions go image by image, 3x3 ones by way of a ninefold copy; products are faster."""
-    return x.dtype == torch.float64 and x.device.type == "cpu"
-
-
-def _widened(weight: Tensor, x: Tensor) -> Tensor:
-    """The weight in the input's dtype: a float64 reference may hold the convolutions' float32 weights as they are."""
-    return weight.to(x.dtype)
-
-
-def _product(weight: Tensor, x: Tensor) -> Tensor:
-    """[out,in] times every pixel of [N,in,H,W], as one matrix product over the whole batch."""
-    batch, channels, height, width = x.shape
-    columns = x.transpose(0, 1).reshape(channels, -1)
-    return (weight @ columns).reshape(-1, batch, height, width).transpose(0, 1)
-
-
-def _conv1x1(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve [N,in,H,W] with [out,in,1,1]."""
-    return _product(weight[:, :, 0, 0], x) if _in_float64_on_cpu(x) else F.conv2d(x, weight)
-
-
-def _conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolve [N,in,H,W] with [out,in,3,3], zero padded.
-
-    With many channels in and few out, all nine positions are one product, whose small results are shifted and added.
-    """
-    out, channels = weight.shape[:2]
-    if not _in_float64_on_cpu(x) or out > channels:
-        return F.conv2d(x, weight, bias, padding=1)
-    batch, _, height, width = x.shape
-    taps = _product(weight.permute(2, 3, 0, 1).reshape(9 * out, channels), x)
-    taps = F.pad(taps.reshape(batch, 3, 3, out, height, width), (1, 1, 1, 1))
-    return sum(
-        (taps[:, i, j, :, i : i + height, j : j + width] for i in range(3) for j in range(3)),
-        start=bias[None, :, None, None],
-    )
-
-
-def _with_edge(y: Tensor, edge: Tensor | None) -> Tensor:
-    """Add what the border gives to a 3x3 convolution's result [N,out,H,W]."""
-    return y if edge is None else y + edge_map(_widened(edge, y), y.shape[2], y.shape[3])
-
-
-def _zero_edge(out_channels: int, *, wanted: bool) -> nn.Parameter | None:
-    return nn.Parameter(torch.zeros(out_channels, 3, 3)) if wanted else None
 
 
 class ZeroConv2d(nn.Module):
@@ -76,11 +28,11 @@ class ZeroConv2d(nn.Module):
         self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.log_scale = nn.Parameter(torch.zeros(out_channels))
-        self.edge = _zero_edge(out_channels, wanted=edge_bias)
+        self.edge = zero_edge(out_channels, wanted=edge_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W], zero padded."""
-        y = _with_edge(_conv3x3(x, _widened(self.weight, x), self.bias), self.edge)
+        y = with_edge(conv3x3(x, self.weight, self.bias), self.edge)
         return y * torch.exp(3 * self.log_scale)[None, :, None, None]
 
 
@@ -99,7 +51,7 @@ class Conditioner(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, width: int, edge_bias: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-        self.edge1 = _zero_edge(width, wanted=edge_bias)
+        self.edge1 = zero_edge(width, wanted=edge_bias)
         self.norm1 = ActNorm(width)
         self.conv2 = nn.Conv2d(width, width, 1, bias=False)
         self.norm2 = ActNorm(width)
@@ -111,8 +63,7 @@ class Conditioner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W]."""
-        hidden = F.conv2d(x, _widened(self.conv1.weight, x), padding=1)
-        hidden = F.relu(self.norm1(_with_edge(hidden, self.edge1)))
-        hidden = F.relu(self.norm2(_conv1x1(hidden, _widened(self.conv2.weight, hidden))))
+        hidden = F.relu(self.norm1(with_edge(conv3x3(x, self.conv1.weight), self.edge1)))
+        hidden = F.relu(self.norm2(conv1x1(hidden, self.conv2.weight)))
         result: Tensor = self.conv3(hidden)
         return result

@@ -96,28 +96,44 @@ class InvertibleConv1x1LU(Bijection):
         self.upper.copy_(upper.triu(1))
         self.log_abs_s.copy_(torch.log(torch.abs(diagonal)))
 
-    def factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return P, L with its unit diagonal and U with its diagonal s, each [C,C]."""
-        eye = torch.eye(self.lower.shape[0], dtype=self.lower.dtype, device=self.lower.device)
-        lower = self.lower.tril(-1) + eye
-        upper = self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_abs_s))
-        return self.permutation, lower, upper
+    def factors(self, *, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return P, L with its unit diagonal and U with its diagonal s, each [C,C].
 
-    def matrix(self) -> Tensor:
-        """Return W [C,C]."""
-        p, lower, upper = self.factors()
+        Args:
+            dtype: in which they are assembled, exp(log|s|) included; None for that of the layer.
+        """
+        dtype = dtype or self.lower.dtype
+        eye = torch.eye(self.lower.shape[0], dtype=dtype, device=self.lower.device)
+        lower = self.lower.to(dtype).tril(-1) + eye
+        diagonal = self.sign.to(dtype) * torch.exp(self.log_abs_s.to(dtype))
+        upper = self.upper.to(dtype).triu(1) + torch.diag(diagonal)
+        return self.permutation.to(dtype), lower, upper
+
+    def matrix(self, *, dtype: torch.dtype | None = None) -> Tensor:
+        """Return W [C,C], assembled in `dtype`; None for that of the layer."""
+        p, lower, upper = self.factors(dtype=dtype)
         return p @ lower @ upper
+
+    def inverse(self, *, dtype: torch.dtype | None = None) -> Tensor:
+        """Return the inverse of W, float64 [C,C], by triangular solves.
+
+        They keep more digits than inverting the assembled W.
+
+        Args:
+            dtype: in which the factors are assembled; None for that of the layer. The solves are float64 in any case.
+        """
+        p, lower, upper = (factor.double() for factor in self.factors(dtype=dtype))
+        inner = torch.linalg.solve_triangular(lower, p.T, upper=False, unitriangular=True)
+        inverse: Tensor = torch.linalg.solve_triangular(upper, inner, upper=True)
+        return inverse
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mix the channels with W."""
         return _conv1x1(x, self.matrix()), x.shape[2] * x.shape[3] * self.log_abs_s.sum()
 
     def decode(self, y: Tensor) -> Tensor:
-        """Mix the channels with the inverse of W, from the factors by triangular solves in float64."""
-        p, lower, upper = (factor.double() for factor in self.factors())
-        inner = torch.linalg.solve_triangular(lower, p.T, upper=False, unitriangular=True)
-        inverse = torch.linalg.solve_triangular(upper, inner, upper=True)
-        return _conv1x1(y, inverse.to(y.dtype))
+        """Mix the channels with the inverse of W."""
+        return _conv1x1(y, self.inverse().to(y.dtype))
 
 
 class FixedPermutation(Bijection):

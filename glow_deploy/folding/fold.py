@@ -84,11 +84,8 @@ def _fold_permutation(layer: Bijection, *, where: str) -> tuple[np.ndarray, np.n
         weight = np.eye(layer.order.numel())[layer.order.cpu().numpy()]
         return weight, weight.T.copy(), 0.0
     if isinstance(layer, InvertibleConv1x1LU):
-        p, lower, upper = (factor.detach().to("cpu", torch.float64) for factor in _double_factors(layer))
-        # Triangular solves keep more digits than inverting the assembled W.
-        inner = torch.linalg.solve_triangular(lower, p.T, upper=False, unitriangular=True)
-        inverse = torch.linalg.solve_triangular(upper, inner, upper=True)
-        return _array(p @ lower @ upper), _array(inverse), float(_array(layer.log_abs_s).sum())
+        weight, inverse = layer.matrix(dtype=torch.float64), layer.inverse(dtype=torch.float64)
+        return _array(weight), _array(inverse), float(_array(layer.log_abs_s).sum())
     if isinstance(layer, InvertibleConv1x1):
         weight = _array(layer.weight)
         sign, log_det = np.linalg.slogdet(weight)
@@ -96,14 +93,6 @@ def _fold_permutation(layer: Bijection, *, where: str) -> tuple[np.ndarray, np.n
             raise CheckpointError(f"{where}: the 1x1 convolution is singular, so this model has no inverse")
         return weight, np.linalg.inv(weight), float(log_det)
     raise TypeError(f"no folding for {type(layer).__name__}")
-
-
-def _double_factors(layer: InvertibleConv1x1LU) -> tuple[Tensor, Tensor, Tensor]:
-    """Assemble the factors from float64 copies, so that exp(log|s|) is taken in float64 too."""
-    lower = layer.lower.double().tril(-1)
-    eye = torch.eye(lower.shape[0], dtype=torch.float64, device=lower.device)
-    diagonal = layer.sign.double() * torch.exp(layer.log_abs_s.double())
-    return layer.permutation.double(), lower + eye, layer.upper.double().triu(1) + torch.diag(diagonal)
 
 
 def _fold_coupling(coupling: Bijection, *, size: tuple[int, int]) -> FoldedConditioner:

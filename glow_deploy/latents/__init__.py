@@ -7,7 +7,6 @@ from .coding import (
     Decoded,
     EncodeSettings,
     Latents,
-    PictureBatch,
     concatenate_latents,
     decode_latents,
     encode_images,
@@ -25,6 +24,7 @@ from .interpolation import (
 from .noise import dequantisation, noise
 from .sampling import SampleBatch, SampleSettings, concatenate_samples, sample
 from .specs import Progress, check_labels, conditional, finite_rows, latent_specs, need_role
+from .stream import PictureBatch
 
 __all__ = [
     "Decoded",

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
-from glow_deploy.images import bits_per_dim, pixels_to_x, values_to_pixels
+from glow_deploy.images import bits_per_dim
 from glow_deploy.protocol import Engine
 
-from .classes import class_log_prob
-from .noise import check_seed, dequantisation
+from .noise import check_seed
 from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
+from .stream import PictureBatch, encoder_batches, picture_batches
 
 __all__ = [
     "Decoded",
@@ -52,15 +52,6 @@ class EncodeSettings:
         if self.batch < 1:
             raise UsageError(f"batch must be at least 1, not {self.batch}")
         check_seed(self.seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureBatch:
-    """Pictures to encode: 8-bit values uint8 [n, C, H, W], their names, and labels int64 [n] or None."""
-
-    values: npt.NDArray[np.uint8]
-    names: Sequence[str] | None = None
-    labels: npt.ArrayLike | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -133,20 +124,12 @@ def encode_images(
     total = len(values)
     if names is not None and len(names) != total:
         raise UsageError(f"{len(names)} names were given for {total} pictures")
-    every = None if settings.best_class else check_labels(encoder, labels, total)
-
-    def batches() -> Iterator[PictureBatch]:
-        for first in range(0, total, settings.batch):
-            rows = slice(first, first + settings.batch)
-            yield PictureBatch(
-                values=values[rows],
-                names=None if names is None else names[rows],
-                labels=labels if every is None else every[rows],
-            )
-
+    need_role(encoder, "encoder", "encoding")
+    every = labels if settings.best_class else check_labels(encoder, labels, total)
     parts = []
     done = 0
-    for part in encode_stream(encoder, batches(), settings=settings, start=start):
+    batches = picture_batches(values, batch=settings.batch, names=names, labels=every)
+    for part in encode_stream(encoder, batches, settings=settings, start=start):
         parts.append(part)
         done += len(part)
         if progress is not None:
@@ -162,49 +145,35 @@ def encode_stream(
     `settings.batch` is not used: the batches are encoded as they come.
     """
     settings = settings or EncodeSettings()
-    need_role(encoder, "encoder", "encoding")
-    spec = next(spec for spec in encoder.inputs if spec.name == "x")
-    zs = [spec.name for spec in latent_specs(encoder.outputs)]
-    dims = math.prod(spec.shape)
-    for batch in batches:
-        n = len(batch.values)
-        if batch.values.shape[1:] != spec.shape:
-            raise DataError(f"pictures are {batch.values.shape[1:]} (C, H, W), the model takes {spec.shape}")
-        indices = np.arange(start, start + n, dtype=np.int64)
-        start += n
-        names = tuple(batch.names) if batch.names is not None else tuple(str(i) for i in indices)
-        pixels = values_to_pixels(batch.values, encoder.n_bits)
-        by_class = None
-        labels = batch.labels
-        if settings.best_class:
-            if labels is not None:
-                raise UsageError("labels were given, and the best class was asked for; leave one of them out")
-            by_class = class_log_prob(encoder, _noisy(pixels, indices, encoder.n_bits, settings))
-            _need_finite(by_class, "log_prob", names)
-            labels = by_class.argmax(axis=1)
-        y = check_labels(encoder, labels, n)
-
-        def run(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64] | None = y) -> dict[str, np.ndarray]:
-            feeds: dict[str, np.ndarray] = {"x": x.astype(spec.dtype, copy=False)}
-            return encoder.run(feeds if y is None else feeds | {"y": y})
-
-        out = {name: array.copy() for name, array in run(pixels_to_x(pixels, encoder.n_bits)).items()}
-        for name in (*zs, "log_prob"):
-            _need_finite(out[name], name, names)
+    levels = [spec.name for spec in latent_specs(encoder.outputs)]
+    ready = encoder_batches(
+        encoder,
+        batches,
+        purpose="encoding",
+        draws=settings.draws,
+        seed=settings.seed,
+        choose=_likeliest if settings.best_class else None,
+        start=start,
+    )
+    for batch in ready:
+        out = {name: array.copy() for name, array in batch.run(batch.centre()).items()}
+        for name in (*levels, "log_prob"):
+            _need_finite(out[name], name, batch.names)
         log_prob = out["log_prob"].astype(np.float64)
-        mean = np.zeros(n)
-        for x in _noisy(pixels, indices, encoder.n_bits, settings) if settings.draws else ():
-            noisy = run(x)["log_prob"]
-            _need_finite(noisy, "log_prob", names)
+        mean = np.zeros(len(batch))
+        for x in batch.noisy():
+            noisy = batch.run(x)["log_prob"]
+            _need_finite(noisy, "log_prob", batch.names)
             mean += noisy.astype(np.float64) / settings.draws
+        dims = math.prod(batch.pixels.shape[1:])
         yield Latents(
-            z=tuple(out[name] for name in zs),
-            names=names,
+            z=tuple(out[name] for name in levels),
+            names=batch.names,
             log_prob=log_prob,
             bits_per_dim=bits_per_dim(mean, dims=dims, n_bits=encoder.n_bits) if settings.draws else None,
             bits_per_dim_centre=bits_per_dim(log_prob, dims=dims, n_bits=encoder.n_bits),
-            labels=y,
-            class_log_prob=by_class,
+            labels=batch.labels,
+            class_log_prob=batch.class_log_prob,
         )
 
 
@@ -283,14 +252,9 @@ def decode_latents(
     return Decoded(x=x, finite=finite_rows(x))
 
 
-def _noisy(
-    pixels: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64], n_bits: int, settings: EncodeSettings
-) -> Iterator[npt.NDArray[np.float32]]:
-    """The pictures with each draw of dequantisation noise; without draws once, at bin centres."""
-    if settings.draws == 0:
-        yield pixels_to_x(pixels, n_bits)
-    for draw in range(settings.draws):
-        yield pixels_to_x(pixels, n_bits, u=dequantisation(settings.seed, indices, pixels.shape[1:], draw=draw))
+def _likeliest(by_class: npt.NDArray[np.float64], names: Sequence[str]) -> npt.NDArray[np.int64]:
+    _need_finite(by_class, "log_prob", names)
+    return np.asarray(by_class.argmax(axis=1))
 
 
 def _need_finite(array: npt.NDArray[np.floating], what: str, names: Sequence[str]) -> None:

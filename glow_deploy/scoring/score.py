@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
-from glow_deploy.images import bits_per_dim, pixels_to_x, values_to_pixels
-from glow_deploy.latents.classes import class_log_prob
-from glow_deploy.latents.coding import PictureBatch
-from glow_deploy.latents.noise import check_seed, dequantisation
+from glow_deploy.images import bits_per_dim
+from glow_deploy.latents.noise import check_seed
 from glow_deploy.latents.specs import Progress, check_labels, latent_specs, need_role
+from glow_deploy.latents.stream import PictureBatch, encoder_batches, picture_batches
 from glow_deploy.protocol import Engine
 
 __all__ = ["HeldOut", "ScoreSettings", "Scores", "concatenate_scores", "score_images", "score_stream"]
@@ -156,42 +155,35 @@ def score_stream(
     [2, 2]
     """
     settings = settings or ScoreSettings()
-    need_role(encoder, "encoder", "scoring")
-    spec = next(spec for spec in encoder.inputs if spec.name == "x")
     levels = [spec.name for spec in latent_specs(encoder.outputs)]
-    dims = math.prod(spec.shape)
-    for batch in batches:
-        n = len(batch.values)
-        if batch.values.shape[1:] != spec.shape:
-            raise DataError(f"pictures are {batch.values.shape[1:]} (C, H, W), the model takes {spec.shape}")
-        indices = np.arange(start, start + n, dtype=np.int64)
-        start += n
-        pixels = values_to_pixels(batch.values, encoder.n_bits)
-        labels = _best_labels(encoder, pixels, indices, settings) if settings.best_class else batch.labels
-        if settings.best_class and batch.labels is not None:
-            raise UsageError("labels were given, and the best class was asked for; leave one of them out")
-        y = check_labels(encoder, labels, n)
-
-        def run(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64] | None = y) -> dict[str, np.ndarray]:
-            feeds: dict[str, np.ndarray] = {"x": x.astype(spec.dtype, copy=False)}
-            return encoder.run(feeds if y is None else feeds | {"y": y})
-
-        centre = run(pixels_to_x(pixels, encoder.n_bits))["log_prob"].astype(np.float64)
-        log_prob, squares = np.zeros(n), np.zeros((n, len(levels)))
+    ready = encoder_batches(
+        encoder,
+        batches,
+        purpose="scoring",
+        draws=settings.draws,
+        seed=settings.seed,
+        choose=_likeliest if settings.best_class else None,
+        start=start,
+    )
+    for batch in ready:
+        count = len(batch)
+        centre = batch.run(batch.centre())["log_prob"].astype(np.float64)
+        log_prob, squares = np.zeros(count), np.zeros((count, len(levels)))
         with np.errstate(invalid="ignore", over="ignore"):  # what overflowed is counted, not warned about
-            for x in _noisy(pixels, indices, encoder.n_bits, settings):
-                out = run(x)
+            for x in batch.noisy():
+                out = batch.run(x)
                 log_prob += out["log_prob"].astype(np.float64) / settings.draws
                 for level, name in enumerate(levels):
-                    flat = out[name].reshape(n, -1).astype(np.float64)
+                    flat = out[name].reshape(count, -1).astype(np.float64)
                     squares[:, level] += (flat**2).mean(axis=1) / settings.draws
+        dims = math.prod(batch.pixels.shape[1:])
         yield Scores(
-            names=tuple(batch.names) if batch.names is not None else tuple(str(i) for i in indices),
+            names=batch.names,
             log_prob=log_prob,
             bits_per_dim=bits_per_dim(log_prob, dims=dims, n_bits=encoder.n_bits),
             bits_per_dim_centre=bits_per_dim(centre, dims=dims, n_bits=encoder.n_bits),
             level_squares=squares,
-            labels=y,
+            labels=batch.labels,
         )
 
 
@@ -236,19 +228,13 @@ def score_images(
     total = len(values)
     if names is not None and len(names) != total:
         raise UsageError(f"{len(names)} names were given for {total} pictures")
-    every = None if settings.best_class and labels is None else check_labels(encoder, labels, total)
-
-    def batches() -> Iterator[PictureBatch]:
-        for first in range(0, total, settings.batch):
-            rows = slice(first, first + settings.batch)
-            yield PictureBatch(
-                values=values[rows],
-                names=None if names is None else names[rows],
-                labels=None if every is None else every[rows],
-            )
-
+    need_role(encoder, "encoder", "scoring")
+    if settings.best_class and labels is not None:
+        raise UsageError("labels were given, and the best class was asked for; leave one of them out")
+    every = None if settings.best_class else check_labels(encoder, labels, total)
+    batches = picture_batches(values, batch=settings.batch, names=names, labels=every)
     parts = []
-    for part in score_stream(encoder, batches(), settings=settings):
+    for part in score_stream(encoder, batches, settings=settings):
         parts.append(part)
         if progress is not None:
             progress(sum(map(len, parts)), total)
@@ -274,17 +260,6 @@ def concatenate_scores(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def _noisy(
-    pixels: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64], n_bits: int, settings: ScoreSettings
-) -> Iterator[npt.NDArray[np.float32]]:
-    """`x` once for each draw of noise; the same draws as `encode` takes."""
-    for draw in range(settings.draws):
-        u = dequantisation(settings.seed, indices, pixels.shape[1:], draw=draw)
-        yield pixels_to_x(pixels, n_bits, u=u)
-
-
-def _best_labels(
-    encoder: Engine, pixels: npt.NDArray[np.uint8], indices: npt.NDArray[np.int64], settings: ScoreSettings
-) -> npt.NDArray[np.int64]:
-    by_class = class_log_prob(encoder, _noisy(pixels, indices, encoder.n_bits, settings))
+def _likeliest(by_class: npt.NDArray[np.float64], _names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """A class that the encoder overflows on is the least likely one."""
     return np.asarray(np.where(np.isnan(by_class), -np.inf, by_class).argmax(axis=1))
