@@ -138,6 +138,21 @@ class DeployedGlow:
         return self._bundle.manifest.image_shape
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image_shape[1:]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey pictures, 3 for colour."""
+        return self.image_shape[0]
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder."""
+        return self._bundle.path
+
+    @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(C, H, W) of z1 ... zL, the finest first."""
         return self._bundle.manifest.latent_shapes
