@@ -65,6 +65,38 @@ def test_samples_are_those_of_the_command(bundles, model, tmp_path):
     assert not np.array_equal(model.sample(5, temperature=0.8, seed=10).pixels, wanted)
 
 
+def test_a_session_gives_what_the_command_line_gives(bundles, model, tmp_path):
+    from glow_cli.main import app
+    from typer.testing import CliRunner
+
+    from glow_deploy.latents import save_latents
+
+    def run(*words):
+        done = CliRunner().invoke(app, [*map(str, words), "--device", "cpu", "-q"])
+        assert done.exit_code == 0, done.output
+
+    bundle = bundles["plain"]
+    samples = model.sample(5, seed=3)
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for path, image in zip(paths, samples.images, strict=True):
+        image.save(path)
+    latents = model.encode(paths, draws=2)
+    run("encode", bundle, *paths, "--draws", 2, "--out", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz") as theirs:
+        assert np.array_equal(theirs["z1"], latents.z[0])
+        assert np.array_equal(theirs["z2"], latents.z[1])
+        assert np.array_equal(theirs["bits_per_dim"], latents.bits_per_dim)
+    back = model.decode(latents)
+    assert np.array_equal(back.pixels, samples.pixels)
+    save_latents(tmp_path / "ours.npz", latents)
+    run("decode", bundle, tmp_path / "ours.npz", "--out", tmp_path / "back")
+    written = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "back").glob("*.png"))]
+    assert np.array_equal(np.stack(written), back.pixels)
+    run("score", bundle, *paths, "--reference", "none", "--out", tmp_path / "s.csv")
+    column = np.genfromtxt(tmp_path / "s.csv", delimiter=",", names=True)["bits_per_dim"]
+    assert np.allclose(column, model.score(paths).bits_per_dim, rtol=1e-8)  # the file has nine digits
+
+
 def test_latents_and_likelihoods_are_those_of_the_functions(model):
     from glow_deploy.latents import EncodeSettings, encode_images
     from glow_deploy.scoring import ScoreSettings, score_images
