@@ -5,7 +5,11 @@
     glow_deploy.compile(bundle.path, flavor="rtx")
     with glow_deploy.load(bundle.path) as model:        # encode, decode, sample, score, interpolate
         pictures = model.sample(16)
+    glow_deploy.bench(bundle.path)                      # how fast it runs
+    glow_deploy.inspect("file")                         # what a file is
+    glow_deploy.open_engine("encoder.onnx")             # one half alone, tensors in and out
 
+`help(glow_deploy.load)` and the like say more. Every error that is raised on purpose is a `GlowDeployError`.
 Nothing heavy is imported until it is used, and torch never by anything that only runs engines.
 """
 
@@ -14,42 +18,63 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._version import __version__
+from ._version import __version__ as __version__
 
 # At once and not on demand: the first import of a package of the same name would put the package in the function's
-# place. All three are light.
-from .compile import compile_bundle as compile
-from .errors import GlowDeployError
-from .export import export
-from .verify import verify
+# place. All of them are light.
+from .bench import bench as bench
+from .compile import compile as compile
+from .errors import BundleError as BundleError
+from .errors import CheckpointError as CheckpointError
+from .errors import CompileError as CompileError
+from .errors import DataError as DataError
+from .errors import EngineError as EngineError
+from .errors import GlowDeployError as GlowDeployError
+from .errors import MissingDependencyError as MissingDependencyError
+from .errors import UnsoundModelError as UnsoundModelError
+from .errors import UsageError as UsageError
+from .export import export as export
+from .inspect import inspect as inspect
+from .verify import verify as verify
 
 if TYPE_CHECKING:
-    from .artifact.bundle import Bundle
-    from .engines.open import open_engine
-    from .latents import sample
-    from .model import DeployedGlow, Pictures, load
+    from .artifact.bundle import Bundle as Bundle
+    from .engines.open import open_engine as open_engine
+    from .latents import load_latents as load_latents
+    from .latents import sample as sample
+    from .latents import save_latents as save_latents
+    from .model import DeployedGlow as DeployedGlow
+    from .model import Pictures as Pictures
+    from .model import load as load
 
-__all__ = [
-    "Bundle",
-    "DeployedGlow",
+# No `__all__`: with it, `help(glow_deploy)` prints every class in full. A name imported as itself is public all the
+# same, for type checkers too.
+_AT_ONCE = (
+    "BundleError",
+    "CheckpointError",
+    "CompileError",
+    "DataError",
+    "EngineError",
     "GlowDeployError",
-    "Pictures",
+    "MissingDependencyError",
+    "UnsoundModelError",
+    "UsageError",
     "__version__",
+    "bench",
     "compile",
     "export",
-    "load",
-    "open_engine",
-    "sample",
+    "inspect",
     "verify",
-]
-
+)
 _LATER = {
     "Bundle": "glow_deploy.artifact.bundle",
     "DeployedGlow": "glow_deploy.model",
     "Pictures": "glow_deploy.model",
     "load": "glow_deploy.model",
+    "load_latents": "glow_deploy.latents",
     "open_engine": "glow_deploy.engines.open",
     "sample": "glow_deploy.latents",
+    "save_latents": "glow_deploy.latents",
 }
 
 
@@ -60,4 +85,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted([*_AT_ONCE, *_LATER, "__doc__"])

@@ -37,6 +37,9 @@ class Golden:
     x_hat: np.ndarray
     y: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"Golden({len(self)} images {self.x.shape[1:]}, {len(self.z)} levels)"
+
     def __len__(self) -> int:
         return int(self.x.shape[0])
 

@@ -1,6 +1,74 @@
-"""How fast engines run, and what share of the machine's arithmetic they reach."""
+"""How fast engines run, and what share of the machine's arithmetic they reach.
 
-from .run import BenchReport, Timing, bench, time_engine
-from .settings import BenchSettings
+Light to import, because `glow_deploy` itself imports it: what measures is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from glow_deploy.settings import settings_of
+
+if TYPE_CHECKING:
+    from glow_deploy.artifact.bundle import Bundle
+
+    from .run import BenchReport, Progress, Timing, time_engine
+    from .settings import BenchOptions, BenchSettings
 
 __all__ = ["BenchReport", "BenchSettings", "Timing", "bench", "time_engine"]
+
+
+def bench(
+    path: Bundle | str | Path,
+    *,
+    settings: BenchSettings | None = None,
+    ckpt: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[BenchOptions],
+) -> BenchReport:
+    """Time a bundle on every backend asked for, or one engine file.
+
+    Args:
+        path: a bundle, its folder, an ONNX file or a plan.
+        settings: what to measure; None for the defaults. Or the same as keyword arguments.
+        ckpt: the checkpoint a bundle was exported from, to time PyTorch too.
+        progress: called with (done, total) after each engine and batch.
+        **options: fields of `BenchSettings`, such as `batches=(1, 16)`.
+
+    Raises:
+        UsageError: an option is out of range, or `settings` comes with keyword arguments.
+        GlowDeployError: a file cannot be opened, or a backend asked for is not usable here.
+    """
+    from glow_deploy.artifact.bundle import Bundle
+
+    from .run import run_bench
+    from .settings import BenchSettings
+
+    chosen = settings_of(settings, options, BenchSettings)
+    return run_bench(path.path if isinstance(path, Bundle) else path, settings=chosen, ckpt=ckpt, progress=progress)
+
+
+def __getattr__(name: str) -> object:
+    match name:
+        case "BenchReport":
+            from .run import BenchReport
+
+            return BenchReport
+        case "BenchSettings":
+            from .settings import BenchSettings
+
+            return BenchSettings
+        case "Timing":
+            from .run import Timing
+
+            return Timing
+        case "time_engine":
+            from .run import time_engine
+
+            return time_engine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__"])

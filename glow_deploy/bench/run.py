@@ -6,19 +6,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.protocol import Engine, Role
-from glow_deploy.settings import settings_of
 
 from .matrix_rate import MatrixRate, matrix_rate
 from .plan import Candidate, arithmetic, plan_bundle, plan_file
-from .settings import BenchOptions, BenchSettings
+from .settings import BenchSettings
 
-__all__ = ["BenchReport", "Timing", "bench", "time_engine"]
+__all__ = ["BenchReport", "Progress", "Timing", "run_bench", "time_engine"]
 
 _SEED = 0
 
@@ -85,27 +83,14 @@ class BenchReport:
 Progress = Callable[[int, int], None]
 
 
-def bench(
+def run_bench(
     path: str | Path,
     *,
-    settings: BenchSettings | None = None,
+    settings: BenchSettings,
     ckpt: str | Path | None = None,
     progress: Progress | None = None,
-    **options: Unpack[BenchOptions],
 ) -> BenchReport:
-    """Time a bundle on every backend asked for, or one engine file.
-
-    Args:
-        path: a bundle folder, an ONNX file or a plan.
-        settings: what to measure; None for the defaults. Or the same as keyword arguments.
-        ckpt: the checkpoint a bundle was exported from, to time PyTorch too.
-        progress: called with (done, total) after each engine and batch.
-        **options: fields of `BenchSettings`, such as `batches=(1, 16)`.
-
-    Raises:
-        GlowDeployError: a file cannot be opened, or a backend asked for is not usable here.
-    """
-    settings = settings_of(settings, options, BenchSettings)
+    """Do what `glow_deploy.bench` says."""
     path = Path(path)
     plan, graphs = plan_bundle(path, settings, ckpt) if path.is_dir() else plan_file(path, settings, ckpt)
     flops, shapes = arithmetic(graphs, max(settings.batches))

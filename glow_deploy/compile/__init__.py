@@ -73,3 +73,7 @@ def __getattr__(name: str) -> object:
 
             return RTX_GPUS
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__"])

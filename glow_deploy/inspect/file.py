@@ -18,7 +18,7 @@ from .bundle import inspect_bundle
 from .inspection import Inspection
 from .plan import inspect_plan
 
-__all__ = ["inspect_file", "recognise"]
+__all__ = ["recognise", "run_inspect"]
 
 _LEVEL = re.compile(r"(level\d+|prior)/")
 
@@ -55,13 +55,8 @@ def recognise(path: Path) -> str:
     return "onnx"
 
 
-def inspect_file(path: Path) -> Inspection:
-    """Describe a bundle, an ONNX graph, a TensorRT plan or an .npz archive; checkpoints are glow_core's business.
-
-    Raises:
-        GlowDeployError: the file is missing, damaged or of an unknown kind.
-    """
-    path = Path(path)
+def run_inspect(path: Path) -> Inspection:
+    """Do what `inspect_file` says."""
     kind = recognise(path)
     if kind == "bundle":
         return inspect_bundle(path)

@@ -23,3 +23,6 @@ class Inspection:
     path: str
     facts: Mapping[str, object]
     tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Inspection({self.kind} {self.path!r}, {len(self.facts)} facts, {len(self.tables)} tables)"

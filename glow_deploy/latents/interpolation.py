@@ -91,6 +91,9 @@ class Interpolation:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __repr__(self) -> str:
+        return f"Interpolation({len(self)} images {self.x.shape[1:]}, {int(self.ends_exact.sum())} ends exact)"
+
     def pictures(self) -> npt.NDArray[np.uint8]:
         """8-bit values, uint8 [n, C, H, W]; those that did not decode to finite values are a grey cross on white."""
         values = np.full(self.x.shape, 255, np.uint8)

@@ -23,6 +23,7 @@ from glow_deploy.latents import (
     concatenate_samples,
     decode_latents,
     encode_images,
+    interpolate,
     interpolate_images,
 )
 from glow_deploy.latents import sample as draw
@@ -138,6 +139,21 @@ class DeployedGlow:
         return self._bundle.manifest.image_shape
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.image_shape[1:]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey pictures, 3 for colour."""
+        return self.image_shape[0]
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder."""
+        return self._bundle.path
+
+    @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(C, H, W) of z1 ... zL, the finest first."""
         return self._bundle.manifest.latent_shapes
@@ -156,7 +172,7 @@ class DeployedGlow:
         self,
         images: Images,
         *,
-        labels: Labels | None = None,
+        labels: Labels | Literal["best"] | None = None,
         draws: int = 0,
         seed: int = 0,
         batch: int = 64,
@@ -166,7 +182,8 @@ class DeployedGlow:
 
         Args:
             images: files, PIL images or arrays.
-            labels: classes, for a class-conditional model.
+            labels: classes, for a class-conditional model; `"best"` takes each image as the class that makes it
+                likeliest.
             draws: draws of dequantisation noise that `bits_per_dim` is averaged over; 0 leaves it out.
             seed: of that noise.
             batch: images at once.
@@ -184,12 +201,12 @@ class DeployedGlow:
         [(3, 6, 4, 4), (3, 24, 2, 2)]
         """
         values = self._take(images, resize=resize)
-        settings = EncodeSettings(draws=draws, seed=seed, batch=batch)
-        return encode_images(self._encoder, values, settings=settings, labels=self._labels(labels, len(values)))
+        settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))
+        return encode_images(self._encoder, values, settings=settings, labels=self._given(labels, len(values)))
 
     def decode(
         self,
-        latents: Latents | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]],
+        latents: Latents | Pictures | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]],
         *,
         labels: Labels | None = None,
         batch: int = 64,
@@ -197,7 +214,7 @@ class DeployedGlow:
         """Turn latents back into pictures.
 
         Args:
-            latents: of `encode`, or arrays z1 ... zL, each [N, C, H, W], in order or by name.
+            latents: of `encode`, those of `Pictures`, or arrays z1 ... zL, each [N, C, H, W], in order or by name.
             labels: classes, for a class-conditional model; None takes those of `encode`.
             batch: images at once.
 
@@ -223,7 +240,7 @@ class DeployedGlow:
         *,
         temperature: float | Sequence[float] = 0.7,
         seed: int = 0,
-        labels: Labels | None = None,
+        labels: Labels | Literal["all"] | None = None,
         batch: int = 64,
     ) -> Pictures:
         """Draw pictures. Sample i depends on (seed, i) alone, whatever the backend and the batch.
@@ -232,7 +249,7 @@ class DeployedGlow:
             n: how many.
             temperature: scales every latent, 0 to 100; 1 is the model itself. Several: one for each level, z1 first.
             seed: of the draws, 0 to 2^64-1.
-            labels: classes, for a class-conditional model; several are taken in turn.
+            labels: classes, for a class-conditional model; several are taken in turn, `"all"` takes every one.
             batch: images at once.
 
         Raises:
@@ -242,6 +259,10 @@ class DeployedGlow:
         >>> model.sample(2, temperature=1.0, seed=7)
         Pictures(2 of 3x8x8)
         """
+        if isinstance(labels, str):
+            if labels != "all":
+                raise UsageError(f'labels is {labels!r:.40}; give whole numbers or labels="all"')
+            labels = range(self.num_classes or 1)
         settings = SampleSettings(
             temperature=temperature if isinstance(temperature, (int, float)) else tuple(temperature),
             seed=seed,
@@ -254,8 +275,8 @@ class DeployedGlow:
 
     def interpolate(
         self,
-        a: Images,
-        b: Images,
+        a: Images | Latents,
+        b: Images | Latents,
         *,
         steps: int = 9,
         mode: Literal["linear", "spherical"] = "linear",
@@ -265,7 +286,7 @@ class DeployedGlow:
         """Show what lies between two images in the latents, both ends included.
 
         Args:
-            a: one image.
+            a: one image; or its `Latents`. One of `Pictures` goes from the latents it was decoded from.
             b: another.
             steps: pictures on the way, 2 to 1000.
             mode: straight in the latents, or along great circles.
@@ -274,7 +295,12 @@ class DeployedGlow:
 
         >>> len(model.interpolate(images[0], images[1], steps=5))
         5
+        >>> first, last = model.sample(2)[0], model.sample(2)[1]
+        >>> len(model.interpolate(first, last))
+        9
         """
+        if isinstance(a, (Latents, Pictures)) or isinstance(b, (Latents, Pictures)):
+            return self._between(a, b, steps=steps, mode=mode, labels=labels, resize=resize)
         ends = [self._take(image, resize=resize) for image in (a, b)]
         if any(len(end) != 1 for end in ends):
             raise UsageError(f"name one image for each end, not {len(ends[0])} and {len(ends[1])}")
@@ -294,11 +320,38 @@ class DeployedGlow:
             columns=found.columns,
         )
 
+    def _between(
+        self,
+        a: Images | Latents,
+        b: Images | Latents,
+        *,
+        steps: int,
+        mode: Literal["linear", "spherical"],
+        labels: Labels | None,
+        resize: bool,
+    ) -> Pictures:
+        """`interpolate` where an end has latents already; each is decoded as the class of the nearer end."""
+        given = None if labels is None else self._labels(labels, 2)
+        z, classes = [], []
+        for side, end in enumerate((a, b)):
+            one = None if given is None else given[side : side + 1]
+            found = end if isinstance(end, (Latents, Pictures)) else self.encode(end, labels=one, resize=resize)
+            if len(found) != 1:
+                raise UsageError(f"name one image for each end, not {len(found)}; pick one, such as pictures[0]")
+            z.append([level[0] for level in found.z])
+            classes.append(found.labels if one is None else one)
+        way = interpolate(z[0], z[1], steps=steps, mode=mode)
+        first, last = classes
+        near = np.arange(steps) > (steps - 1) / 2
+        chosen = None if first is None or last is None else np.where(near, last[0], first[0]).astype(np.int64)
+        decoded = decode_latents(self._decoder, way, labels=chosen)
+        return Pictures(x=decoded.x, z=way, finite=decoded.finite, n_bits=self.n_bits, labels=chosen, columns=steps)
+
     def score(
         self,
         images: Images,
         *,
-        labels: Labels | None = None,
+        labels: Labels | Literal["best"] | None = None,
         draws: int = 8,
         seed: int = 0,
         batch: int = 64,
@@ -308,7 +361,8 @@ class DeployedGlow:
 
         Args:
             images: files, PIL images or arrays.
-            labels: classes, for a class-conditional model.
+            labels: classes, for a class-conditional model; `"best"` takes each image as the class that makes it
+                likeliest.
             draws: draws of dequantisation noise that is averaged over, at least 1.
             seed: of that noise.
             batch: images at once.
@@ -321,8 +375,8 @@ class DeployedGlow:
         (3,)
         """
         values = self._take(images, resize=resize)
-        settings = ScoreSettings(draws=draws, seed=seed, batch=batch)
-        return score_images(self._encoder, values, settings=settings, labels=self._labels(labels, len(values)))
+        settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))
+        return score_images(self._encoder, values, settings=settings, labels=self._given(labels, len(values)))
 
     def close(self) -> None:
         """Give memory and device back; twice is harmless."""
@@ -347,11 +401,20 @@ class DeployedGlow:
     def _take(self, images: Images, *, resize: bool) -> npt.NDArray[np.uint8]:
         return take_images(images, shape=self.image_shape, n_bits=self.n_bits, resize=resize)
 
+    def _given(self, labels: Labels | Literal["best"] | None, count: int) -> npt.NDArray[np.int64] | None:
+        return None if isinstance(labels, str) else self._labels(labels, count)
+
     def _labels(self, labels: Labels | None, count: int) -> npt.NDArray[np.int64] | None:
         given = None if labels is None else np.atleast_1d(np.asarray(labels))
         if given is not None and len(given) == 1:
             given = np.repeat(given, count)
         return check_labels(self._encoder, given, count)
+
+
+def _best(labels: Labels | Literal["best"] | None) -> bool:
+    if isinstance(labels, str) and labels != "best":
+        raise UsageError(f'labels is {labels!r:.40}; give whole numbers or labels="best"')
+    return isinstance(labels, str)
 
 
 def _device(backend: str, device: str) -> str:
@@ -368,10 +431,12 @@ def _device(backend: str, device: str) -> str:
 
 
 def _arrays(
-    latents: Latents | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]], *, levels: int
+    latents: Latents | Pictures | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]],
+    *,
+    levels: int,
 ) -> tuple[list[npt.NDArray[np.floating]], npt.NDArray[np.int64] | None]:
     """The arrays z1 ... zL, and the labels that came with them."""
-    if isinstance(latents, Latents):
+    if isinstance(latents, (Latents, Pictures)):
         return list(latents.z), latents.labels
     if isinstance(latents, Mapping):
         names = [f"z{level}" for level in range(1, levels + 1)]

@@ -12,14 +12,16 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError
 from glow_deploy.images import pixels_to_values, read_picture, x_to_pixels
 
+from .pictures import Pictures
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Images", "take_images"]
 
 OneImage: TypeAlias = Union[str, Path, "Image", npt.NDArray[np.generic]]
-Images: TypeAlias = OneImage | Sequence[OneImage]
-"""A picture file, a PIL image, an array, or several of one kind.
+Images: TypeAlias = OneImage | Sequence[OneImage] | Pictures
+"""A picture file, a PIL image, an array, or several of them; or the `Pictures` that a model gave.
 
 Arrays of uint8 hold 0..255: [H, W], [H, W, C] or [C, H, W] for one image, with N in front for several; C is 1 or 3.
 Arrays of floats hold x in [0, 1), [C, H, W] or [N, C, H, W]: each value is taken as the n-bit pixel it lies in.
@@ -43,6 +45,8 @@ def take_images(
     Raises:
         DataError: not images, or not of the model's size.
     """
+    if isinstance(images, Pictures):
+        images = images.pixels
     if isinstance(images, np.ndarray):
         return _from_array(images, shape=shape, n_bits=n_bits)
     many = list(images) if isinstance(images, Iterable) and not _is_picture(images) else [images]

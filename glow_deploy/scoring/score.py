@@ -112,6 +112,9 @@ class HeldOut:
         if self.bits_per_dim.ndim != 1 or self.bits_per_dim.size < 2:
             raise DataError(f"a reference needs at least 2 images, {self.source} gave {self.bits_per_dim.size}")
 
+    def __repr__(self) -> str:
+        return f"HeldOut({self.source!r}, {self.bits_per_dim.size} images, mean {self.mean:.4g} bits/dim)"
+
     @property
     def mean(self) -> float:
         """Mean bits/dim: an estimate of the model's entropy."""

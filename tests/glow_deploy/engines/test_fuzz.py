@@ -9,7 +9,7 @@ import pytest
 from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.engines import open_engine
 from glow_deploy.errors import BundleError, EngineError, GlowDeployError
-from glow_deploy.inspect.file import inspect_file
+from glow_deploy.inspect import inspect_file
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ def five_bits(values):
 
 def test_facts(bundles, model):
     assert model.image_shape == (3, 8, 8)
+    assert (model.channels, model.image_size, model.path) == (3, (8, 8), bundles["plain"])
     assert model.latent_shapes == ((6, 4, 4), (24, 2, 2))
     assert (model.n_bits, model.num_classes, model.precision) == (5, None, "fp32")
     assert (model.backend, model.device) == ("onnxruntime-cpu", "cpu")
@@ -62,6 +63,38 @@ def test_samples_are_those_of_the_command(bundles, model, tmp_path):
     assert np.array_equal(found.pixels, wanted)
     assert found.finite.all()
     assert not np.array_equal(model.sample(5, temperature=0.8, seed=10).pixels, wanted)
+
+
+def test_a_session_gives_what_the_command_line_gives(bundles, model, tmp_path):
+    from glow_cli.main import app
+    from typer.testing import CliRunner
+
+    from glow_deploy.latents import save_latents
+
+    def run(*words):
+        done = CliRunner().invoke(app, [*map(str, words), "--device", "cpu", "-q"])
+        assert done.exit_code == 0, done.output
+
+    bundle = bundles["plain"]
+    samples = model.sample(5, seed=3)
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for path, image in zip(paths, samples.images, strict=True):
+        image.save(path)
+    latents = model.encode(paths, draws=2)
+    run("encode", bundle, *paths, "--draws", 2, "--out", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz") as theirs:
+        assert np.array_equal(theirs["z1"], latents.z[0])
+        assert np.array_equal(theirs["z2"], latents.z[1])
+        assert np.array_equal(theirs["bits_per_dim"], latents.bits_per_dim)
+    back = model.decode(latents)
+    assert np.array_equal(back.pixels, samples.pixels)
+    save_latents(tmp_path / "ours.npz", latents)
+    run("decode", bundle, tmp_path / "ours.npz", "--out", tmp_path / "back")
+    written = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "back").glob("*.png"))]
+    assert np.array_equal(np.stack(written), back.pixels)
+    run("score", bundle, *paths, "--reference", "none", "--out", tmp_path / "s.csv")
+    column = np.genfromtxt(tmp_path / "s.csv", delimiter=",", names=True)["bits_per_dim"]
+    assert np.allclose(column, model.score(paths).bits_per_dim, rtol=1e-8)  # the file has nine digits
 
 
 def test_latents_and_likelihoods_are_those_of_the_functions(model):
@@ -108,6 +141,40 @@ def test_classes(bundles):
             model.encode(images)
         with pytest.raises(DataError, match="no class 3"):
             model.encode(images, labels=3)
+
+
+def test_the_best_class_and_all_classes(bundles):
+    with glow_deploy.load(bundles["classes"]) as model:
+        samples = model.sample(6, labels="all")
+        assert samples.labels.tolist() == [0, 1, 2, 0, 1, 2]
+        best = model.encode(samples, labels="best")
+        assert np.array_equal(best.labels, best.class_log_prob.argmax(axis=1))
+        by_hand = np.stack([model.encode(samples, labels=label).log_prob for label in range(3)], axis=1)
+        assert np.allclose(best.class_log_prob, by_hand, rtol=1e-6)
+        assert np.array_equal(model.score(samples, labels="best").names, best.names)
+        for call, word in ((model.encode, "best"), (model.score, "best")):
+            with pytest.raises(UsageError, match=f'labels="{word}"'):
+                call(samples, labels="worst")
+        with pytest.raises(UsageError, match='labels="all"'):
+            model.sample(2, labels="every")
+
+
+def test_pictures_and_latents_go_in_where_images_do(bundles, model):
+    samples = model.sample(2, seed=5)
+    assert np.array_equal(model.encode(samples).z[0], model.encode(samples.pixels).z[0])
+    assert np.allclose(model.decode(samples).x, samples.x, atol=1e-6)
+    first, last = five_bits(some_images(2))
+    wanted = model.interpolate(first, last, steps=4, mode="spherical")
+    ends = model.encode(first), model.encode(last)
+    assert np.array_equal(model.interpolate(*ends, steps=4, mode="spherical").x, wanted.x)
+    assert np.array_equal(model.interpolate(ends[0], last, steps=4, mode="spherical").x, wanted.x)
+    way = model.interpolate(samples[0], samples[1], steps=3)
+    assert np.array_equal(way.z[0][[0, 2]], samples.z[0])
+    with pytest.raises(UsageError, match="one image for each end"):
+        model.interpolate(samples, samples[0])
+    with glow_deploy.load(bundles["classes"]) as other:
+        classes = other.sample(3, labels="all")
+        assert other.interpolate(classes[0], classes[2], steps=4).labels.tolist() == [0, 0, 2, 2]
 
 
 def test_grey_models_take_pictures_without_channels(bundles):
