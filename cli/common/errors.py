@@ -38,6 +38,7 @@ DEBUG_VARIABLE = "GLOW_DEPLOY_DEBUG"
 
 # Optional package -> the extra that installs it. `train` for torch: exporting needs it as well.
 _EXTRAS = {
+    "onnxruntime": "cpu",
     "torch": "train",
     "lightning_fabric": "train",
     "tensorboard": "train",
