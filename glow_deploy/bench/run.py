@@ -99,7 +99,7 @@ def run_bench(
     versions = {"numpy": np.__version__}
     rate: MatrixRate | None = None
     for index, candidate in enumerate(plan):
-        if candidate.backend not in absent:  # its other half may be
+        if candidate.backend not in absent:  # its other engine may be
             # One engine at a time: the waiting threads of another would take part of the machine.
             try:
                 engine = candidate.open()

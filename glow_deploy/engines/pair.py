@@ -38,7 +38,7 @@ def open_pair(
     threads: int | None = None,
     trust_engine: bool = False,
 ) -> Iterator[tuple[Engine, Engine]]:
-    """Open both halves of a model for a `with` block; they are closed at its end.
+    """Open both engines of a model for a `with` block; they are closed at its end.
 
     Args:
         bundle: the folder that `export` wrote; or None, and the two files by name.
@@ -53,7 +53,7 @@ def open_pair(
         The encoder and the decoder.
 
     Raises:
-        UsageError: neither a bundle nor both files, or both ways at once; or the halves are given the wrong way round.
+        UsageError: neither a bundle nor both files, or both ways at once; or the two are given the wrong way round.
         BundleError: a file is missing or damaged, or the two belong to different models.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.

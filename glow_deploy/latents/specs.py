@@ -33,7 +33,7 @@ def finite_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
 
 
 def need_role(engine: Engine, role: Role, what: str) -> None:
-    """Refuse the wrong half of a model.
+    """Refuse an engine of the other role.
 
     Raises:
         UsageError: `engine` is not of that role.

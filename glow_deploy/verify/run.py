@@ -25,7 +25,7 @@ from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import measure_decoder, measure_encoder
 from glow_deploy.verify.matrix.images import Images, TrueValues, check_bin_centres
-from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
+from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, standard_for
 from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
 from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
@@ -309,16 +309,16 @@ class _Run:
 
     def _note_exactness(self, images: ImageSetReport) -> None:
         """Say where exact images are not gated, and why."""
-        measure = measure_for(images, "simulated" if images.own else "onnxruntime-cpu", rules=self._rules)
-        largest = measure.yardstick.x_hat.max
+        standard = standard_for(images, "simulated" if images.own else "onnxruntime-cpu", rules=self._rules)
+        largest = standard.yardstick.x_hat.max
         if self._rules.decode_only or not math.isfinite(largest):
             return
-        if exactness_expected(images, measure, n_bits=self._n_bits) is None:
+        if exactness_expected(images, standard, n_bits=self._n_bits) is None:
             reason = (
                 f"{self._manifest.precision} does not promise them"
                 if images.own is not None
                 else f"the trained model's own float32 error reaches {largest * 2 ** (self._n_bits + 1):.1%} of half a "
-                f"bin on {measure.yardstick.n} images"
+                f"bin on {standard.yardstick.n} images"
             )
             self.notes.append(f"{images.name}: exact images are reported, not gated: {reason}")
 

@@ -152,9 +152,9 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
     yield from () if stress is None else stress.notes
 
 
-def _gate(measure: str, statistic: str, value: int) -> GateResult:
+def _gate(quantity: str, statistic: str, value: int) -> GateResult:
     return GateResult(
-        measure=measure,
+        quantity=quantity,
         statistic=statistic,
         level=None,
         value=float(value),
