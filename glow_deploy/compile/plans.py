@@ -21,9 +21,9 @@ from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.open import check_manifest
 from glow_deploy.engines.trt_module import LABELS, import_tensorrt
 from glow_deploy.errors import BundleError, CompileError, UsageError
+from glow_deploy.progress import ShareProgress
 
 from .build import build_plan
-from .monitor import Progress
 from .rtx import configure_rtx
 from .settings import CompileSettings
 from .tensorrt import TimingCache, configure_tensorrt
@@ -55,7 +55,7 @@ def run_compile(
     *,
     settings: CompileSettings | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> tuple[CompiledPlan, ...]:
     """Do what `glow_deploy.compile` says."""
     settings = settings or CompileSettings()
@@ -94,7 +94,7 @@ def _compile_one(
     settings: CompileSettings,
     gpus: tuple[str, ...],
     cache: TimingCache | None,
-    tell: Progress | None,
+    tell: ShareProgress | None,
 ) -> tuple[CompiledPlan, bytes]:
     data = _read(graph_path)
     check_manifest(graph_path, data)
@@ -177,5 +177,5 @@ def _read(path: Path) -> bytes:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _named(tell: Progress, name: str) -> Progress:
+def _named(tell: ShareProgress, name: str) -> ShareProgress:
     return lambda phase, done: tell(f"{name}: {phase}", done)
