@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from glow_deploy.artifact.flavors import LABELS
 from glow_deploy.artifact.graph_file import GraphFile
-from glow_deploy.engines.trt_module import LABELS, collection_paused, keep_log
+from glow_deploy.engines.trt_module import collection_paused, keep_log
 from glow_deploy.errors import CompileError
 from glow_deploy.progress import ShareProgress
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
 from glow_deploy.artifact.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.artifact.flavors import LABELS, SUFFIXES
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.artifact.plan_header import read_header
@@ -19,7 +20,7 @@ from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.cuda import Cuda
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.open import check_manifest
-from glow_deploy.engines.trt_module import LABELS, import_tensorrt
+from glow_deploy.engines.trt_module import import_tensorrt
 from glow_deploy.errors import BundleError, CompileError, UsageError
 from glow_deploy.progress import ShareProgress
 
@@ -29,8 +30,6 @@ from .settings import CompileSettings
 from .tensorrt import TimingCache, configure_tensorrt
 
 __all__ = ["CompiledPlan", "run_compile"]
-
-_SUFFIXES = {"rtx": ".rtx.trt", "tensorrt": ".trt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ def run_compile(
     """Do what `glow_deploy.compile` says."""
     settings = settings or CompileSettings()
     graphs = _graphs(Path(bundle_path))
-    plans = [graph.with_suffix(_SUFFIXES[settings.flavor]) for graph in graphs]
+    plans = [graph.with_suffix(SUFFIXES[settings.flavor]) for graph in graphs]
     for path in (*plans, *map(sidecar_path, plans)):
         refuse_overwrite(path, force=force)
         refuse_folder(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
 from glow_deploy.numerics.float64 import Float64Graph
@@ -299,10 +300,10 @@ def _tf32(folder: Path | None, name: str) -> bool:
     """Whether the deployed plan was compiled with TF32 allowed, so that the probe shows what it does."""
     from glow_deploy.artifact.sidecar import read_sidecar
 
-    files = {"tensorrt": "encoder.trt", "tensorrt-rtx": "encoder.rtx.trt"}
-    if folder is None or name not in files:
+    flavor = BACKEND_FLAVORS.get(name)
+    if folder is None or flavor is None:
         return False
-    sidecar = read_sidecar(folder / files[name])
+    sidecar = read_sidecar(folder / engine_files(flavor)[0])
     return sidecar is not None and sidecar.tf32
 
 
