@@ -21,12 +21,12 @@ from rich.table import Table
 
 from glow_core import read_checkpoint
 from glow_core.training import demo_config, demo_settings, train
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.budget import measure_budget
 from glow_deploy.data import load_images
 from glow_deploy.folding import FoldedGlow
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.rounding import Rounding
@@ -75,7 +75,7 @@ def size(folded: FoldedGlow, plan: PrecisionPlan) -> int:
     """Bytes of both ONNX files."""
     total = 0
     for role, build in (("encoder", build_encoder), ("decoder", build_decoder)):
-        facts = GraphMetadata.of(folded, role=role, precision=plan.name, model_id="0" * 64)
+        facts = describe(folded, role=role, precision=plan.name, model_id="0" * 64)
         total += len(serialize(build(folded, metadata=facts, plan=plan)))
     return total
 

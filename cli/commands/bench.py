@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def bench(
     path: Annotated[Path, typer.Argument(metavar="BUNDLE|ENGINE", help="A bundle, an ONNX file or a plan.")],
     backend: Backends = None,
-    role: Annotated[Literal["both", "encoder", "decoder"], typer.Option(help="Which half of a bundle.")] = "both",
+    role: Annotated[Literal["both", "encoder", "decoder"], typer.Option(help="Which engines of a bundle.")] = "both",
     batch: Annotated[str, typer.Option(metavar="N[,N...]", help="Batch sizes.")] = "1,16",
     iterations: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Measured runs; without it, --duration counts.")
@@ -69,7 +69,7 @@ def _show(report: BenchReport, output: Output) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("backend")
-    table.add_column("half")
+    table.add_column("role")
     for column in ("batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "share", "runs"):
         table.add_column(column, justify="right")
     for timing in report.timings:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
+
+    from glow_deploy.progress import CountProgress
 
 __all__ = ["RESULT_WRITTEN", "SCHEMA_VERSION", "Bars", "Output", "plain", "write_document"]
 
@@ -72,7 +74,7 @@ class Bars:
         finally:
             self._bars.start()
 
-    def counter(self, stage: str) -> Callable[[int, int], None]:
+    def counter(self, stage: str) -> CountProgress:
         """Return a callback `(done, total)` that reports on one stage."""
 
         def report(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 from glow_deploy.errors import BundleError, UsageError
 
 from .files import refuse_folder, sha256_bytes, sha256_file, sync_folder
+from .flavors import PLANS
 from .golden import Golden, read_golden
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
 
@@ -26,14 +27,11 @@ __all__ = [
     "FORMAT_VERSION",
     "GOLDEN",
     "MANIFEST",
-    "PLANS",
     "Bundle",
     "BundleWriter",
     "Manifest",
     "check_bundle_target",
 ]
-
-PLANS = ("encoder.trt", "decoder.trt", "encoder.rtx.trt", "decoder.rtx.trt")
 
 _UNFINISHED = ".unfinished"  # marks the folder of an export that was cut short, if one is left
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from glow_deploy.errors import BundleError
 
@@ -18,6 +18,7 @@ __all__ = [
     "GOLDEN",
     "MANIFEST",
     "Manifest",
+    "Weights",
     "manifest_digest",
     "read_manifest_bytes",
 ]
@@ -28,6 +29,9 @@ MANIFEST = "manifest.json"
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 GOLDEN = "golden.npz"
+
+Weights = Literal["ema", "raw"]
+"""Averaged weights where there are any, or the weights as trained."""
 
 _LIMIT = 16 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from glow_deploy.errors import BundleError
 
 if TYPE_CHECKING:
-    from glow_deploy.folding import FoldedGlow
     from glow_deploy.protocol import Role
 
 __all__ = ["FORMAT_VERSION", "PREFIX", "GraphMetadata"]
@@ -46,23 +45,6 @@ class GraphMetadata:
     precision: str
     num_classes: int | None
     model_id: str
-
-    @classmethod
-    def of(cls, folded: FoldedGlow, *, role: Role, precision: str, model_id: str) -> GraphMetadata:
-        """Describe a folded model."""
-        depths = {len(level.steps) for level in folded.levels}
-        return cls(
-            role=role,
-            n_bits=folded.n_bits,
-            image_size=folded.image_shape[1:],
-            channels=folded.image_shape[0],
-            levels=len(folded.levels),
-            steps=depths.pop() if len(depths) == 1 else 0,
-            coupling=folded.coupling,
-            precision=precision,
-            num_classes=folded.num_classes,
-            model_id=model_id,
-        )
 
     def to_props(self) -> dict[str, str]:
         """Return the key-value pairs for `metadata_props`."""

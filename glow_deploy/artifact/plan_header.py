@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Literal
 
 from glow_deploy.errors import BundleError
 
-__all__ = ["MAGICS", "Flavor", "PlanHeader", "read_header"]
+from .flavors import Flavor
 
-Flavor = Literal["tensorrt", "rtx"]
+__all__ = ["MAGICS", "PlanHeader", "read_header"]
 
 MAGICS: dict[bytes, Flavor] = {b"ftrt": "tensorrt", b"vtrt": "rtx"}
 _HEADER_BYTES = 64

@@ -11,7 +11,7 @@ from typing import Any, cast
 from glow_deploy.errors import BundleError
 from glow_deploy.protocol import TensorSpec
 
-from .plan_header import Flavor
+from .flavors import Flavor
 
 __all__ = ["Sidecar", "read_sidecar", "sidecar_path"]
 

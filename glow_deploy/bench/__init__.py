@@ -12,8 +12,9 @@ from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.progress import CountProgress
 
-    from .run import BenchReport, Progress, Timing, time_engine
+    from .run import BenchReport, Timing, time_engine
     from .settings import BenchOptions, BenchSettings
 
 __all__ = ["BenchReport", "BenchSettings", "Timing", "bench", "time_engine"]
@@ -24,7 +25,7 @@ def bench(
     *,
     settings: BenchSettings | None = None,
     ckpt: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
     **options: Unpack[BenchOptions],
 ) -> BenchReport:
     """Time a bundle on every backend asked for, or one engine file.

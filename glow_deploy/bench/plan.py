@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, SUFFIXES
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.protocol import Engine, Role
 
@@ -15,12 +16,10 @@ from .settings import BenchSettings
 
 __all__ = ["Candidate", "arithmetic", "plan_bundle", "plan_file"]
 
-_FLAVORS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 _SUFFIXES = {
-    "onnxruntime-cpu": ".onnx",
-    "onnxruntime-cuda": ".onnx",
-    "tensorrt": ".trt",
-    "tensorrt-rtx": ".rtx.trt",
+    "onnxruntime-cpu": SUFFIXES["onnx"],
+    "onnxruntime-cuda": SUFFIXES["onnx"],
+    **{name: SUFFIXES[flavor] for name, flavor in BACKEND_FLAVORS.items()},
 }
 
 
@@ -67,7 +66,7 @@ def plan_bundle(
         file = path / f"{role}{_SUFFIXES[name]}"
         if not file.is_file():
             raise MissingDependencyError(
-                f"{file} does not exist: run `glow-deploy compile {path} --flavor {_FLAVORS[name]}`"
+                f"{file} does not exist: run `glow-deploy compile {path} --flavor {BACKEND_FLAVORS[name]}`"
             )
         cuda = settings.device if settings.device.startswith("cuda") else "cuda"
         return open_engine(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from glow_deploy.errors import EngineError, MissingDependencyError
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine, Role
 
 from .matrix_rate import MatrixRate, matrix_rate
 from .plan import Candidate, arithmetic, plan_bundle, plan_file
 from .settings import BenchSettings
 
-__all__ = ["BenchReport", "Progress", "Timing", "run_bench", "time_engine"]
+__all__ = ["BenchReport", "Timing", "run_bench", "time_engine"]
 
 _SEED = 0
 
@@ -80,15 +81,12 @@ class BenchReport:
         return f"BenchReport({self.source}: {rows}{'; ...' if len(self.timings) > 4 else ''})"
 
 
-Progress = Callable[[int, int], None]
-
-
 def run_bench(
     path: str | Path,
     *,
     settings: BenchSettings,
     ckpt: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> BenchReport:
     """Do what `glow_deploy.bench` says."""
     path = Path(path)
@@ -99,7 +97,7 @@ def run_bench(
     versions = {"numpy": np.__version__}
     rate: MatrixRate | None = None
     for index, candidate in enumerate(plan):
-        if candidate.backend not in absent:  # its other half may be
+        if candidate.backend not in absent:  # its other engine may be
             # One engine at a time: the waiting threads of another would take part of the machine.
             try:
                 engine = candidate.open()

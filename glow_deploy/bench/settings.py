@@ -17,7 +17,7 @@ class BenchSettings:
 
     Attributes:
         backends: names as `verify` knows them; None for every one usable here. A lone engine file has only its own.
-        roles: the halves of a bundle to run.
+        roles: the engines of a bundle to run.
         batches: batch sizes.
         warmup_seconds: runs before the clock counts, at least two of them.
         duration: seconds of measured runs for each engine and batch; ignored if `iterations` is given.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.numerics.float64 import Float64Graph
 from glow_deploy.numerics.float64.ops import OPERATORS
+from glow_deploy.progress import StageProgress
 
 from .profile import DecodeProfile, StepProfile
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROBES",
-    "Progress",
     "measure_gains",
     "measure_profile",
 ]
@@ -37,7 +37,6 @@ MOST_IMAGES, FEWEST_IMAGES = 8, 2
 EFFORT = 1.5e12  # multiply-adds that the choice of images stays below: a minute or two on one core
 BATCH = 4  # images at a time: the tensors of all steps are kept
 
-Progress = Callable[[str, int, int], None]
 
 _STEP_OUTPUT = re.compile(r"(level\d+/step\d+)/invconv:0")
 
@@ -51,7 +50,7 @@ def measure_gains(
     images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> dict[str, float]:
     """The decode gain of every step, root mean square over the images; arguments as for `measure_profile`.
 
@@ -71,7 +70,7 @@ def measure_profile(
     images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> DecodeProfile:
     """Measure every step of every level.
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glow_deploy.numerics.float64 import Float64Graph
+from glow_deploy.progress import StageProgress
 
 from .conditioning import Flag, check_step, measure_conditioning
-from .gains import PROBES, Progress, measure_profile
+from .gains import PROBES, measure_profile
 from .predict import PRECISIONS, Prediction, predict_precision
 from .profile import DecodeProfile
 
@@ -114,7 +115,7 @@ def measure_budget(
     images: int | None = None,
     probes: int = PROBES,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> BudgetReport:
     """Measure gains and conditioning from a bundle's two graphs, and predict what every precision will show.
 

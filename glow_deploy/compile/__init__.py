@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Unpack
 from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
-    from .monitor import Progress
+    from glow_deploy.progress import ShareProgress
+
     from .plans import CompiledPlan
     from .settings import RTX_GPUS, CompileOptions, CompileSettings
 
@@ -23,7 +24,7 @@ def compile_bundle(
     *,
     settings: CompileSettings | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
     **options: Unpack[CompileOptions],
 ) -> tuple[CompiledPlan, ...]:
     """Compile the encoder and the decoder of a bundle, or one ONNX graph, into TensorRT plans beside them.

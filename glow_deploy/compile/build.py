@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from glow_deploy.artifact.flavors import LABELS
 from glow_deploy.artifact.graph_file import GraphFile
-from glow_deploy.engines.trt_module import LABELS, collection_paused, keep_log
+from glow_deploy.engines.trt_module import collection_paused, keep_log
 from glow_deploy.errors import CompileError
+from glow_deploy.progress import ShareProgress
 
-from .monitor import Progress, make_monitor
+from .monitor import make_monitor
 from .settings import CompileSettings
 
 __all__ = ["Configure", "build_plan"]
@@ -26,7 +28,7 @@ def build_plan(
     settings: CompileSettings,
     configure: Configure,
     source: str,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
     collect: Configure | None = None,
 ) -> bytes:
     """Compile one graph.
@@ -61,7 +63,7 @@ def _build(
     settings: CompileSettings,
     configure: Configure,
     source: str,
-    progress: Progress | None,
+    progress: ShareProgress | None,
     collect: Configure | None,
 ) -> bytes:
     label = LABELS[settings.flavor]

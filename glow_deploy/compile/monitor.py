@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Progress", "make_monitor"]
+from glow_deploy.progress import ShareProgress
 
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it done, 0 to 1."""
+__all__ = ["make_monitor"]
 
 
-def make_monitor(trt: Any, progress: Progress) -> Any:
+def make_monitor(trt: Any, progress: ShareProgress) -> Any:
     """Return an `IProgressMonitor` that reports the outermost phase with steps of its own.
 
     Its `interrupted` tells whether Ctrl-C came during a call: an exception must not cross TensorRT's C++ frames, so the

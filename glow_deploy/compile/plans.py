@@ -12,6 +12,7 @@ from typing import Any
 
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
 from glow_deploy.artifact.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.artifact.flavors import LABELS, SUFFIXES
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.artifact.plan_header import read_header
@@ -19,18 +20,16 @@ from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.cuda import Cuda
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.open import check_manifest
-from glow_deploy.engines.trt_module import LABELS, import_tensorrt
+from glow_deploy.engines.trt_module import import_tensorrt
 from glow_deploy.errors import BundleError, CompileError, UsageError
+from glow_deploy.progress import ShareProgress
 
 from .build import build_plan
-from .monitor import Progress
 from .rtx import configure_rtx
 from .settings import CompileSettings
 from .tensorrt import TimingCache, configure_tensorrt
 
 __all__ = ["CompiledPlan", "run_compile"]
-
-_SUFFIXES = {"rtx": ".rtx.trt", "tensorrt": ".trt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +54,12 @@ def run_compile(
     *,
     settings: CompileSettings | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ShareProgress | None = None,
 ) -> tuple[CompiledPlan, ...]:
     """Do what `glow_deploy.compile` says."""
     settings = settings or CompileSettings()
     graphs = _graphs(Path(bundle_path))
-    plans = [graph.with_suffix(_SUFFIXES[settings.flavor]) for graph in graphs]
+    plans = [graph.with_suffix(SUFFIXES[settings.flavor]) for graph in graphs]
     for path in (*plans, *map(sidecar_path, plans)):
         refuse_overwrite(path, force=force)
         refuse_folder(path)
@@ -94,7 +93,7 @@ def _compile_one(
     settings: CompileSettings,
     gpus: tuple[str, ...],
     cache: TimingCache | None,
-    tell: Progress | None,
+    tell: ShareProgress | None,
 ) -> tuple[CompiledPlan, bytes]:
     data = _read(graph_path)
     check_manifest(graph_path, data)
@@ -177,5 +176,5 @@ def _read(path: Path) -> bytes:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _named(tell: Progress, name: str) -> Progress:
+def _named(tell: ShareProgress, name: str) -> ShareProgress:
     return lambda phase, done: tell(f"{name}: {phase}", done)

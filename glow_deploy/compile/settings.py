@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from glow_deploy.artifact.plan_header import Flavor
+from glow_deploy.artifact.flavors import Flavor
 from glow_deploy.errors import UsageError
 
 __all__ = ["RTX_GPUS", "CompileOptions", "CompileSettings"]

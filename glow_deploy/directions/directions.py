@@ -15,10 +15,11 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.latents.specs import need_role
 from glow_deploy.numerics.auc import auc, auc_interval
+from glow_deploy.progress import StageProgress
 from glow_deploy.protocol import Engine
 
 from .labelled import LabelledImages
-from .passes import Encoding, Stages, flags_of, mean_differences, projections
+from .passes import Encoding, flags_of, mean_differences, projections
 from .reach import Reach, measure_reach
 from .soundness import Soundness
 
@@ -141,7 +142,7 @@ def measure_directions(
     *,
     model_id: str,
     settings: DirectionSettings | None = None,
-    progress: Stages | None = None,
+    progress: StageProgress | None = None,
 ) -> Directions:
     """Average latents by attribute, and measure each direction on held-out images.
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.latents.coding import Latents
-from glow_deploy.latents.specs import Progress, latent_specs, need_role
+from glow_deploy.latents.specs import latent_specs, need_role
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 from .directions import Attribute, Directions
@@ -90,7 +91,7 @@ def edit_latents(
     *,
     edits: Sequence[Mapping[str, float]],
     settings: EditSettings | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Edited:
     """Add attribute directions to latents and decode: z + sum of amount * (z_pos - z_neg).
 

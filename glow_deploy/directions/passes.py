@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,10 @@ import numpy.typing as npt
 from glow_deploy.data import ImageSet
 from glow_deploy.latents.coding import EncodeSettings, Latents, PictureBatch, concatenate_latents, encode_stream
 from glow_deploy.latents.specs import latent_specs
+from glow_deploy.progress import StageProgress
 from glow_deploy.protocol import Engine
 
-__all__ = ["Encoding", "Stages", "flags_of", "mean_differences", "projections"]
-
-Stages = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as work goes on."""
+__all__ = ["Encoding", "flags_of", "mean_differences", "projections"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +69,7 @@ def flags_of(images: ImageSet) -> npt.NDArray[np.bool_]:
 
 
 def mean_differences(
-    encoding: Encoding, images: ImageSet, kept: Sequence[int], report: Stages
+    encoding: Encoding, images: ImageSet, kept: Sequence[int], report: StageProgress
 ) -> tuple[npt.NDArray[np.float32], ...]:
     """Mean latent with an attribute minus mean latent without it: w1 ... wL, float32 [K, C, H, W].
 
@@ -102,7 +100,7 @@ def mean_differences(
 
 
 def projections(
-    encoding: Encoding, images: ImageSet, vectors: Sequence[npt.NDArray[np.float32]], report: Stages
+    encoding: Encoding, images: ImageSet, vectors: Sequence[npt.NDArray[np.float32]], report: StageProgress
 ) -> npt.NDArray[np.float64]:
     """w.z of every image, for every direction and level: float64 [K, N, L]."""
     found = np.empty((len(vectors[0]), len(images), len(vectors)))

@@ -35,25 +35,25 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
         wrong = "; ".join(
             f"{word}: {', '.join(group)}" for word, group in (("missing", missing), ("unknown", unknown)) if group
         )
-        raise EngineError(f"The engine takes the inputs {', '.join(names)}; {wrong}.")
+        raise EngineError(f"the engine takes the inputs {', '.join(names)}; {wrong}")
     arrays: dict[str, np.ndarray] = {}
     batch = -1
     for spec in inputs:
         try:
             array = np.asarray(feeds[spec.name])
         except (TypeError, ValueError, OverflowError) as error:  # lists of unequal lengths
-            raise EngineError(f"Input {spec.name} is no array: {' '.join(str(error).split())[:200]}") from None
+            raise EngineError(f"input {spec.name} is no array: {' '.join(str(error).split())[:200]}") from None
         if array.dtype != np.dtype(spec.dtype):
-            raise EngineError(f"Input {spec.name} must be {spec.dtype}, got {array.dtype}: convert it first.")
+            raise EngineError(f"input {spec.name} must be {spec.dtype}, got {array.dtype}: convert it first")
         if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
             wanted = ", ".join(["N", *map(str, spec.shape)])
-            raise EngineError(f"Input {spec.name} must have the shape [{wanted}], got {list(array.shape)}.")
+            raise EngineError(f"input {spec.name} must have the shape [{wanted}], got {list(array.shape)}")
         if array.shape[0] < 1:
-            raise EngineError(f"Input {spec.name} is empty: a batch needs at least one row.")
+            raise EngineError(f"input {spec.name} is empty: a batch needs at least one row")
         if batch not in (-1, array.shape[0]):
             raise EngineError(
-                f"All inputs must have the same batch size: {inputs[0].name} has {batch} rows, "
-                f"{spec.name} has {array.shape[0]}."
+                f"all inputs must have the same batch size: {inputs[0].name} has {batch} rows, "
+                f"{spec.name} has {array.shape[0]}"
             )
         batch = array.shape[0]
         arrays[spec.name] = np.ascontiguousarray(array)
@@ -124,7 +124,7 @@ class EngineBase(ABC):
             EngineError: a name, dtype or shape does not fit, the backend failed, or the engine is closed.
         """
         if self._closed:
-            raise EngineError(f"This {self._details.backend} {self._role} is closed: open it again.")
+            raise EngineError(f"this {self._details.backend} {self._role} is closed: open it again")
         arrays, batch = check_feeds(self._inputs, feeds)
         self._check_labels(arrays.get("y"))
         outputs = self._run(arrays, batch)
@@ -134,7 +134,7 @@ class EngineBase(ABC):
                 got = "nothing" if array is None else f"the shape {list(array.shape)}"
                 raise EngineError(
                     f"{self._details.backend} returned {got} for {spec.name} where {[batch, *spec.shape]} is due: "
-                    "the engine is not the one its description belongs to."
+                    "the engine is not the one its description belongs to"
                 )
         return outputs
 
@@ -143,7 +143,7 @@ class EngineBase(ABC):
         if labels is None or self._num_classes is None:
             return
         if labels.min() < 0 or labels.max() >= self._num_classes:
-            raise EngineError(f"Labels y must lie in 0..{self._num_classes - 1}, got {labels.min()}..{labels.max()}.")
+            raise EngineError(f"labels y must lie in 0..{self._num_classes - 1}, got {labels.min()}..{labels.max()}")
 
     def close(self) -> None:
         """Give memory and device back. Closing twice does nothing."""

@@ -38,7 +38,7 @@ def parse_device(text: str) -> Device:
         return Device(kind)
     if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
         return Device(kind, int(index))
-    raise UsageError(f"Unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N.")
+    raise UsageError(f"unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N")
 
 
 def count_gpus() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glow_deploy.artifact.files import sha256_bytes
+from glow_deploy.artifact.flavors import LABELS
 from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.plan_header import PlanHeader, read_header
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar
@@ -17,7 +18,7 @@ from glow_deploy.errors import BundleError, EngineError
 from .cuda import Cuda
 from .device import Device
 from .tensorrt import TensorRTEngine
-from .trt_module import LABELS, import_tensorrt
+from .trt_module import import_tensorrt
 
 __all__ = ["check_gpu", "check_version", "open_plan"]
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.flavors import PairFlavor, engine_files
 from glow_deploy.artifact.identity import engine_model_id
-from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.errors import BundleError, EngineError, UsageError
 from glow_deploy.protocol import Engine, Role, TensorSpec
 
 from .open import open_engine
 
-__all__ = ["PairFlavor", "engine_file", "open_pair", "pair_files"]
-
-PairFlavor = Literal["onnx", "tensorrt", "rtx"]
-"""Which engines of a bundle: the ONNX graphs, or the plans of a TensorRT flavour."""
-
-_FILES: dict[PairFlavor, tuple[str, str]] = {
-    "onnx": (ENCODER, DECODER),
-    "tensorrt": ("encoder.trt", "decoder.trt"),
-    "rtx": ("encoder.rtx.trt", "decoder.rtx.trt"),
-}
+__all__ = ["engine_file", "open_pair", "pair_files"]
 
 
 @contextmanager
@@ -38,7 +28,7 @@ def open_pair(
     threads: int | None = None,
     trust_engine: bool = False,
 ) -> Iterator[tuple[Engine, Engine]]:
-    """Open both halves of a model for a `with` block; they are closed at its end.
+    """Open both engines of a model for a `with` block; they are closed at its end.
 
     Args:
         bundle: the folder that `export` wrote; or None, and the two files by name.
@@ -53,7 +43,7 @@ def open_pair(
         The encoder and the decoder.
 
     Raises:
-        UsageError: neither a bundle nor both files, or both ways at once; or the halves are given the wrong way round.
+        UsageError: neither a bundle nor both files, or both ways at once; or the two are given the wrong way round.
         BundleError: a file is missing or damaged, or the two belong to different models.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
@@ -90,7 +80,7 @@ def pair_files(
     if encoder is not None or decoder is not None:
         raise UsageError(f"{bundle} brings its own engines; give either a bundle, or encoder= and decoder=")
     folder = Bundle.open(bundle).path
-    first, second = (folder / name for name in _FILES[flavor])
+    first, second = (folder / name for name in engine_files(flavor))
     for path in (first, second):
         if flavor != "onnx" and not path.is_file():
             raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from glow_deploy.artifact.manifest import Weights
 from glow_deploy.errors import BundleError, CheckpointError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 
@@ -111,7 +112,7 @@ def open_pytorch(
     *,
     precision: Precision = "fp64",
     device: str = "cpu",
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> tuple[PyTorchEngine, PyTorchEngine]:
     """Open the encoder and the decoder of a trained model; both share one copy of its weights.
@@ -141,7 +142,7 @@ def load_model(
     *,
     precision: Precision = "fp64",
     device: str = "cpu",
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> Glow:
     """Load a trained model to be used here: on its device, in evaluation mode, its weights without gradients.
@@ -169,7 +170,7 @@ def load_model(
 def read_model(
     source: str | Path | Trained,
     *,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> Glow:
     """Read the model of a checkpoint as it is stored: float32, on the CPU.
@@ -235,7 +236,7 @@ def _require_torch() -> None:
 def folded_arrays(
     source: str | Path | Trained,
     *,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Fold the model of a checkpoint once more, to compare graphs with it.

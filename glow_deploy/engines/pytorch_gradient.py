@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.artifact.manifest import Weights
 from glow_deploy.errors import EngineError, MissingDependencyError
 
 from .pytorch import Precision, PyTorchEngine, full_precision, load_model, read_model
@@ -187,7 +188,7 @@ class ModelGradient:
 def open_gradient(
     source: str | Path | Trained | Glow,
     *,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> RoundTripGradient:
     """Open a trained model in float32 on the CPU for its gradient.
@@ -223,7 +224,7 @@ def open_model_gradient(
     precision: Precision = "fp32",
     device: str = "cpu",
     threads: int | None = None,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: Weights = "ema",
     options: Mapping[str, Any] | None = None,
 ) -> ModelGradient:
     """Open a trained model for optimising over its latents or its images.

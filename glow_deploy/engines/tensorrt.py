@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glow_deploy.artifact.plan_header import Flavor
+from glow_deploy.artifact.flavors import LABELS, Flavor
 from glow_deploy.artifact.signature import check_signature, tensor_names
 from glow_deploy.errors import EngineError
 from glow_deploy.protocol import EngineDetails, TensorSpec
@@ -15,7 +15,7 @@ from glow_deploy.protocol import EngineDetails, TensorSpec
 from .base import EngineBase
 from .cuda import Cuda
 from .splitting import pad_rows, split_batch
-from .trt_module import LABELS, collection_paused, keep_log
+from .trt_module import collection_paused, keep_log
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.metadata import GraphMetadata

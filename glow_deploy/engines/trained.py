@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from glow_deploy.artifact.manifest import Weights
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Trained:
     path: Path
     bundle: Path
     model: Mapping[str, Any]
-    weights: Literal["ema", "raw"]
+    weights: Weights
     options: Mapping[str, Any]
 
     @classmethod

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from glow_deploy.artifact.plan_header import Flavor
+from glow_deploy.artifact.flavors import LABELS, Flavor
 from glow_deploy.errors import MissingDependencyError
 
-__all__ = ["LABELS", "LogKeeper", "collection_paused", "import_tensorrt", "keep_log"]
+__all__ = ["MODULES", "LogKeeper", "collection_paused", "import_tensorrt", "keep_log"]
 
-LABELS: dict[Flavor, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
-_MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
+MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 
 
 class LogKeeper(Protocol):
@@ -31,7 +30,7 @@ def import_tensorrt(flavor: Flavor) -> Any:
     Raises:
         MissingDependencyError: it is not installed, or its libraries cannot be loaded.
     """
-    name = _MODULES[flavor]
+    name = MODULES[flavor]
     try:
         return importlib.import_module(name)
     except Exception as error:  # a missing library surfaces as ImportError, OSError or RuntimeError

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glow_deploy.artifact.flavors import SUFFIXES
 from glow_deploy.directions.directions import Directions
 
 from .changes import Change
@@ -15,7 +16,6 @@ from .settings import ExploreSettings
 __all__ = ["Source", "equivalent_command"]
 
 _LATENTS = "latents.npz"
-_ENDINGS = {"onnx": ".onnx", "tensorrt": ".trt", "rtx": ".rtx.trt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def equivalent_command(
     flavor = ["--flavor", settings.flavor] if settings.flavor != "onnx" else []
     resize = ["--resize"] if image.fitted else []
     classes = [] if image.label is None else ["--class", str(image.label)]
-    ending = _ENDINGS[settings.flavor]
+    ending = SUFFIXES[settings.flavor]
     amounts = {name: amount for name, amount in change.attributes.items() if amount}
     scaled = {*change.temperatures, change.temperature} != {1.0}
     if scaled or change.label not in (None, image.label) or (amounts and change.share):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from glow_deploy.engines.pair import PairFlavor
+from glow_deploy.artifact.flavors import PairFlavor
 from glow_deploy.errors import UsageError
 from glow_deploy.latents.noise import check_seed
 

@@ -14,8 +14,7 @@ from .settings import ExportOptions, ExportSettings, Precision, Weights
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
-
-    from .run import Progress
+    from glow_deploy.progress import StageProgress
 
 __all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights", "default_bundle_path", "export"]
 
@@ -30,7 +29,7 @@ def export(
     *,
     out: str | Path | None = None,
     settings: ExportSettings | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     **options: Unpack[ExportOptions],
 ) -> Bundle:
     """Export a trained Glow as encoder and decoder graphs, with golden vectors and a manifest.

@@ -52,8 +52,8 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
             value of its number.
     """
     from glow_deploy.artifact.graph_file import describe_graph
-    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
     from glow_deploy.graphs.serialize import write_graph
 
@@ -62,7 +62,7 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
     written: dict[Role, WrittenGraph] = {}
     roles: tuple[Role, ...] = ("encoder", "decoder")
     for role, name, build in zip(roles, (ENCODER, DECODER), (build_encoder, build_decoder), strict=True):
-        facts = GraphMetadata.of(folded, role=role, precision=precision, model_id=model_id)
+        facts = describe(folded, role=role, precision=precision, model_id=model_id)
         graph = build(folded, metadata=facts, plan=plan)
         with writer.errors():
             writer.add(name, write_graph(graph, writer.place(name)))

@@ -107,7 +107,7 @@ def examine(
             precision=settings.precision,
         )
         problems += [
-            f"{gate.measure}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
+            f"{gate.quantity}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
         ]
     return Findings(golden=golden, yardstick=figures, source=images.source, check=check, problems=problems)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from glow_deploy.artifact.bundle import GOLDEN, Bundle, BundleWriter, Manifest, 
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.golden import Golden, golden_bytes
 from glow_deploy.errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
+from glow_deploy.progress import StageProgress
 
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
@@ -35,21 +36,14 @@ if TYPE_CHECKING:
     from .reference import TrainedReference
     from .selfcheck import SelfCheck
 
-__all__ = ["Progress", "run_export"]
+__all__ = ["run_export"]
 
 _ADVICE = "train it further with the bounded scale"
 _NARROW_ADVICE = "choose another precision="
 _UNTRAINED = "actnorm was never initialised: is this model trained?"
 
 
-class Progress(Protocol):
-    """Told where a long piece of work stands."""
-
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """`done` of `total` units of `stage` are finished."""
-
-
-def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: Progress | None = None) -> Bundle:
+def run_export(path: Path, target: Path, *, settings: ExportSettings, progress: StageProgress | None = None) -> Bundle:
     """Do what `glow_deploy.export` says."""
     check_bundle_target(target, force=settings.force)
     check_writable(target)
@@ -177,7 +171,7 @@ def _one_thread() -> Iterator[ThreadPoolExecutor]:
 class _Stages:
     """Forwards to the caller's progress, if there is one."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: StageProgress | None) -> None:
         self._progress = progress
 
     def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:

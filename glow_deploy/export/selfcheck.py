@@ -132,11 +132,11 @@ def check_graphs(
     gates: list[GateResult] = []
     worst: dict[str, float] = {}
 
-    def judge(measure: str, level: int | None, obtained: np.ndarray, base: np.ndarray, expected: np.ndarray) -> None:
+    def judge(quantity: str, level: int | None, obtained: np.ndarray, base: np.ndarray, expected: np.ndarray) -> None:
         error = summarize(obtained, expected)
         yardstick = Figures.of(summarize(base, expected))
         verdict: VerdictName
-        if measure == "x_hat":
+        if quantity == "x_hat":
             verdict = "samples"
             limits = image_limits(yardstick, factor=factors.paired, factors=factors, n_bits=n_bits)
         elif level is not None:
@@ -145,8 +145,8 @@ def check_graphs(
         else:
             verdict = "likelihood"
             limits = bits_limits(yardstick, factor=factors.paired, factors=factors, scale=error.scale)
-        worst[measure] = error.max if error.finite else float("nan")
-        gates.extend(gate_error(error, limits, measure=measure, verdict=verdict, level=level))
+        worst[quantity] = error.max if error.finite else float("nan")
+        gates.extend(gate_error(error, limits, quantity=quantity, verdict=verdict, level=level))
 
     judge("x_hat", None, graphs.x_hat, single.x_hat, reference.x)
     for level, values in enumerate(zip(graphs.z, single.z, reference.z, strict=True), start=1):

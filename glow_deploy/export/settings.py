@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
+from glow_deploy.artifact.manifest import Weights
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights"]
 
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
-Weights = Literal["ema", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)

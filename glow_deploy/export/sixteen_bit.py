@@ -85,7 +85,7 @@ def examine_narrow(
     report("checking the float32 graphs in ONNX Runtime")
     check = _check_float32(folded, golden, single)
     problems += [
-        f"{gate.measure}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
+        f"{gate.quantity}: {gate.statistic} {gate.value:.2e}, limit {gate.limit:.2e}" for gate in check.failures
     ]
     report("checking the graphs against a simulation")
     with ExitStack() as stack:

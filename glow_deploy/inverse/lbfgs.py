@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import UsageError
+from glow_deploy.progress import CountProgress
 
 __all__ = ["LbfgsSettings", "Minimum", "Objective", "minimise"]
 
@@ -119,7 +120,7 @@ def minimise(
     start: npt.NDArray[np.floating],
     *,
     settings: LbfgsSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> Minimum:
     """Minimise a smooth function of each row.
 

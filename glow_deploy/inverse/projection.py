@@ -15,7 +15,8 @@ from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import values_to_pixels, values_to_x, x_to_values
 from glow_deploy.latents.coding import EncodeSettings
 from glow_deploy.latents.noise import check_seed
-from glow_deploy.latents.specs import Progress, check_labels, latent_specs
+from glow_deploy.latents.specs import check_labels, latent_specs
+from glow_deploy.progress import CountProgress
 
 from .gradient_model import GradientModel
 from .lbfgs import LbfgsSettings
@@ -99,7 +100,7 @@ def project(
     *,
     settings: ProjectSettings | None = None,
     labels: npt.ArrayLike | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Projection:
     """Find, near each image, one that is likely under the model: MAP denoising (Asim et al. 2020).
 

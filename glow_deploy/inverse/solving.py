@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from glow_deploy.errors import UnsoundModelError
 from glow_deploy.latents.coding import decode_latents
+from glow_deploy.progress import CountProgress
 
 from .gradient_model import GradientModel
 from .lbfgs import LbfgsSettings, Minimum, minimise
@@ -161,7 +162,7 @@ def _solution(x: Float64Array, found: Sequence[Minimum], lost: npt.NDArray[np.in
     )
 
 
-def _after(before: int, report: Report | None) -> Callable[[int, int], None] | None:
+def _after(before: int, report: Report | None) -> CountProgress | None:
     if report is None:
         return None
     return lambda done, total: report(before + done)

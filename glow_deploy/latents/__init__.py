@@ -23,7 +23,7 @@ from .interpolation import (
 )
 from .noise import dequantisation, noise
 from .sampling import SampleBatch, SampleSettings, concatenate_samples, sample
-from .specs import Progress, check_labels, conditional, finite_rows, latent_specs, need_role
+from .specs import check_labels, conditional, finite_rows, latent_specs, need_role
 from .stream import PictureBatch
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "InterpolationSettings",
     "Latents",
     "PictureBatch",
-    "Progress",
     "SampleBatch",
     "SampleSettings",
     "blend",

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import bits_per_dim
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 from .noise import check_seed
-from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
+from .specs import check_labels, finite_rows, latent_specs, need_role
 from .stream import PictureBatch, encoder_batches, picture_batches
 
 __all__ = [
@@ -102,7 +103,7 @@ def encode_images(
     names: Sequence[str] | None = None,
     labels: npt.ArrayLike | None = None,
     start: int = 0,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Latents:
     """Encode pictures at bin centres, and measure their bits/dim over dequantisation noise.
 
@@ -208,7 +209,7 @@ def decode_latents(
     *,
     labels: npt.ArrayLike | None = None,
     batch: int = 64,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Decoded:
     """Decode latents to `x`.
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import values_to_pixels, x_to_pixels, x_to_values
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 from .coding import EncodeSettings, decode_latents, encode_images
-from .specs import Progress, need_role
+from .specs import need_role
 
 __all__ = [
     "Interpolation",
@@ -248,7 +249,7 @@ def interpolate_images(
     *,
     settings: InterpolationSettings | None = None,
     labels: npt.ArrayLike | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Interpolation:
     """Encode two or four images, go from one to the other, and decode what lies between.
 

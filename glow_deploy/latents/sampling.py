@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import UnsoundModelError, UsageError
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 from glow_deploy.settings import settings_of
 
 from .noise import check_seed, noise
-from .specs import Progress, check_labels, finite_rows, latent_specs, need_role
+from .specs import check_labels, finite_rows, latent_specs, need_role
 
 __all__ = ["SampleBatch", "SampleOptions", "SampleSettings", "concatenate_samples", "sample"]
 
@@ -110,7 +111,7 @@ def sample(
     count: int,
     settings: SampleSettings | None = None,
     start: int = 0,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
     **options: Unpack[SampleOptions],
 ) -> Iterator[SampleBatch]:
     """Draw samples batch by batch: only one batch is in memory at a time.
@@ -164,7 +165,7 @@ def concatenate_samples(batches: Iterable[SampleBatch]) -> SampleBatch:
 
 
 def _batches(
-    decoder: Engine, count: int, settings: SampleSettings, start: int, progress: Progress | None
+    decoder: Engine, count: int, settings: SampleSettings, start: int, progress: CountProgress | None
 ) -> Iterator[SampleBatch]:
     for first in range(start, start + count, settings.batch):
         indices = np.arange(first, min(first + settings.batch, start + count), dtype=np.int64)

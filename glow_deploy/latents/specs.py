@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,7 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.protocol import Engine, Role, TensorSpec
 
-__all__ = ["Progress", "check_labels", "conditional", "finite_rows", "latent_specs", "need_role"]
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) after each batch."""
+__all__ = ["check_labels", "conditional", "finite_rows", "latent_specs", "need_role"]
 
 
 def latent_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -33,7 +30,7 @@ def finite_rows(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
 
 
 def need_role(engine: Engine, role: Role, what: str) -> None:
-    """Refuse the wrong half of a model.
+    """Refuse an engine of the other role.
 
     Raises:
         UsageError: `engine` is not of that role.

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.engines.pair import PairFlavor, open_pair
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS
+from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
 from glow_deploy.latents import (
     EncodeSettings,
@@ -38,8 +39,6 @@ __all__ = ["DeployedGlow", "Labels", "ModelBackend", "load"]
 ModelBackend = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
 Labels = int | Sequence[int] | npt.NDArray[np.integer]
 """The class of every image, or one class for all."""
-
-_FLAVORS: dict[str, PairFlavor] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
 def load(
@@ -106,7 +105,7 @@ class DeployedGlow:
         self._encoder, self._decoder = self._stack.enter_context(
             open_pair(
                 bundle,
-                flavor=_FLAVORS.get(backend, "onnx"),
+                flavor=BACKEND_FLAVORS.get(backend, "onnx"),
                 device=where,
                 threads=threads,
                 trust_engine=trust_engine,

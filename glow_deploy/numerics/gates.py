@@ -79,7 +79,7 @@ class Factors:
 # bounded scale and additive at 8 bits, affine at 5) trained for 2 minutes on Fashion-MNIST reduced to 16x16.
 #
 # Sound, on the same images: ONNX Runtime and PyTorch float32, crossed with each other and with float64, stay within
-# 1.6 times the yardstick in rms and p99.9 of every measure; 4 leaves room for GPU kernels that sum in another order.
+# 1.6 times the yardstick in rms and p99.9 of every quantity; 4 leaves room for GPU kernels that sum in another order.
 # Sound, on up to 10,000 unseen images: within 1.5 times the yardstick of 64 golden images, within 3.3 (rms) and 4.6
 # (p99.9) times that of a single one, and within 1.8 times where the golden images are drawn from the model.
 #
@@ -162,10 +162,10 @@ def rules_for(precision: str) -> Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How one measure's limit is made.
+    """How one quantity's limit is made.
 
     Attributes:
-        yardstick: float32 error of the trained model in this measure.
+        yardstick: float32 error of the trained model in this quantity.
         factor: allowed multiple of it.
         floor: the rms limit never falls below it.
         ceiling: the rms limit never rises above it.
@@ -227,9 +227,9 @@ class GateResult:
     """One comparison of a figure with its limit.
 
     Attributes:
-        measure: `x_hat`, `z2 -> x -> z2`, `z1`, `bits/dim`, `exact images` ...
+        quantity: `x_hat`, `z2 -> x -> z2`, `z1`, `bits/dim`, `exact images` ...
         statistic: `rms`, `p99.9`, `max`, `non-finite`, `mean`, `rate`, `count`.
-        level: number of the level that the measure belongs to, None where it belongs to all.
+        level: number of the level that the quantity belongs to, None where it belongs to all.
         value: what was measured.
         limit: what it must not exceed; for a rate, what it must not fall below.
         passed: the verdict. False for a value that is not a number.
@@ -238,7 +238,7 @@ class GateResult:
             same picture.
     """
 
-    measure: str
+    quantity: str
     statistic: str
     level: int | None
     value: float
@@ -248,10 +248,10 @@ class GateResult:
     verdict: VerdictName
 
 
-def gate_finite(summary: ErrorSummary, *, measure: str, verdict: VerdictName, level: int | None = None) -> GateResult:
+def gate_finite(summary: ErrorSummary, *, quantity: str, verdict: VerdictName, level: int | None = None) -> GateResult:
     """No value may be NaN or infinite, and there must be values."""
     return GateResult(
-        measure=measure,
+        quantity=quantity,
         statistic="non-finite",
         level=level,
         value=float(summary.non_finite) if summary.n else math.nan,
@@ -266,7 +266,7 @@ def gate_error(
     summary: ErrorSummary,
     limits: Limits,
     *,
-    measure: str,
+    quantity: str,
     verdict: VerdictName,
     level: int | None = None,
     rms_only: bool = False,
@@ -276,12 +276,12 @@ def gate_error(
     Args:
         summary: the error.
         limits: for it.
-        measure: its name, for printing.
+        quantity: its name, for printing.
         verdict: that it belongs to.
         level: that it belongs to.
         rms_only: leave p99.9 out.
     """
-    results = [gate_finite(summary, measure=measure, verdict=verdict, level=level)]
+    results = [gate_finite(summary, quantity=quantity, verdict=verdict, level=level)]
     figures = [("rms", summary.rms, limits.yardstick.rms, 1.0)]
     if summary.n >= _FEW_VALUES and not rms_only:
         # Of Gaussian errors 99.9 % lie within 3.3 rms: floor and ceiling are given for the rms.
@@ -290,7 +290,7 @@ def gate_error(
         limit, derivation = _limit(base, limits, spread)
         results.append(
             GateResult(
-                measure=measure,
+                quantity=quantity,
                 statistic=statistic,
                 level=level,
                 value=value,
@@ -303,12 +303,12 @@ def gate_error(
     return tuple(results)
 
 
-def gate_equivalence(summary: ErrorSummary, *, factors: Factors, measure: str) -> GateResult:
+def gate_equivalence(summary: ErrorSummary, *, factors: Factors, quantity: str) -> GateResult:
     """The mean paired difference in bits/dim must be shown to lie within a band: no significance is no equality."""
     band = factors.band_bits_per_dim * _at_least_1(summary.scale / 8.0)
     value = mean_bound(mean=summary.mean, rms=summary.rms, n=summary.n) if summary.finite else math.nan
     return GateResult(
-        measure=measure,
+        quantity=quantity,
         statistic="mean",
         level=None,
         value=value,
@@ -323,7 +323,7 @@ def gate_tolerance(summary: ErrorSummary, tolerance: float, *, n_bits: int) -> G
     """No error may exceed what the graphs were made for, `tolerance` pixel steps."""
     limit = tolerance * 2.0**-n_bits
     return GateResult(
-        measure="x -> z -> x",
+        quantity="x -> z -> x",
         statistic="max",
         level=None,
         value=summary.max if summary.finite else math.nan,
@@ -369,7 +369,7 @@ def gate_exactness(exactness: Exactness, yardstick: Figures, *, margin: float, n
     if margin and not margin * yardstick.max <= half:
         return None
     return GateResult(
-        measure="exact images",
+        quantity="exact images",
         statistic="rate",
         level=None,
         value=exactness.image_rate,

@@ -95,8 +95,8 @@ def open_simulated(
 
 def float32_graphs(folded: FoldedGlow) -> Mapping[Role, onnx.ModelProto]:
     """Build both directions of a model in float32, to open many simulations of it without folding or building again."""
-    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
 
     model_id = folded.model_id()
@@ -104,7 +104,7 @@ def float32_graphs(folded: FoldedGlow) -> Mapping[Role, onnx.ModelProto]:
     graphs: dict[Role, onnx.ModelProto] = {}
     roles: tuple[Role, ...] = ("encoder", "decoder")
     for role in roles:
-        facts = GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id)
+        facts = describe(folded, role=role, precision="fp32", model_id=model_id)
         graphs[role] = builds[role](folded, metadata=facts).to_model()
     return graphs
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import bits_per_dim
 from glow_deploy.latents.noise import check_seed
-from glow_deploy.latents.specs import Progress, check_labels, latent_specs, need_role
+from glow_deploy.latents.specs import check_labels, latent_specs, need_role
 from glow_deploy.latents.stream import PictureBatch, encoder_batches, picture_batches
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 __all__ = ["HeldOut", "ScoreSettings", "Scores", "concatenate_scores", "score_images", "score_stream"]
@@ -197,7 +198,7 @@ def score_images(
     settings: ScoreSettings | None = None,
     names: Sequence[str] | None = None,
     labels: npt.ArrayLike | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Scores:
     """Measure the likelihood of pictures.
 

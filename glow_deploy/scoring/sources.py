@@ -15,7 +15,7 @@ from glow_deploy.data import ImageSet, load_images
 from glow_deploy.errors import DataError
 from glow_deploy.images import read_picture, x_to_values
 from glow_deploy.latents.coding import PictureBatch
-from glow_deploy.latents.specs import Progress
+from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 from .score import HeldOut, Scores, ScoreSettings, score_stream
@@ -185,7 +185,7 @@ def score_source(
     *,
     settings: ScoreSettings | None = None,
     take: Callable[[Scores], None] | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> ScoredSet:
     """Score a whole set in bounded memory.
 
@@ -225,7 +225,7 @@ def measure_reference(
     source: ScoreSource,
     *,
     settings: ScoreSettings | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> HeldOut:
     """Score held-out images for typicality to be measured against: see `score_source` and `HeldOut`.
 

@@ -12,11 +12,11 @@ from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.progress import StageProgress
     from glow_deploy.verify.backends.backend import BACKENDS
     from glow_deploy.verify.html.page import check_report_target, write_html
     from glow_deploy.verify.report.verification import VerifyReport
 
-    from .run import Progress
     from .settings import VerifyOptions, VerifySettings
     from .terminal import report_tables
 
@@ -35,7 +35,7 @@ def verify(
     bundle: Bundle | str | Path,
     *,
     settings: VerifySettings | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     **options: Unpack[VerifyOptions],
 ) -> VerifyReport:
     """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,13 +19,14 @@ from glow_deploy.errors import UsageError
 from glow_deploy.images import values_to_x
 from glow_deploy.numerics.gates import Rules, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
+from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.verify.backends.arithmetic import arithmetic_notes, with_canaries
 from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK, BackendSet, open_backends
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import measure_decoder, measure_encoder
 from glow_deploy.verify.matrix.images import Images, TrueValues, check_bin_centres
-from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, measure_for
+from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, standard_for
 from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
 from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
@@ -46,10 +47,8 @@ from .suggest import suggest
 if TYPE_CHECKING:
     from .regression import Baseline
 
-__all__ = ["Progress", "run_verify"]
+__all__ = ["run_verify"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, units done, units in all)."""
 
 _CONSISTENCY_IMAGES = 8
 _FEW_IMAGES = 64  # for what is measured beside the matrix
@@ -59,7 +58,7 @@ def run_verify(
     bundle: Bundle | str | Path,
     *,
     settings: VerifySettings | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> VerifyReport:
     """Do what `glow_deploy.verify` says."""
     started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -202,7 +201,7 @@ class _Run:
         backends: BackendSet,
         rules: Rules,
         precision: PrecisionRecord | None,
-        progress: Progress | None,
+        progress: StageProgress | None,
     ) -> None:
         self._precision = precision
         self._manifest = bundle.manifest
@@ -309,16 +308,16 @@ class _Run:
 
     def _note_exactness(self, images: ImageSetReport) -> None:
         """Say where exact images are not gated, and why."""
-        measure = measure_for(images, "simulated" if images.own else "onnxruntime-cpu", rules=self._rules)
-        largest = measure.yardstick.x_hat.max
+        standard = standard_for(images, "simulated" if images.own else "onnxruntime-cpu", rules=self._rules)
+        largest = standard.yardstick.x_hat.max
         if self._rules.decode_only or not math.isfinite(largest):
             return
-        if exactness_expected(images, measure, n_bits=self._n_bits) is None:
+        if exactness_expected(images, standard, n_bits=self._n_bits) is None:
             reason = (
                 f"{self._manifest.precision} does not promise them"
                 if images.own is not None
                 else f"the trained model's own float32 error reaches {largest * 2 ** (self._n_bits + 1):.1%} of half a "
-                f"bin on {measure.yardstick.n} images"
+                f"bin on {standard.yardstick.n} images"
             )
             self.notes.append(f"{images.name}: exact images are reported, not gated: {reason}")
 
@@ -333,7 +332,7 @@ class _Run:
             return Yardstick.missing(levels=levels)
         return Yardstick.from_manifest(numerics.get("yardstick"), levels=levels)
 
-    def _stage(self, what: str) -> Callable[[int, int], None] | None:
+    def _stage(self, what: str) -> CountProgress | None:
         progress = self._progress
         if progress is None:
             return None

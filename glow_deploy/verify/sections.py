@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import GateResult
+from glow_deploy.progress import StageProgress
 from glow_deploy.verify.backends.backend import Backend
 from glow_deploy.verify.matrix.images import ImageBatch
 from glow_deploy.verify.report.verification import Failure
@@ -28,8 +29,6 @@ __all__ = [
     "section_notes",
     "steps_backends",
 ]
-
-Progress = Callable[[str, int, int], None]
 
 
 def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
@@ -54,7 +53,7 @@ def measure_steps_of(
     settings: VerifySettings,
     *,
     plan: PrecisionPlan | None,
-    progress: Progress | None,
+    progress: StageProgress | None,
 ) -> StepsReport:
     """Measure the error after every step of flow on the backends that can show it.
 
@@ -81,7 +80,7 @@ def measure_steps_of(
 
 
 def measure_budget_of(
-    bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: Progress | None
+    bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: StageProgress | None
 ) -> BudgetReport:
     """Measure how errors made at every step grow on the way to the picture."""
     from glow_deploy.artifact.lint import read_model
@@ -98,7 +97,7 @@ def measure_stress_of(
     images: ImageBatch,
     settings: VerifySettings,
     *,
-    progress: Progress | None,
+    progress: StageProgress | None,
 ) -> StressReport:
     """Look for where the model stops being invertible."""
     from .stress import Origin, StressSettings, measure_stress
@@ -152,9 +151,9 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
     yield from () if stress is None else stress.notes
 
 
-def _gate(measure: str, statistic: str, value: int) -> GateResult:
+def _gate(quantity: str, statistic: str, value: int) -> GateResult:
     return GateResult(
-        measure=measure,
+        quantity=quantity,
         statistic=statistic,
         level=None,
         value=float(value),

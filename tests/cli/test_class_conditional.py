@@ -272,7 +272,7 @@ def test_golden_images_take_turns_among_the_classes_of_a_sorted_set(invoke, clas
         assert golden["y"].tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_bench_runs_both_halves(invoke, classes):
+def test_bench_runs_both_engines(invoke, classes):
     result = invoke(
         "bench",
         classes / "bundle",

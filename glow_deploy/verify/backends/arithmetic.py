@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.canary import canary_for, detect, make_canary
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 from glow_deploy.verify.report.verification import BackendReport
@@ -13,8 +14,6 @@ from glow_deploy.verify.report.verification import BackendReport
 from .backend import REFERENCE, SIMULATED, YARDSTICK
 
 __all__ = ["arithmetic_notes", "with_canaries"]
-
-_PLANS = {"tensorrt": "decoder.trt", "tensorrt-rtx": "decoder.rtx.trt"}
 
 
 def with_canaries(reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str) -> tuple[BackendReport, ...]:
@@ -49,5 +48,6 @@ def _canary(name: str, bundle: Bundle, *, device: str) -> CanaryResult | CanaryU
 
         weights = list(make_canary().weights.values())
         return detect(lambda x: run_convolutions(x, weights))
-    plan = _PLANS.get(name)
-    return canary_for(name, device=device, plan=None if plan is None else bundle.path / plan)
+    flavor = BACKEND_FLAVORS.get(name)
+    plan = None if flavor is None else bundle.path / engine_files(flavor)[1]
+    return canary_for(name, device=device, plan=plan)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.latents.specs import conditional, latent_specs
 from glow_deploy.protocol import Engine
@@ -27,14 +28,12 @@ SIMULATED = "simulated"
 BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
 
 _FILES = {
-    "onnxruntime-cpu": ("encoder.onnx", "decoder.onnx"),
-    "onnxruntime-cuda": ("encoder.onnx", "decoder.onnx"),
-    "tensorrt": ("encoder.trt", "decoder.trt"),
-    "tensorrt-rtx": ("encoder.rtx.trt", "decoder.rtx.trt"),
+    "onnxruntime-cpu": engine_files("onnx"),
+    "onnxruntime-cuda": engine_files("onnx"),
+    **{name: engine_files(flavor) for name, flavor in BACKEND_FLAVORS.items()},
 }
 # A report speaks of the command line throughout.
 _OPTIONS = {name: "--" + name.replace("_", "-") for name in ("ckpt", "device", "trust_engine")}
-_FLAVORS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +173,12 @@ def _open(
     if name == SIMULATED:
         return _open_simulated(bundle, stack=stack)
     paths = [bundle.path / file for file in _FILES[name]]
-    if name in _FLAVORS:
+    if name in BACKEND_FLAVORS:
         missing = [path.name for path in paths if not path.is_file()]
         if missing:
             raise MissingDependencyError(
                 f"{' and '.join(missing)} not in {bundle.path}: compile with "
-                f"`glow-deploy compile {bundle.path} --flavor {_FLAVORS[name]}`"
+                f"`glow-deploy compile {bundle.path} --flavor {BACKEND_FLAVORS[name]}`"
             )
     else:
         for path in paths:

@@ -21,7 +21,7 @@ class Evidence:
         images: name of the image set, empty for a batch check.
         n: images it was measured on, 0 where that is not said.
         where: the cell or engine, in words.
-        measure: what was measured.
+        quantity: what was measured.
         statistic: `rms`, `p99.9`, `mean`, `non-finite`, `count` or `rate`.
         value: what was found; NaN for what is not finite.
         limit: what it was held to.
@@ -34,7 +34,7 @@ class Evidence:
     images: str
     n: int
     where: str
-    measure: str
+    quantity: str
     statistic: str
     value: float
     limit: float
@@ -75,15 +75,15 @@ class Evidence:
     def sentence(self, n_bits: int) -> str:
         """Say what was found, in a few words."""
         if self.statistic == "non-finite":
-            return f"{count(self.value)} non-finite values in {self.measure}"
+            return f"{count(self.value)} non-finite values in {self.quantity}"
         if self.statistic == "count":
-            return f"{count(self.value)} {self.measure}"
+            return f"{count(self.value)} {self.quantity}"
         if self.statistic == "rate":
-            return f"{self.measure}: {percent(self.value)} where {percent(self.limit)} is due"
-        return f"{self.measure}: {self.statistic} {self.value_text(n_bits)}, {of_limit(self.ratio)}"
+            return f"{self.quantity}: {percent(self.value)} where {percent(self.limit)} is due"
+        return f"{self.quantity}: {self.statistic} {self.value_text(n_bits)}, {of_limit(self.ratio)}"
 
     def _with_unit(self, value: float, n_bits: int) -> str:
-        if self.measure.startswith("x"):
+        if self.quantity.startswith("x"):
             return f"{number(value * 2**n_bits)} pixel steps" if math.isfinite(value) else ABSENT
         return number(value)  # bits/dim says its unit itself; latents have none
 
@@ -122,7 +122,7 @@ def _gates(entry: Mapping[str, Any], *, part: str, where: str, sizes: Mapping[st
             images=images,
             n=sizes.get(images, 0),
             where=where,
-            measure=str(gate.get("measure")),
+            quantity=str(gate.get("measure")),
             statistic=str(gate.get("statistic")),
             value=value_of(gate.get("value")),
             limit=value_of(gate.get("limit")),

@@ -113,16 +113,16 @@ def limits_section(report: Mapping[str, Any]) -> Section | None:
     n_bits = int(report.get("n_bits") or 8)
     groups: dict[tuple[str, str, str, str], list[Evidence]] = {}
     for gate in gates_of(report):
-        groups.setdefault((gate.part, gate.images, gate.measure, gate.statistic), []).append(gate)
+        groups.setdefault((gate.part, gate.images, gate.quantity, gate.statistic), []).append(gate)
     if not groups:
         return None
     rows = []
-    for (_, images, measure, statistic), gates in groups.items():
+    for (_, images, quantity, statistic), gates in groups.items():
         worst = max(gates, key=lambda gate: gate.severity)
         ratio = of_limit(worst.ratio).removesuffix(" of its limit") if math.isfinite(worst.ratio) else "missed"
         rows.append(
             (
-                name(measure),
+                name(quantity),
                 text(images or "batches"),
                 text(statistic),
                 right(worst.value_text(n_bits)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,13 @@ from glow_deploy.numerics.histogram import ErrorHistogram
 from glow_deploy.numerics.measures import ErrorAccumulator, ErrorSummary, Exactness, ExactnessAccumulator
 from glow_deploy.numerics.worst import WorstImage, WorstImages
 from glow_deploy.numerics.yardstick import Figures, Yardstick
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.backends.backend import Backend, Encoded
 
 from .images import ImageBatch, Images, TrueValues
 
 __all__ = ["CellFigures", "MatrixFigures", "ReferenceFigures", "measure_matrix"]
 
-Progress = Callable[[int, int], None]
 
 _WORST = 3  # images kept of each cell, to be looked at
 
@@ -68,7 +68,7 @@ def measure_matrix(
     batch: int,
     reference: Backend | None = None,
     yardstick: Backend | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> MatrixFigures:
     """Run the matrix over a set of images.
 

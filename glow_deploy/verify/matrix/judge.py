@@ -29,14 +29,14 @@ from glow_deploy.verify.report.verification import GOLDEN_SET, ImageSetReport
 from .cells import CellFigures, ReferenceFigures
 from .consistency import ConsistencyFigures
 
-__all__ = ["Measure", "exactness_expected", "judge_batches", "judge_cell", "judge_reference", "measure_for"]
+__all__ = ["Standard", "exactness_expected", "judge_batches", "judge_cell", "judge_reference", "standard_for"]
 
 CPU = "onnxruntime-cpu"
 _PIXEL_EXACT = 0.5  # of a pixel step: what leaves a bin centre in its bin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Standard:
     """What errors made by some backends on one set of images are held to.
 
     Attributes:
@@ -66,7 +66,7 @@ class Measure:
         return self.yardstick.z if self.narrow else self.yardstick.zxz
 
 
-def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure:
+def standard_for(images: ImageSetReport, *backends: str, rules: Rules) -> Standard:
     """Choose the yardstick by the arithmetic that the backends really do.
 
     Float32 PyTorch is held to the float32 yardstick. Graphs in 16 bit are held to what they gave at export: simulated,
@@ -74,7 +74,7 @@ def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure
     """
     own, factors = images.own, rules.own
     if own is None or factors is None or all(name in (REFERENCE, YARDSTICK) for name in backends):
-        return Measure(
+        return Standard(
             yardstick=images.yardstick,
             factor=_factor(images.yardstick, rules.fp32, paired=images.paired),
             factors=rules.fp32,
@@ -90,7 +90,7 @@ def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure
             decode_only=factors.decode_only,
         )
         paired = golden and images.on_cpu.n == images.n
-        return Measure(
+        return Standard(
             yardstick=images.on_cpu,
             factor=_factor(images.on_cpu, on_cpu, paired=paired),
             factors=on_cpu,
@@ -98,7 +98,7 @@ def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure
         )
     # Of few images one may carry all of the error.
     factor = factors.paired if golden and own.n == images.n else factors.unpaired
-    return Measure(
+    return Standard(
         yardstick=own,
         factor=factor * growth(factors, min(own.n, images.n)),
         factors=factors,
@@ -107,13 +107,13 @@ def measure_for(images: ImageSetReport, *backends: str, rules: Rules) -> Measure
     )
 
 
-def exactness_expected(images: ImageSetReport, measure: Measure, *, n_bits: int) -> float | None:
+def exactness_expected(images: ImageSetReport, standard: Standard, *, n_bits: int) -> float | None:
     """The margin that the exactness of these images is gated with; None where it is only reported."""
-    if measure.narrow:
+    if standard.narrow:
         promised = images.tolerance is not None and images.tolerance <= _PIXEL_EXACT
-        return 0.0 if promised and not measure.crossed else None
-    yardstick, factors = measure.yardstick, measure.factors
-    margin = factors.exact_margin * (1.0 if measure.paired else growth(factors, yardstick.n))
+        return 0.0 if promised and not standard.crossed else None
+    yardstick, factors = standard.yardstick, standard.factors
+    margin = factors.exact_margin * (1.0 if standard.paired else growth(factors, yardstick.n))
     return margin if margin * yardstick.x_hat.max <= half_bin(n_bits) else None
 
 
@@ -121,31 +121,33 @@ def judge_cell(
     figures: CellFigures, *, images: ImageSetReport, encode: str, decode: str, rules: Rules, n_bits: int
 ) -> CellReport:
     """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
-    measure = measure_for(images, encode, decode, rules=rules)
-    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
+    standard = standard_for(images, encode, decode, rules=rules)
+    yardstick, factor, factors = standard.yardstick, standard.factor, standard.factors
     gates: list[GateResult] = []
-    limits = image_limits(measure.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not measure.crossed)
-    if measure.narrow:
+    limits = image_limits(
+        standard.x_hat, factor=factor, factors=factors, n_bits=n_bits, round_trip=not standard.crossed
+    )
+    if standard.narrow:
         limits = replace(limits, tail_ceiling=math.inf)  # their errors are rare and large: see gates.py
-    gates += gate_error(figures.x, limits, measure="x -> z -> x", verdict="round_trip")
-    if measure.narrow and not measure.crossed and images.tolerance is not None:
+    gates += gate_error(figures.x, limits, quantity="x -> z -> x", verdict="round_trip")
+    if standard.narrow and not standard.crossed and images.tolerance is not None:
         gates.append(gate_tolerance(figures.x, images.tolerance, n_bits=n_bits))
-    for level, (summary, part) in enumerate(zip(figures.z, measure.zxz, strict=True), 1):
+    for level, (summary, part) in enumerate(zip(figures.z, standard.zxz, strict=True), 1):
         latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, measure=f"z{level} -> x -> z{level}", verdict="round_trip", level=level)
-    margin = exactness_expected(images, measure, n_bits=n_bits)
+        gates += gate_error(summary, latents, quantity=f"z{level} -> x -> z{level}", verdict="round_trip", level=level)
+    margin = exactness_expected(images, standard, n_bits=n_bits)
     if margin is not None:
         exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
         gates += [exact] if exact is not None else []
     between = "bits/dim between backends"
     if images.reference or encode == decode:
-        gates.append(gate_finite(figures.bits_between, measure=between, verdict="likelihood"))
+        gates.append(gate_finite(figures.bits_between, quantity=between, verdict="likelihood"))
     else:
         # Both sides carry an error of their own.
         bits = bits_limits(
             yardstick.bits_per_dim, factor=2.0 * factor, factors=factors, scale=figures.bits_between.scale
         )
-        gates += gate_error(figures.bits_between, bits, measure=between, verdict="likelihood", rms_only=True)
+        gates += gate_error(figures.bits_between, bits, quantity=between, verdict="likelihood", rms_only=True)
     reported = factors.decode_only
     return CellReport(
         images=images.name,
@@ -167,19 +169,19 @@ def judge_reference(
     figures: ReferenceFigures, *, images: ImageSetReport, backend: str, rules: Rules, n_bits: int
 ) -> ReferenceReport:
     """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents."""
-    measure = measure_for(images, backend, rules=rules)
-    yardstick, factor, factors = measure.yardstick, measure.factor, measure.factors
+    standard = standard_for(images, backend, rules=rules)
+    yardstick, factor, factors = standard.yardstick, standard.factor, standard.factors
     gates: list[GateResult] = []
     for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
         latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, measure=f"z{level}", verdict="round_trip", level=level)
+        gates += gate_error(summary, latents, quantity=f"z{level}", verdict="round_trip", level=level)
     bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
-    gates += gate_error(figures.bits, bits, measure="bits/dim", verdict="likelihood", rms_only=True)
-    gates.append(gate_equivalence(figures.bits, factors=factors, measure="bits/dim"))
+    gates += gate_error(figures.bits, bits, quantity="bits/dim", verdict="likelihood", rms_only=True)
+    gates.append(gate_equivalence(figures.bits, factors=factors, quantity="bits/dim"))
     limits = image_limits(
         yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=images.own is None
     )
-    gates += gate_error(figures.x, limits, measure="x from the reference's latents", verdict="samples")
+    gates += gate_error(figures.x, limits, quantity="x from the reference's latents", verdict="samples")
     if factors.decode_only:
         gates = [gate for gate in gates if gate.verdict == "samples"]
     return ReferenceReport(
@@ -203,8 +205,8 @@ def judge_batches(
 ) -> BatchReport:
     """Gate an engine against itself, by the image that differs most."""
     gates: list[GateResult] = []
-    measure = measure_for(images, backend, rules=rules)
-    yardstick, factors = measure.yardstick, measure.factors
+    standard = standard_for(images, backend, rules=rules)
+    yardstick, factors = standard.yardstick, standard.factors
     widest = Figures(
         rms=max(level.rms for level in yardstick.z),
         p999=max(level.p999 for level in yardstick.z),
@@ -223,7 +225,7 @@ def judge_batches(
             else:
                 verdict = "likelihood"
                 limits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=summary.scale)
-            gates += gate_error(summary, limits, measure=f"{output} of {check}", verdict=verdict, rms_only=True)
+            gates += gate_error(summary, limits, quantity=f"{output} of {check}", verdict=verdict, rms_only=True)
     return BatchReport(
         backend=backend,
         role=role,

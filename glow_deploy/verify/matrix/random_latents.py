@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from glow_deploy.latents.noise import noise
 from glow_deploy.latents.specs import conditional, finite_rows, latent_specs
 from glow_deploy.numerics.measures import ErrorAccumulator
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.backends.backend import Backend
 from glow_deploy.verify.report.rows import RandomReport
 
@@ -23,7 +24,7 @@ def measure_random(
     seed: int,
     batch: int,
     num_classes: int | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> tuple[RandomReport, ...]:
     """Decode z ~ N(0, T^2) on every backend and encode the picture again on every backend.
 

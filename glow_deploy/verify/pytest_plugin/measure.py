@@ -18,7 +18,7 @@ from glow_deploy.verify.regression import Baseline
 
 from .judge import Report
 from .options import Options, target_of
-from .progress import Progress
+from .progress import TerminalLine
 
 __all__ = ["Case", "Measurement", "Measurements"]
 
@@ -58,7 +58,7 @@ class Measurements:
             for the others; None where there is one process.
     """
 
-    def __init__(self, options: Options, *, progress: Progress, shared: Path | None = None) -> None:
+    def __init__(self, options: Options, *, progress: TerminalLine, shared: Path | None = None) -> None:
         self._options = options
         self._progress = progress
         self._shared = shared

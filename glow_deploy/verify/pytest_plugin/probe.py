@@ -7,16 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.engines.device import Device, count_gpus, parse_device
+from glow_deploy.engines.trt_module import MODULES
 from glow_deploy.verify.backends.backend import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
 
 __all__ = ["unusable_backends"]
-
-# Plans and Python module of each flavour of TensorRT.
-_PLANS = {
-    "tensorrt": (("encoder.trt", "decoder.trt"), "tensorrt", "tensorrt"),
-    "tensorrt-rtx": (("encoder.rtx.trt", "decoder.rtx.trt"), "tensorrt_rtx", "rtx"),
-}
 
 
 def unusable_backends(bundle: Bundle, *, device: str, ckpt: Path | None) -> Mapping[str, str]:
@@ -41,17 +37,17 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
         return "float32 graphs need no simulation" if bundle.manifest.precision == "fp32" else ""
     if name == "onnxruntime-cuda":
         return _no_gpu(device) or _no_cuda_provider(device)
-    if name in _PLANS:
-        plans, module, extra = _PLANS[name]
-        missing = [plan for plan in plans if not (bundle.path / plan).is_file()]
+    flavor = BACKEND_FLAVORS.get(name)
+    if flavor is not None:
+        module = MODULES[flavor]
+        missing = [plan for plan in engine_files(flavor) if not (bundle.path / plan).is_file()]
         if missing:
-            flavor = "rtx" if name == "tensorrt-rtx" else "tensorrt"
             return (
                 f"{' and '.join(missing)} not in {bundle.path}: compile with "
                 f"`glow-deploy compile {bundle.path} --flavor {flavor}`"
             )
         if importlib.util.find_spec(module) is None:
-            return f"{module} is not installed: pip install 'glow-deploy[{extra}]'"
+            return f"{module} is not installed: pip install 'glow-deploy[{flavor}]'"
         return _no_gpu(device)
     return ""
 

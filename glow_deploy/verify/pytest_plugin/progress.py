@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Progress"]
+__all__ = ["TerminalLine"]
 
 _SECONDS = 0.2  # between two changes of a line
 
 
-class Progress:
+class TerminalLine:
     """Writes a line where a measurement begins and ends, and what it does meanwhile on a terminal.
 
     Silent with `-q`, in the workers of pytest-xdist and wherever pytest has no terminal.
@@ -32,12 +32,12 @@ class Progress:
         if reporter is not None:
             reporter.write_line(f"glow-deploy: {words}")
 
-    def stage(self, what: str, done: int, total: int) -> None:
+    def stage(self, what: str, done: int, total: int | None) -> None:
         """Show a stage on one changing line."""
         reporter, now = self._reporter(), time.monotonic()
         if reporter is not None and reporter.isatty and now >= self._next:
             self._next = now + _SECONDS
-            reporter.rewrite(f"glow-deploy: {what} {done}/{total}", erase=True)
+            reporter.rewrite(f"glow-deploy: {what} {done if total is None else f'{done}/{total}'}", erase=True)
 
     def stop(self, words: str) -> None:
         """Say what is done."""

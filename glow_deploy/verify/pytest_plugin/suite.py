@@ -16,7 +16,7 @@ from glow_deploy.errors import GlowDeployError
 from .items import BundleNode, FigureTest
 from .measure import Measurements
 from .options import Options, target_of
-from .progress import Progress
+from .progress import TerminalLine
 
 __all__ = ["Suite"]
 
@@ -37,7 +37,7 @@ class Suite:
         given = getattr(config, "workerinput", {}).get(_SHARED)
         # A worker on another machine does not have the folder, and measures for itself.
         shared = Path(given) if given is not None and Path(given).is_dir() else None
-        self._progress = Progress(config)
+        self._progress = TerminalLine(config)
         self._measurements = Measurements(options, progress=self._progress, shared=shared)
 
     @classmethod

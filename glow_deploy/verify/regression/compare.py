@@ -74,7 +74,7 @@ def compare(
         elif row is None:
             missing[name] = _why_missing(stored, now)
         else:
-            gone = [measure for measure in stored.measures if measure not in row.measures]
+            gone = [quantity for quantity in stored.measures if quantity not in row.measures]
             if gone or (stored.exact is not None and row.exact is None):
                 missing[name] = f"was measured then, is not now: {', '.join(gone) or 'exact images'}"
             rows.append(RowComparison(name=name, figures=tuple(_figures(row, stored, factor=factor, floors=floors))))
@@ -115,20 +115,20 @@ def _why_missing(stored: Row, now: Baseline) -> str:
 
 
 def _figures(row: Row, stored: Row, *, factor: float, floors: _Floors) -> Iterator[Comparison]:
-    for measure, then in stored.measures.items():
-        figures = row.measures.get(measure)
+    for quantity, then in stored.measures.items():
+        figures = row.measures.get(quantity)
         if figures is not None:
-            yield from _errors(row.name, measure, figures, then, factor=factor, floor=floors.of(figures, then))
+            yield from _errors(row.name, quantity, figures, then, factor=factor, floor=floors.of(figures, then))
     if row.exact is not None and stored.exact is not None:
         yield _exactness(row.name, row.exact, stored.exact)
 
 
 def _errors(
-    row: str, measure: str, now: Figures, then: Figures, *, factor: float, floor: float
+    row: str, quantity: str, now: Figures, then: Figures, *, factor: float, floor: float
 ) -> Iterator[Comparison]:
     yield Comparison(
         row=row,
-        measure=measure,
+        quantity=quantity,
         statistic="non-finite",
         level=now.level,
         stored=float(then.non_finite),
@@ -148,7 +148,7 @@ def _errors(
             limit, derivation = least, f"a few float32 roundings, more than {derivation}"
         yield Comparison(
             row=row,
-            measure=measure,
+            quantity=quantity,
             statistic=statistic,
             level=now.level,
             stored=stored,
@@ -166,7 +166,7 @@ def _exactness(row: str, now: Exact, then: Exact) -> Comparison:
     rate = now.images_exact / now.images
     return Comparison(
         row=row,
-        measure="exact images",
+        quantity="exact images",
         statistic="rate",
         level=None,
         stored=then.images_exact / then.images,

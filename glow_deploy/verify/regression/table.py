@@ -35,7 +35,7 @@ def baseline_table(report: BaselineReport) -> Group:
         table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in report.rows:
         closest = row.closest
-        words = f"{closest.measure}, {closest.statistic}"
+        words = f"{closest.quantity}, {closest.statistic}"
         mark = _styled("pass", "green") if row.passed else _styled("FAIL", "bold red")
         numbers = (_number(closest, value) for value in (closest.stored, closest.value, closest.limit))
         table.add_row(_styled(_breakable(row.name), ""), words, *numbers, mark)

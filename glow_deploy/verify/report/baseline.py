@@ -18,7 +18,7 @@ class Comparison:
 
     Attributes:
         row: name of the cell, backend or engine that it belongs to.
-        measure: `x -> z -> x`, `z1`, `bits/dim`, `exact images` ...
+        quantity: `x -> z -> x`, `z1`, `bits/dim`, `exact images` ...
         statistic: `rms`, `p99.9`, `non-finite` or `rate`.
         level: of the model, None where it belongs to all.
         stored: in the baseline; None where it was no finite number.
@@ -29,7 +29,7 @@ class Comparison:
     """
 
     row: str
-    measure: str
+    quantity: str
     statistic: str
     level: int | None
     stored: float | None
@@ -54,15 +54,14 @@ class Comparison:
             then, now, limit = (f"{number:.4%}" for number in (self.stored or 0.0, self.value or 0.0, self.limit))
         else:
             then, now, limit = (_figure(number) for number in (self.stored, self.value, self.limit))
-        return (
-            f"{self.row}: {self.statistic} of {self.measure} is {now} and was {then}, limit {limit} ({self.derivation})"
-        )
+        change = f"{self.statistic} of {self.quantity} is {now} and was {then}"
+        return f"{self.row}: {change}, limit {limit} ({self.derivation})"
 
     def to_dict(self) -> dict[str, Any]:
         """For the JSON report."""
         return {
             "row": self.row,
-            "measure": self.measure,
+            "measure": self.quantity,
             "statistic": self.statistic,
             "level": self.level,
             "stored": self.stored,

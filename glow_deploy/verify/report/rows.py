@@ -189,7 +189,7 @@ class RandomReport:
 def gate_dict(gate: GateResult) -> dict[str, Any]:
     """For the JSON report."""
     return {
-        "measure": gate.measure,
+        "measure": gate.quantity,
         "statistic": gate.statistic,
         "level": gate.level,
         "value": gate.value if math.isfinite(gate.value) else None,

@@ -141,13 +141,13 @@ class Failure:
         level = f", level {self.level}" if self.level is not None else ""
         gate = self.gate
         if gate.statistic == "non-finite":
-            figure = f"{gate.measure} has {gate.value:g} non-finite values"
+            figure = f"{gate.quantity} has {gate.value:g} non-finite values"
         elif gate.statistic == "count":
-            figure = f"{gate.value:g} {gate.measure}"
+            figure = f"{gate.value:g} {gate.quantity}"
         elif gate.statistic == "rate":
-            figure = f"{gate.measure}: {gate.value:.4%} where {gate.limit:.0%} is due"
+            figure = f"{gate.quantity}: {gate.value:.4%} where {gate.limit:.0%} is due"
         else:
-            figure = f"{gate.statistic} error of {gate.measure} is {gate.value:.2e}, limit {gate.limit:.2e}"
+            figure = f"{gate.statistic} error of {gate.quantity} is {gate.value:.2e}, limit {gate.limit:.2e}"
         return f"{self.where}{level}: {figure} ({self.cause})"
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, Flavor
 from glow_deploy.artifact.graph_file import GraphFile, describe_graph
-from glow_deploy.artifact.plan_header import Flavor
 from glow_deploy.artifact.signature import tensor_names
 from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.engines.device import Device, parse_device
@@ -43,7 +43,6 @@ SIMULATED = "simulated"
 """The graphs' own 16-bit parts, rounded in float32 on the CPU: what to look at where nothing computes in 16 bit."""
 
 PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
-_FLAVORS: dict[str, Flavor] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,9 @@ def open_probe(
     where = Device("cpu") if on_cpu else Device("cuda", wanted.index)
     if name == SIMULATED:
         encoder, decoder = _simulated(encoder), _simulated(decoder)
-    open_one = _ort if name not in _FLAVORS else partial(_plan, flavor=_FLAVORS[name], batch=batch, tf32=tf32)
+    open_one = (
+        _ort if name not in BACKEND_FLAVORS else partial(_plan, flavor=BACKEND_FLAVORS[name], batch=batch, tf32=tf32)
+    )
     engines = []
     for model, stages, role in ((encoder, layout.encode, "encoder"), (decoder, layout.decode, "decoder")):
         graph = probe_graph(model, [stage.output for stage in stages], source=f"{role}.onnx")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
 from glow_deploy.numerics.float64 import Float64Graph
+from glow_deploy.progress import StageProgress
 from glow_deploy.protocol import Engine
 from glow_deploy.verify.report.steps import Direction, StepsBackend, StepsReport
 
@@ -33,10 +35,8 @@ if TYPE_CHECKING:
 
     from glow_deploy.graphs.precision_plan import PrecisionPlan
 
-__all__ = ["Progress", "StepsSettings", "measure_graphs", "measure_steps"]
+__all__ = ["StepsSettings", "measure_graphs", "measure_steps"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, batches done, batches in all)."""
 
 _NOISE_IMAGES = 4
 
@@ -77,7 +77,7 @@ def measure_steps(
     y: np.ndarray | None = None,
     plan: PrecisionPlan | None = None,
     trained: Weights | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> StepsReport:
     """Measure the error after every step of a bundle's graphs, and name the step where it goes wrong.
 
@@ -138,7 +138,7 @@ def measure_graphs(
     trained: Weights | None = None,
     probes: Sequence[Probe] = (),
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> StepsReport:
     """Do what `measure_steps` says for two graphs that are in memory.
 
@@ -224,7 +224,7 @@ class _Run:
         x: np.ndarray,
         y: np.ndarray | None,
         settings: StepsSettings,
-        progress: Progress | None,
+        progress: StageProgress | None,
     ) -> None:
         self._model = model
         self._graphs = graphs
@@ -300,10 +300,10 @@ def _tf32(folder: Path | None, name: str) -> bool:
     """Whether the deployed plan was compiled with TF32 allowed, so that the probe shows what it does."""
     from glow_deploy.artifact.sidecar import read_sidecar
 
-    files = {"tensorrt": "encoder.trt", "tensorrt-rtx": "encoder.rtx.trt"}
-    if folder is None or name not in files:
+    flavor = BACKEND_FLAVORS.get(name)
+    if folder is None or flavor is None:
         return False
-    sidecar = read_sidecar(folder / files[name])
+    sidecar = read_sidecar(folder / engine_files(flavor)[0])
     return sidecar is not None and sidecar.tf32
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from glow_deploy.verify.report.stress import StressReport
 from glow_deploy.verify.report.stress_rows import StressFailure
 
-from .run import Progress, measure_stress
+from .run import measure_stress
 from .settings import Origin, StressSettings
 from .table import stress_tables
 
 __all__ = [
     "Origin",
-    "Progress",
     "StressFailure",
     "StressReport",
     "StressSettings",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from glow_deploy.latents.specs import finite_rows
 from glow_deploy.numerics.measures import half_bin
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.report.stress_rows import AttackedBackend, AttackReport
 
 from .rows import chunks, cycle, image_rms
@@ -78,7 +79,7 @@ def measure_attack(
     step: float,
     seed: int,
     batch: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> AttackReport:
     """Attack the trained model, then run what was found through every backend.
 
@@ -223,9 +224,7 @@ def _errors(
     )
 
 
-def _shifted(
-    progress: Callable[[int, int], None] | None, part: slice, *, steps: int, images: int
-) -> Callable[[int], None] | None:
+def _shifted(progress: CountProgress | None, part: slice, *, steps: int, images: int) -> Callable[[int], None] | None:
     if progress is None:
         return None
     before, size = part.start * (steps + 1), part.stop - part.start

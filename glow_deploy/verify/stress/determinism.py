@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glow_deploy.errors import EngineError
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.report.stress_rows import DeterminismRow
 
 from .settings import Origin
@@ -41,7 +42,7 @@ def measure_determinism(
     runs: int,
     processes: int,
     origin: Origin | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> tuple[DeterminismRow, ...]:
     """Run the same images again and again on every backend.
 

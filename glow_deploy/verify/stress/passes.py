@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glow_deploy.latents.specs import finite_rows
 from glow_deploy.numerics.measures import ErrorAccumulator, ExactnessAccumulator
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.report.stress_rows import PassRow
 
 from .rows import chunks, cycle
@@ -28,7 +29,7 @@ def measure_passes(
     passes: Sequence[int],
     n_bits: int,
     batch: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> tuple[PassRow, ...]:
     """Pass images round and round through each backend, unclamped.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from glow_deploy.latents.specs import finite_rows
 from glow_deploy.numerics.measures import ErrorAccumulator, ExactnessAccumulator
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.report.stress_rows import InputRow
 
 from .rows import chunks, cycle
@@ -26,7 +27,7 @@ def measure_inputs(
     *,
     n_bits: int,
     batch: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> tuple[InputRow, ...]:
     """Encode and decode every kind of image on every backend.
 

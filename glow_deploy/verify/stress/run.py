@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from glow_deploy.data import foreign_faces
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.images.artificial import stress_images
+from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.verify.report.stress import StressReport
 from glow_deploy.verify.report.stress_rows import AttackReport, InputRow, StressFailure
 
@@ -25,10 +26,8 @@ from .temperatures import measure_temperatures
 if TYPE_CHECKING:
     from glow_deploy.verify.backends.backend import Backend
 
-__all__ = ["Progress", "measure_stress"]
+__all__ = ["measure_stress"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, units done, units in all)."""
 
 _TRAINED = ("pytorch-fp64", "pytorch-fp32")
 _DETERMINISM_IMAGES = 4
@@ -43,7 +42,7 @@ def measure_stress(
     bounded: bool,
     settings: StressSettings | None = None,
     origin: Origin | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> StressReport:
     """Run each backend against itself where a flow is most likely to break.
 
@@ -197,12 +196,12 @@ def _failures(inputs: Sequence[InputRow]) -> Iterator[StressFailure]:
 class _Clock:
     """Names the section that runs for the progress bar, and times it."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: StageProgress | None) -> None:
         self._progress = progress
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def section(self, name: str) -> Iterator[Callable[[int, int], None] | None]:
+    def section(self, name: str) -> Iterator[CountProgress | None]:
         """Time what runs inside; gives what to call with (done, total)."""
         progress = self._progress
         started = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from glow_deploy.latents.noise import noise
 from glow_deploy.latents.specs import finite_rows, latent_specs
 from glow_deploy.numerics.measures import ErrorAccumulator
+from glow_deploy.progress import CountProgress
 from glow_deploy.verify.report.stress_rows import TemperatureRow
 
 from .rows import chunks, cycle
@@ -28,7 +29,7 @@ def measure_temperatures(
     draws: int,
     seed: int,
     batch: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountProgress | None = None,
 ) -> tuple[TemperatureRow, ...]:
     """Decode z ~ N(0, T^2) on every backend and encode the picture again, unclamped, on the same one.
 

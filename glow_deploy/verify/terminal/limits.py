@@ -25,15 +25,15 @@ def limits_table(report: VerifyReport) -> Table:
     for name, gate in _gates(report):
         if gate.statistic == "non-finite" and gate.passed:
             continue
-        key = (name, gate.measure, gate.statistic)
+        key = (name, gate.quantity, gate.statistic)
         if key not in worst or _closeness(gate) > _closeness(worst[key]):
             worst[key] = gate
-    for (name, measure, statistic), gate in worst.items():
+    for (name, quantity, statistic), gate in worst.items():
         value = f"{gate.value:.2%}" if statistic == "rate" else figure(gate.value)
         limit = f"{gate.limit:.0%}" if statistic == "rate" else figure(gate.limit)
         table.add_row(
             name,
-            f"{measure}, {statistic}",
+            f"{quantity}, {statistic}",
             value if gate.passed else styled(value, "bold red"),
             limit,
             gate.derivation,

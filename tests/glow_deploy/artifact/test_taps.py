@@ -4,10 +4,10 @@ import onnxruntime
 import pytest
 
 from glow_core import GlowConfig
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 
 
@@ -15,7 +15,7 @@ from glow_deploy.graphs.encoder import build_encoder
 def encoder(perturbed_glow):
     folded = fold(perturbed_glow(GlowConfig(image_size=(8, 4), levels=2, steps=2, width=8)))
     return build_encoder(
-        folded, metadata=GraphMetadata.of(folded, role="encoder", precision="fp32", model_id="1" * 64)
+        folded, metadata=describe(folded, role="encoder", precision="fp32", model_id="1" * 64)
     ).to_model()
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.budget import measure_budget
 from glow_deploy.budget.conditioning import measure_conditioning
 from glow_deploy.errors import BundleError
 from glow_deploy.folding import FoldedConv
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.numerics.float64 import Float64Graph
@@ -109,7 +109,7 @@ def test_graphs_in_16_bits_are_measured_too(name, small_glow, images):
     plan = PrecisionPlan.uniform(name, folded)
     encoder, decoder = (
         build(
-            folded, metadata=GraphMetadata.of(folded, role=role, precision=name, model_id=folded.model_id()), plan=plan
+            folded, metadata=describe(folded, role=role, precision=name, model_id=folded.model_id()), plan=plan
         ).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     )

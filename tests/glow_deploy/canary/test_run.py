@@ -229,7 +229,7 @@ def test_what_cannot_be_run_says_why(machine):
     assert "no target sm90" in result.reason
     assert (result.text, json.dumps(result.to_dict())) == ("not measured", "null")
     assert "the CPU" in canary_for("tensorrt", device="cpu").reason
-    assert "Unknown device" in canary_for("tensorrt", device="cuda:x").reason
+    assert "unknown device" in canary_for("tensorrt", device="cuda:x").reason
     assert "pytorch-fp32" in canary_for("pytorch-fp32").reason
     machine["cuda"].fail_synchronize = True
     assert "illegal memory access" in canary_for("tensorrt").reason

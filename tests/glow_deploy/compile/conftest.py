@@ -40,9 +40,9 @@ def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     """Both graphs of a perturbed two-level Glow."""
     pytest.importorskip("torch", reason="folding a Glow needs torch")
     from glow_core import GlowConfig
-    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.folding.fold import fold
     from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
 
     options = {"num_classes": 4} if "class" in request.param else {}
@@ -50,9 +50,7 @@ def glow_bundle(request, tmp_path, perturbed_glow, tiny):
     options |= {"edge_bias": True, "prior": "independent"} if "edges" in request.param else {}
     folded = fold(perturbed_glow(GlowConfig(image_size=(8, 16), levels=2, steps=3, width=16, n_bits=5, **options)))
     graphs = {
-        role: build(
-            folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="1" * 64)
-        ).to_model()
+        role: build(folded, metadata=describe(folded, role=role, precision="fp32", model_id="1" * 64)).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     }
     return write_bundle(

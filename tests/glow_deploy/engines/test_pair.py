@@ -18,7 +18,7 @@ def test_two_files_of_one_model(bundle):
         encoder.run({})
 
 
-def test_halves_of_different_models_are_refused(bundle, tiny, tmp_path):
+def test_engines_of_different_models_are_refused(bundle, tiny, tmp_path):
     import onnx
 
     other = onnx.load(bundle / "decoder.onnx")
@@ -33,7 +33,7 @@ def test_halves_of_different_models_are_refused(bundle, tiny, tmp_path):
         pass
 
 
-def test_swapped_halves_are_named(bundle):
+def test_swapped_engines_are_named(bundle):
     with (
         pytest.raises(UsageError, match=r"decoder\.onnx is the decoder, the encoder is needed"),
         open_pair(encoder=bundle / "decoder.onnx", decoder=bundle / "encoder.onnx", device="cpu"),

@@ -133,7 +133,7 @@ def test_auto_keeps_what_it_promises_and_explains_the_rest(checkpoint, tmp_path)
 def test_exactness_is_gated_where_it_was_promised(checkpoint, tmp_path):
     bundle = export(checkpoint(n_bits=8), out=tmp_path / "b", settings=settings("auto"))
     report = verify(bundle.path, settings=VerifySettings(backends=("simulated",), random_draws=0))
-    gates = [gate for cell in report.cells for gate in cell.gates if gate.measure == "exact images"]
+    gates = [gate for cell in report.cells for gate in cell.gates if gate.quantity == "exact images"]
     assert gates
     assert all(gate.passed and "promised" in gate.derivation for gate in gates)
 

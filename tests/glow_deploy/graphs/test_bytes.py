@@ -11,9 +11,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.folding import FoldedConditioner, FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.serialize import serialize
@@ -111,7 +111,7 @@ def digests(name):
     plan = None if precision == "fp32" else PrecisionPlan.uniform(precision, folded)
     found = {}
     for role, build in (("encoder", build_encoder), ("decoder", build_decoder)):
-        facts = GraphMetadata.of(folded, role=role, precision=precision, model_id=folded.model_id())
+        facts = describe(folded, role=role, precision=precision, model_id=folded.model_id())
         graph = build(folded, metadata=facts, plan=plan)
         found[role] = hashlib.sha256(serialize(graph)).hexdigest()
     return found
@@ -125,7 +125,7 @@ def test_the_bytes_of_a_graph_are_what_they_were(name):
 def test_another_weight_gives_other_bytes():
     options, _ = MODELS["affine"]
     folded = folded_model(**options)
-    facts = GraphMetadata.of(folded, role="decoder", precision="fp32", model_id=folded.model_id())
+    facts = describe(folded, role="decoder", precision="fp32", model_id=folded.model_id())
     assert hashlib.sha256(serialize(build_decoder(folded, metadata=facts))).hexdigest() == DIGESTS["affine"]["decoder"]
     folded.levels[0].steps[0].decode.bias[0] *= 1.001
     assert hashlib.sha256(serialize(build_decoder(folded, metadata=facts))).hexdigest() != DIGESTS["affine"]["decoder"]

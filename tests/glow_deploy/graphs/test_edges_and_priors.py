@@ -11,12 +11,12 @@ import torch
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.taps import constant_tensors, with_outputs
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.arrays import FoldedConv, FoldedPrior, edge_index
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds
 from glow_deploy.graphs.serialize import serialize
@@ -61,7 +61,7 @@ CASES = [
 
 def _models(folded, plan=None):
     name = "fp32" if plan is None else plan.name
-    facts = {role: GraphMetadata.of(folded, role=role, precision=name, model_id=folded.model_id()) for role in BUILD}
+    facts = {role: describe(folded, role=role, precision=name, model_id=folded.model_id()) for role in BUILD}
     return {role: build(folded, metadata=facts[role], plan=plan) for role, build in BUILD.items()}
 
 

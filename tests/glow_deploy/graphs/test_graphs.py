@@ -10,9 +10,9 @@ import torch
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 
 OPTIONS = [
@@ -38,9 +38,7 @@ def _graphs(glow):
     folded = fold(glow)
     model_id = folded.model_id()
     return {
-        role: build(
-            folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id=model_id)
-        ).to_model()
+        role: build(folded, metadata=describe(folded, role=role, precision="fp32", model_id=model_id)).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     }
 

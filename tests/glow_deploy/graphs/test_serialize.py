@@ -5,10 +5,10 @@ import onnx
 import pytest
 
 from glow_core import GlowConfig
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs import serialize as module
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.serialize import serialize, write_graph
 
@@ -20,7 +20,7 @@ def folded(perturbed_glow):
 
 @pytest.fixture
 def graph(folded):
-    facts = GraphMetadata.of(folded, role="encoder", precision="fp32", model_id=folded.model_id())
+    facts = describe(folded, role="encoder", precision="fp32", model_id=folded.model_id())
     return build_encoder(folded, metadata=facts)
 
 

@@ -11,12 +11,12 @@ from onnx import TensorProto
 from glow_core import GlowConfig
 from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.compile import CompileSettings
 from glow_deploy.compile.build import build_plan
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.serialize import serialize
@@ -59,7 +59,7 @@ def _plan(name, folded):
 
 
 def _graph(folded, role, plan):
-    facts = GraphMetadata.of(folded, role=role, precision=plan.name, model_id=folded.model_id())
+    facts = describe(folded, role=role, precision=plan.name, model_id=folded.model_id())
     return BUILD[role](folded, metadata=facts, plan=plan)
 
 
@@ -117,10 +117,10 @@ def test_the_same_model_gives_the_same_bytes(name, role, one_level):
     plan = _plan(name, one_level)
     assert serialize(_graph(one_level, role, plan)) == serialize(_graph(one_level, role, plan))
     # A plan that names every step fp32 is the graph without a plan.
-    plain = BUILD[role](one_level, metadata=GraphMetadata.of(one_level, role=role, precision="fp32", model_id="1" * 64))
+    plain = BUILD[role](one_level, metadata=describe(one_level, role=role, precision="fp32", model_id="1" * 64))
     named = BUILD[role](
         one_level,
-        metadata=GraphMetadata.of(one_level, role=role, precision="fp32", model_id="1" * 64),
+        metadata=describe(one_level, role=role, precision="fp32", model_id="1" * 64),
         plan=PrecisionPlan.uniform("fp32", one_level),
     )
     assert serialize(plain) == serialize(named)
@@ -192,7 +192,7 @@ def test_a_trunk_beyond_float16_is_refused_only_where_the_trunk_is_float16(one_l
 
 
 def test_a_plan_and_metadata_of_another_graph_are_refused(one_level):
-    facts = GraphMetadata.of(one_level, role="encoder", precision="fp32", model_id="1" * 64)
+    facts = describe(one_level, role="encoder", precision="fp32", model_id="1" * 64)
     with pytest.raises(UsageError, match="precision mixed cannot carry the metadata of precision fp32"):
         build_encoder(one_level, metadata=facts, plan=PrecisionPlan.uniform("mixed", one_level))
     facts = dataclasses.replace(facts, precision="mixed")

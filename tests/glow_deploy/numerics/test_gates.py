@@ -30,7 +30,7 @@ def error(rms, *, n=2000):
 
 
 def judge(summary, limits):
-    return {gate.statistic: gate for gate in gate_error(summary, limits, measure="z1", verdict="round_trip", level=1)}
+    return {gate.statistic: gate for gate in gate_error(summary, limits, quantity="z1", verdict="round_trip", level=1)}
 
 
 def z_limits(base, *, factor=4.0):
@@ -84,7 +84,7 @@ def test_non_finite_values_fail_before_anything_else(bad):
     values = np.full((2000, 1), 1e-9)
     values[3] = bad
     gates = gate_error(
-        summarize(values, np.zeros_like(values)), z_limits(BASE), measure="z1", verdict="round_trip", level=1
+        summarize(values, np.zeros_like(values)), z_limits(BASE), quantity="z1", verdict="round_trip", level=1
     )
     assert gates[0].statistic == "non-finite"
     assert not gates[0].passed
@@ -135,7 +135,7 @@ def test_a_precision_without_measured_factors_is_refused():
 @pytest.mark.parametrize("verdict", ["round_trip", "likelihood", "samples"])
 def test_a_gate_belongs_to_the_verdict_it_was_made_for_whatever_its_label(verdict):
     for label in ("bits/dim", "z1", "x from the reference's latents", "anything else"):
-        gates = gate_error(error(1.0), z_limits(BASE), measure=label, verdict=verdict)
+        gates = gate_error(error(1.0), z_limits(BASE), quantity=label, verdict=verdict)
         assert {gate.verdict for gate in gates} == {verdict}
 
 
@@ -145,11 +145,11 @@ def test_equal_likelihoods_must_be_shown_not_merely_compatible(mean, spread, pas
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(64)
     summary = summarize(3.0 + mean + spread * (noise - noise.mean()), np.full(64, 3.0))
-    gate = gate_equivalence(summary, factors=FACTORS, measure="bits/dim")
+    gate = gate_equivalence(summary, factors=FACTORS, quantity="bits/dim")
     assert gate.passed is passed
     assert gate.verdict == "likelihood"
 
 
 def test_equivalence_of_values_that_are_not_numbers_fails():
     summary = summarize(np.array([3.0, math.nan]), np.array([3.0, 3.0]))
-    assert not gate_equivalence(summary, factors=FACTORS, measure="bits/dim").passed
+    assert not gate_equivalence(summary, factors=FACTORS, quantity="bits/dim").passed

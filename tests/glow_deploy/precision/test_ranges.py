@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from glow_core import GlowConfig
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.engines.onnxruntime import open_onnx
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.serialize import serialize
@@ -204,7 +204,7 @@ def test_wrong_questions_are_refused(folded):
         measure_ranges(graphs, PrecisionPlan.uniform("mixed", [PATH]), x, y)
     with pytest.raises(UsageError, match="there is none"):
         measure_ranges(graphs, plan, x[:0], y[:0])
-    facts = GraphMetadata.of(folded, role="encoder", precision="mixed", model_id="1" * 64)
+    facts = describe(folded, role="encoder", precision="mixed", model_id="1" * 64)
     mixed = build_encoder(folded, metadata=facts, plan=plan)
     assert open_onnx(serialize(mixed), device="cpu").role == "encoder"
     with pytest.raises(UsageError, match="measured on float32 graphs"):

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.rounding import UNIT_ROUNDOFF, Rounding, round_values
@@ -51,7 +51,7 @@ def square(perturbed_glow):
 
 def _graph(folded, role, plan=None):
     plan = plan or PrecisionPlan.uniform("fp32", folded)
-    facts = GraphMetadata.of(folded, role=role, precision=plan.name, model_id=folded.model_id())
+    facts = describe(folded, role=role, precision=plan.name, model_id=folded.model_id())
     return BUILD[role](folded, metadata=facts, plan=plan).to_model()
 
 

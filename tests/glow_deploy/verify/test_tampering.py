@@ -115,7 +115,7 @@ def test_equal_rows_that_differ(sound, tamper, quick, role):
     tamper(role, after=drift)
     report = quick(sound.bundle, batch=1)
     failed = next(batch for batch in report.batches if not batch.passed)
-    assert any("equal rows" in gate.measure for gate in failed.gates if not gate.passed)
+    assert any("equal rows" in gate.quantity for gate in failed.gates if not gate.passed)
 
 
 def test_harmless_wrappers_pass(sound, tamper, quick):

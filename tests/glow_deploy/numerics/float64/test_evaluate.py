@@ -13,10 +13,10 @@ from onnx.reference import ReferenceEvaluator
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import ALLOWED_OPS
-from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.errors import BundleError, UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.decoder import build_decoder
+from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.numerics.float64 import Float64Graph, evaluate
 from glow_deploy.numerics.float64.ops import OPERATORS
@@ -42,9 +42,7 @@ OPTIONS = [
 def graphs(glow):
     folded = fold(glow)
     return {
-        role: build(
-            folded, metadata=GraphMetadata.of(folded, role=role, precision="fp32", model_id="0" * 64)
-        ).to_model()
+        role: build(folded, metadata=describe(folded, role=role, precision="fp32", model_id="0" * 64)).to_model()
         for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
     }
 

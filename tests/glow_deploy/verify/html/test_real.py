@@ -78,7 +78,7 @@ def test_every_gate_of_a_real_report_is_listed(report):
     assert all(gate.passed for gate in gates)
     assert all(0.0 <= gate.ratio <= 1.0 for gate in gates)
     text = text_of(render_report(report))
-    for measure in {gate.measure for gate in gates}:
+    for measure in {gate.quantity for gate in gates}:
         assert measure in text
 
 

@@ -123,7 +123,7 @@ def test_progress_is_shown_on_a_terminal_and_quiet_is_quiet(run):
 
 
 def test_stages_are_rewritten_on_a_terminal():
-    from glow_deploy.verify.pytest_plugin.progress import Progress
+    from glow_deploy.verify.pytest_plugin.progress import TerminalLine
 
     lines = []
 
@@ -142,7 +142,7 @@ def test_stages_are_rewritten_on_a_terminal():
 
         get_verbosity = staticmethod(lambda: 0)
 
-    progress = Progress(Config)
+    progress = TerminalLine(Config)
     progress.start("measuring b")
     progress.stage("32 golden images", 8, 32)
     progress.stage("32 golden images", 9, 32)  # too soon

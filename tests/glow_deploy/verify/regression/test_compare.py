@@ -69,7 +69,7 @@ def test_p999_is_compared_where_there_are_enough_values(against, measure):
     # Of a few values what is called p99.9 is the maximum, which grows with their number.
     find, path, many = MEASURES[measure]
     result = against(setting(find, *path, "p999", to=1e-3), now=setting(find, *path, "p999", to=2e-3))
-    assert [(rise.measure, rise.statistic) for rise in result.rises] == ([(measure, "p99.9")] if many else [])
+    assert [(rise.quantity, rise.statistic) for rise in result.rises] == ([(measure, "p99.9")] if many else [])
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -78,7 +78,7 @@ def test_the_boundary_of_the_factor(against, measure):
     change = setting(find, *path, "rms", to=1e-3)
     beyond = math.nextafter(1.5 * 1e-3, 1)
     result = against(change, now=setting(find, *path, "rms", to=beyond))
-    assert [(rise.measure, rise.statistic) for rise in result.rises] == [(measure, "rms")]
+    assert [(rise.quantity, rise.statistic) for rise in result.rises] == [(measure, "rms")]
     assert result.verdict == "fail"
     rise = result.rises[0]
     assert (rise.stored, rise.value, rise.limit, rise.derivation) == (1e-3, beyond, 1.5 * 1e-3, "1.5 x 1.00e-03")
@@ -115,7 +115,7 @@ def test_the_floors_are_those_of_the_gates(against, report):
     factors = factors_for("fp32")
     ulp = 2.0**-23
     result = against(lambda v: cell(v)["x_z_x"].update(rms=0.0, p999=0.0))
-    limits = {(f.row, f.measure, f.statistic): f.limit for row in result.rows for f in row.figures}
+    limits = {(f.row, f.quantity, f.statistic): f.limit for row in result.rows for f in row.figures}
     assert limits[OWN, "x -> z -> x", "rms"] == pytest.approx(factors.floor_ulps * ulp * 0.5)
     assert limits[OWN, "x -> z -> x", "p99.9"] == pytest.approx(3 * factors.floor_ulps * ulp * 0.5)
     bits = report.references[-1].bits_per_dim.scale
@@ -132,7 +132,7 @@ def test_non_finite_values_may_not_become_more(against, then, now, passed):
 
 def test_a_figure_that_is_no_number_any_more_fails(against):
     result = against(now=setting(cell, "x_z_x", "rms", to=None))
-    assert [(rise.measure, rise.value) for rise in result.rises] == [("x -> z -> x", None)]
+    assert [(rise.quantity, rise.value) for rise in result.rises] == [("x -> z -> x", None)]
     json.dumps(result.to_dict(), allow_nan=False)
 
 

@@ -88,9 +88,9 @@ def case(perturbed_glow):
 def _build(perturbed_glow, edit, plan, options):
     from glow_core import GlowConfig
     from glow_deploy.artifact.golden import Golden
-    from glow_deploy.artifact.metadata import GraphMetadata
     from glow_deploy.folding.fold import fold
     from glow_deploy.graphs.decoder import build_decoder
+    from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
     from glow_deploy.graphs.precision_plan import PrecisionPlan
     from glow_deploy.numerics.float64 import Float64Graph
@@ -107,7 +107,7 @@ def _build(perturbed_glow, edit, plan, options):
         return [
             build(
                 folded,
-                metadata=GraphMetadata.of(folded, role=role, precision=name, model_id=folded.model_id()),
+                metadata=describe(folded, role=role, precision=name, model_id=folded.model_id()),
                 plan=chosen,
             ).to_model()
             for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
