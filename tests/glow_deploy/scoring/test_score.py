@@ -352,3 +352,15 @@ def test_golden_images_are_a_reference_unless_they_are_samples(kind):
 def test_doctests():
     found = doctest.testmod(scoring)
     assert (found.failed, found.attempted >= 3) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "best_class"),
+    [([0, 1, 2], False), ([0, 1, 2, 3], False), ([[0]] * 4, False), (None, False), ([0, 1, 2, 0], True)],
+)
+def test_bad_labels_are_refused_before_the_encoder_runs(labels, best_class):
+    engine = LinearEncoder(classes=3)
+    settings = ScoreSettings(best_class=best_class)
+    with pytest.raises((DataError, UsageError)):
+        score_images(engine, np.zeros((4, *IMAGE), np.uint8), settings=settings, labels=labels)
+    assert engine.batches == []
