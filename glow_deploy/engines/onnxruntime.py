@@ -175,7 +175,8 @@ def _import() -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError(
-            f"onnxruntime cannot be imported ({_one_line(error)}): install onnxruntime or onnxruntime-gpu."
+            f"onnxruntime cannot be imported ({_one_line(error)}): "
+            "pip install 'glow-deploy[cpu]', or 'glow-deploy[gpu]' for an NVIDIA GPU."
         ) from None
     return onnxruntime
 
