@@ -1,6 +1,7 @@
 """Reading checkpoints: this tool's own, and those of other projects' Glows, told apart by their content.
 
-One file a project. To add one, write a `Reader` and name it in `READERS`.
+One file a project. To add one, write a `Reader` and name it in `READERS`; a package of your own registers its reader as
+an entry point instead (`installed.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from glow_core.state import key_name, load_pt, zip_members
 
 from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
+from .installed import installed_readers
+from .kinds import refuse_other_kinds
 from .native import to_checkpoint
+from .nearest import nearest_layout
 from .normflows import READER as NORMFLOWS
 from .openai import READER as OPENAI
 from .reader import Reader, Tensors
@@ -37,6 +41,7 @@ from .y0ast import READER as Y0AST
 
 __all__ = ["READERS", "Reader", "load_checkpoint", "read_checkpoint", "read_tensors", "reader_of"]
 
+_PAGE = "https://github.com/glow-deploy/glow-deploy/blob/main/docs/bring-your-own-glow.md"
 _MAX_PREFIXES = 4  # a model in a module in a module
 
 READERS: tuple[Reader, ...] = (
@@ -77,8 +82,7 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
             not hold what `options` does not tell either, or a model that cannot be expressed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file")
+    refuse_other_kinds(path)
     if looks_like_safetensors(path):
         header, state = load_safetensors(path)
         if is_native(header):
@@ -110,7 +114,10 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
 def reader_of(names: Iterable[str]) -> Reader | None:
     """Find the reader of a layout by its tensors' names; None for one that is not known."""
     known = tuple(names)
-    return next((reader for reader in READERS if reader.recognise(known)), None)
+    own = next((reader for reader in READERS if reader.recognise(known)), None)
+    if own is not None:
+        return own
+    return next((reader for reader in installed_readers(READERS).readers if reader.recognise(known)), None)
 
 
 def _common_prefix(names: Iterable[str]) -> str:
@@ -153,12 +160,7 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
     state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     reader = reader_of(state)
     if reader is None:
-        some = ", ".join(key_name(name) for name in list(state)[:3])
-        known = ", ".join(reader.project for reader in READERS)
-        raise CheckpointError(
-            f"{path}: a model, but of no layout known here (its tensors: {some}, ...); read are checkpoints of this "
-            f"tool and of {known}"
-        )
+        raise _unknown(path, tuple(state))
     options = options or ImportOptions()
     tensors = Tensors(state, path=str(path))
     glow = reader.read(tensors, options)
@@ -172,6 +174,20 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
         taken = f"Its tensors' names all begin with {key_name(prefix)!r}, which was taken off."
         glow = replace(glow, notes=(*glow.notes, taken))
     return to_checkpoint(glow, path=path, project=reader.project, options=options)
+
+
+def _unknown(path: Path, names: tuple[str, ...]) -> CheckpointError:
+    """The refusal of a layout that nobody knows: what it is near to, and how to teach it."""
+    found = installed_readers(READERS)
+    readers = (*READERS, *found.readers)
+    parts = [
+        f"{path}: a model, but of no layout known here (its tensors: {', '.join(map(key_name, names[:3]))}, ...)",
+        nearest_layout(names, readers)
+        or f"read are checkpoints of this tool and of {', '.join(reader.project for reader in readers)}",
+        *found.broken,
+        f"a reader of your own takes a page: {_PAGE}",
+    ]
+    return CheckpointError("; ".join(parts))
 
 
 def _is_npz(path: Path) -> bool:

@@ -172,4 +172,27 @@ def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool, prior: Top
     return tuple(notes)
 
 
-READER = Reader(project="chaiyujin/glow-pytorch", recognise=_recognise, read=_read)
+_LAYOUT = (
+    "flow.layers.#.actnorm.bias",
+    "flow.layers.#.actnorm.logs",
+    "flow.layers.#.conv.bias",
+    "flow.layers.#.conv.logs",
+    "flow.layers.#.conv.weight",
+    "flow.layers.#.f.#.actnorm.bias",
+    "flow.layers.#.f.#.actnorm.logs",
+    "flow.layers.#.f.#.bias",
+    "flow.layers.#.f.#.logs",
+    "flow.layers.#.f.#.weight",
+    "flow.layers.#.invconv.l",
+    "flow.layers.#.invconv.log_s",
+    "flow.layers.#.invconv.p",
+    "flow.layers.#.invconv.sign_s",
+    "flow.layers.#.invconv.u",
+    "flow.layers.#.invconv.weight",
+    "learn_top.bias",
+    "learn_top.logs",
+    "learn_top.weight",
+    "prior_h",
+)
+
+READER = Reader(project="chaiyujin/glow-pytorch", recognise=_recognise, read=_read, layout=_LAYOUT)

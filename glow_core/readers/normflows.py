@@ -246,4 +246,23 @@ def _notes(tensors: Tensors) -> tuple[str, ...]:
     return tuple(notes)
 
 
-READER = Reader(project="normflows", recognise=_recognise, read=_read)
+_LAYOUT = (
+    "flows.#.#.flows.#.L",
+    "flows.#.#.flows.#.P",
+    "flows.#.#.flows.#.U",
+    "flows.#.#.flows.#.W",
+    "flows.#.#.flows.#.data_dep_init_done",
+    "flows.#.#.flows.#.eye",
+    "flows.#.#.flows.#.flows.#.param_map.net.#.bias",
+    "flows.#.#.flows.#.flows.#.param_map.net.#.weight",
+    "flows.#.#.flows.#.log_S",
+    "flows.#.#.flows.#.s",
+    "flows.#.#.flows.#.sign_S",
+    "flows.#.#.flows.#.t",
+    "q#.#.loc",
+    "q#.#.loc_logs",
+    "q#.#.log_scale",
+    "q#.#.log_scale_logs",
+)
+
+READER = Reader(project="normflows", recognise=_recognise, read=_read, layout=_LAYOUT)

@@ -239,4 +239,28 @@ def _notes(tensors: Tensors, scope: _Scope, options: ImportOptions, *, first: St
     return tuple(notes)
 
 
-READER = Reader(project="openai/glow", recognise=_recognise, read=_read)
+_LAYOUT = (
+    "model/#/#/actnorm_center/b",
+    "model/#/#/actnorm_scale/logs",
+    "model/#/#/f#/l_#/W",
+    "model/#/#/f#/l_#/actnorm_center/b",
+    "model/#/#/f#/l_#/actnorm_scale/logs",
+    "model/#/#/f#/l_last/W",
+    "model/#/#/f#/l_last/b",
+    "model/#/#/f#/l_last/logs",
+    "model/#/#/invconv/W",
+    "model/classifier/W",
+    "model/classifier/b",
+    "model/classifier/logs",
+    "model/pool#/conv/W",
+    "model/pool#/conv/b",
+    "model/pool#/conv/logs",
+    "model/prior/p/W",
+    "model/prior/p/b",
+    "model/prior/p/logs",
+    "model/prior/y_emb/W",
+    "model/prior/y_emb/b",
+    "model/prior/y_emb/logs",
+)
+
+READER = Reader(project="openai/glow", recognise=_recognise, read=_read, layout=_LAYOUT)

@@ -27,11 +27,14 @@ class Reader:
         read: takes every tensor that counts and says what the rest was. Raises CheckpointError for a file that is not
             what its names promise, or holds what this package's model cannot express; asks `options` for what is not
             in the file.
+        layout: names of its tensors with `#` for each number, so that a file of a nearly equal layout can be told what
+            it is near to. Empty where that is of no interest.
     """
 
     project: str
     recognise: Callable[[Iterable[str]], bool]
     read: Callable[[Tensors, ImportOptions], ForeignGlow]
+    layout: tuple[str, ...] = ()
 
 
 class Tensors:

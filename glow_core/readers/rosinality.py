@@ -159,4 +159,27 @@ def _notes(tensors: Tensors, options: ImportOptions, *, first: Step) -> tuple[st
     return tuple(notes)
 
 
-READER = Reader(project="rosinality/glow-pytorch", recognise=_recognise, read=_read)
+_LAYOUT = (
+    "blocks.#.flows.#.actnorm.initialized",
+    "blocks.#.flows.#.actnorm.loc",
+    "blocks.#.flows.#.actnorm.scale",
+    "blocks.#.flows.#.coupling.net.#.bias",
+    "blocks.#.flows.#.coupling.net.#.conv.bias",
+    "blocks.#.flows.#.coupling.net.#.conv.weight",
+    "blocks.#.flows.#.coupling.net.#.scale",
+    "blocks.#.flows.#.coupling.net.#.weight",
+    "blocks.#.flows.#.invconv.l_eye",
+    "blocks.#.flows.#.invconv.l_mask",
+    "blocks.#.flows.#.invconv.s_sign",
+    "blocks.#.flows.#.invconv.u_mask",
+    "blocks.#.flows.#.invconv.w_l",
+    "blocks.#.flows.#.invconv.w_p",
+    "blocks.#.flows.#.invconv.w_s",
+    "blocks.#.flows.#.invconv.w_u",
+    "blocks.#.flows.#.invconv.weight",
+    "blocks.#.prior.conv.bias",
+    "blocks.#.prior.conv.weight",
+    "blocks.#.prior.scale",
+)
+
+READER = Reader(project="rosinality/glow-pytorch", recognise=_recognise, read=_read, layout=_LAYOUT)

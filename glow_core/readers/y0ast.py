@@ -168,4 +168,27 @@ def _notes(tensors: Tensors, options: ImportOptions, *, affine: bool) -> tuple[s
     return tuple(notes)
 
 
-READER = Reader(project="y0ast/Glow-PyTorch", recognise=_recognise, read=_read)
+_LAYOUT = (
+    "flow.layers.#.actnorm.bias",
+    "flow.layers.#.actnorm.logs",
+    "flow.layers.#.block.#.actnorm.bias",
+    "flow.layers.#.block.#.actnorm.logs",
+    "flow.layers.#.block.#.conv.bias",
+    "flow.layers.#.block.#.conv.weight",
+    "flow.layers.#.block.#.logs",
+    "flow.layers.#.conv.conv.bias",
+    "flow.layers.#.conv.conv.weight",
+    "flow.layers.#.conv.logs",
+    "flow.layers.#.invconv.log_s",
+    "flow.layers.#.invconv.lower",
+    "flow.layers.#.invconv.p",
+    "flow.layers.#.invconv.sign_s",
+    "flow.layers.#.invconv.upper",
+    "flow.layers.#.invconv.weight",
+    "learn_top_fn.conv.bias",
+    "learn_top_fn.conv.weight",
+    "learn_top_fn.logs",
+    "prior_h",
+)
+
+READER = Reader(project="y0ast/Glow-PyTorch", recognise=_recognise, read=_read, layout=_LAYOUT)

@@ -297,9 +297,9 @@ def test_files_that_are_damaged(file, tmp_path):
     assert refused > 30
 
 
-def test_places_that_hold_no_file(tmp_path, refusal):
+def test_places_that_hold_no_file(refusal, tmp_path):
     assert "no such checkpoint file" in refusal(tmp_path / "nowhere.pt")
-    assert "no such checkpoint file" in refusal(tmp_path)
+    assert "a folder, not a checkpoint file" in refusal(tmp_path)
 
 
 # ---- arrays

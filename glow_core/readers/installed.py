@@ -1,0 +1,63 @@
+"""Readers that other packages bring: entry points of the group `glow_deploy.readers`.
+
+    [project.entry-points."glow_deploy.readers"]
+    mine = "my_package.my_reader:READER"
+
+Only installed packages are asked, and only when a checkpoint has no layout that is known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+
+from glow_core.errors import CheckpointError
+
+from .reader import Reader
+
+__all__ = ["GROUP", "Installed", "installed_readers"]
+
+GROUP = "glow_deploy.readers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """What was found.
+
+    Attributes:
+        readers: in the order of their names.
+        broken: a line for each entry point that gave no reader, which is passed over.
+    """
+
+    readers: tuple[Reader, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+def installed_readers(own: tuple[Reader, ...]) -> Installed:
+    """Load the readers of installed packages.
+
+    Args:
+        own: the readers of this package.
+
+    Raises:
+        CheckpointError: two readers are for the same project, so that it is not clear which one counts.
+    """
+    places = {reader.project: "glow-deploy itself" for reader in own}
+    readers, broken = [], []
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        place = f"{point.name} of {point.dist.name if point.dist is not None else 'an unknown package'}"
+        try:
+            reader = point.load()
+        except Exception as error:  # whatever a foreign package raises while it is imported
+            broken.append(f"the reader {place} cannot be loaded ({type(error).__name__}: {str(error)[:200]})")
+            continue
+        if not isinstance(reader, Reader):
+            broken.append(f"the reader {place} is a {type(reader).__name__}, not a glow_core.readers.Reader")
+            continue
+        if reader.project in places:
+            raise CheckpointError(
+                f"two readers are for {reader.project}: {places[reader.project]} and {place}; uninstall one of them"
+            )
+        places[reader.project] = place
+        readers.append(reader)
+    return Installed(readers=tuple(readers), broken=tuple(broken))
