@@ -176,7 +176,7 @@ def edit(
                 _write_files(pictures, out, names[rows])
                 count(first + len(part), len(files))
             else:
-                _write_grid(pictures, out)
+                _write_grid(pictures, out, factors)
             records += _records(edited, part)
             cuts = _cuts(edited, found)  # of the amounts asked for, the same for every picture
             damped += _damped(edited, part)
@@ -259,13 +259,19 @@ def _labels(classes: tuple[int, ...] | None, count: int) -> tuple[int, ...] | No
     return classes * count
 
 
-def _write_grid(pictures: npt.NDArray[np.uint8], out: Path) -> None:
-    """One picture of all: uint8 [n, m, C, H, W]."""
-    from glow_deploy.images import grid, write_png
+def _write_grid(pictures: npt.NDArray[np.uint8], out: Path, factors: Sequence[float]) -> None:
+    """One picture of all: uint8 [n, m, C, H, W], the m amounts above their columns."""
+    from glow_deploy.images import caption_columns, grid, write_png
 
     count = pictures.shape[1]
     flat = pictures.reshape(-1, *pictures.shape[2:])
-    write_png(out, flat[0] if len(flat) == 1 else grid(flat, columns=count if count > 1 else None))
+    if len(flat) == 1:
+        write_png(out, flat[0])
+    elif count == 1:
+        write_png(out, grid(flat))
+    else:
+        words = [f"{factor:+g}" if factor else "0" for factor in factors]
+        write_png(out, caption_columns(grid(flat, columns=count), words))
 
 
 def _write_files(pictures: npt.NDArray[np.uint8], out: Path, names: Sequence[str]) -> None:

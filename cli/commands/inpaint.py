@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from glow_deploy.inverse import Filling
 
+_MOST_COLUMNS = 8
 _HOLE = 128  # grey level that stands for what is missing
 _MOST_SAMPLES = 1024
 _SEAM = 0.05  # of the range from black to white: a difference that the eye sees at the edge of a fill
@@ -120,7 +121,7 @@ def inpaint(
 
     from glow_deploy.engines.pytorch_gradient import open_model_gradient
     from glow_deploy.errors import UsageError
-    from glow_deploy.images import grid, read_picture, write_png
+    from glow_deploy.images import caption_columns, grid, read_picture, write_png
     from glow_deploy.inverse import InpaintSettings, psnr
     from glow_deploy.inverse import inpaint as fill
 
@@ -181,7 +182,11 @@ def inpaint(
     else:
         hole = np.where(missing, np.uint8(_HOLE), values)
         cells = [hole, *filled, *([] if true is None else [true])]
-        write_png(out, grid(np.stack(cells), columns=len(cells) if len(cells) <= 8 else None))
+        words = ["hole", *(f"fill {number + 1}" for number in range(len(filled))), *([] if true is None else ["truth"])]
+        if len(cells) <= _MOST_COLUMNS:
+            write_png(out, caption_columns(grid(np.stack(cells), columns=len(cells)), words))
+        else:
+            write_png(out, grid(np.stack(cells)))
     against = None if true is None else psnr(filled, true, where=missing)
     details = model.encoder.details
     output.write_json(

@@ -82,7 +82,7 @@ def interpolate(
     import numpy as np
 
     from glow_deploy.errors import UsageError
-    from glow_deploy.images import grid, read_picture, write_png
+    from glow_deploy.images import caption_columns, grid, read_picture, write_png
     from glow_deploy.images.animation import there_and_back, write_animation
     from glow_deploy.latents.interpolation import InterpolationSettings, interpolate_images
 
@@ -131,7 +131,10 @@ def interpolate(
     if animated:
         write_animation(out, shown[found.finite][there_and_back(int(found.finite.sum()))], fps=fps, hold=0.5)
     else:
-        write_png(out, grid(shown, columns=found.columns))
+        picture = grid(shown, columns=found.columns)
+        if found.columns == len(shown):  # a strip: how much of the way
+            picture = caption_columns(picture, [f"{step / (len(shown) - 1):.0%}" for step in range(len(shown))])
+        write_png(out, picture)
     output.write_json(
         {
             "out": out,

@@ -88,7 +88,7 @@ def project(
     import numpy as np
 
     from glow_deploy.engines.pytorch_gradient import open_model_gradient
-    from glow_deploy.images import grid, read_picture, write_png
+    from glow_deploy.images import caption_columns, grid, read_picture, write_png
     from glow_deploy.inverse import ProjectSettings, psnr
     from glow_deploy.inverse import project as bring
 
@@ -130,7 +130,8 @@ def project(
     write_png(out, found.values[0])
     if compare is not None:
         cells = [values, found.values[0], *([] if true is None else [true])]
-        write_png(compare, grid(np.stack(cells), columns=len(cells)))
+        words = ["given", "projected", "truth"][: len(cells)]
+        write_png(compare, caption_columns(grid(np.stack(cells), columns=len(cells)), words))
     ratios = None if true is None else (float(psnr(values, true)), float(psnr(found.values[0], true)))
     details = model.encoder.details
     output.write_json(

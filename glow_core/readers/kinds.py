@@ -19,7 +19,7 @@ _SIGNATURES = {
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip archive; unpack it first",
 }
-_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".pkg", ".tar", ".npz")
+_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".pkg", ".tar")
 
 
 def refuse_other_kinds(path: Path) -> None:

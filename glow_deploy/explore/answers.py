@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def describe_model(bench: Workbench) -> dict[str, Any]:
         "classes": bench.encoder.num_classes,
         "golden": 0 if bench.golden is None else len(bench.golden),
         "golden_source": bench.bundle.manifest.golden_source,
+        "golden_range": None if bench.golden_range is None else asdict(bench.golden_range),
         "latent_scale": LATENT_SCALE,
         "upload": {"bytes": settings.max_upload, "formats": list(FORMATS)},
         "directions": None
@@ -88,6 +90,7 @@ def describe_image(
         },
         "bits_per_dim": _number(latents.bits_per_dim),
         "bits_per_dim_centre": _number(latents.bits_per_dim_centre),
+        "familiar": _familiar(bench, opened),
         "draws": bench.settings.draws,
         "label": opened.label,
         "likeliest": _likeliest(opened),
@@ -112,6 +115,11 @@ def describe_shown(bench: Workbench, opened: Opened, shown: Shown, change: Chang
         "amounts": {name: amount * shown.kept for name, amount in change.attributes.items()},
         "command": command,
     }
+
+
+def _familiar(bench: Workbench, opened: Opened) -> str:
+    bits = _number(opened.latents.bits_per_dim_centre)
+    return "unknown" if bench.golden_range is None or bits is None else bench.golden_range.familiar(bits)
 
 
 def _name(path: Path) -> str:

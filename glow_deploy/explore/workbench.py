@@ -22,6 +22,7 @@ from glow_deploy.images import values_to_pixels, values_to_x, x_to_pixels, x_to_
 from glow_deploy.latents import EncodeSettings, Latents, SampleSettings, encode_images, latent_specs, sample
 
 from .changes import Change, changed_latents
+from .familiarity import golden_range
 from .settings import ExploreSettings
 
 __all__ = ["Opened", "Shown", "Workbench"]
@@ -106,6 +107,7 @@ class Workbench:
         self.settings = settings
         self.bundle = Bundle.open(bundle)
         self.golden: Golden | None = self.bundle.golden()
+        self.golden_range = golden_range(self.bundle, self.golden)
         self._lock = threading.Lock()
         with ExitStack() as stack:
             self.encoder, self.decoder = stack.enter_context(

@@ -9,14 +9,16 @@ Three kinds of array, all NCHW (or CHW for one picture):
 
 from __future__ import annotations
 
-from .captions import caption_rows
+from .captions import CAPTION_HEIGHT, caption_columns, caption_rows
 from .files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
 from .grid import grid
 from .pixels import bits_per_dim, pixels_to_values, pixels_to_x, values_to_pixels, values_to_x, x_to_pixels, x_to_values
 
 __all__ = [
+    "CAPTION_HEIGHT",
     "PICTURE_SUFFIXES",
     "bits_per_dim",
+    "caption_columns",
     "caption_rows",
     "grid",
     "pixels_to_values",

@@ -19,6 +19,7 @@ let running = false;
 let decoding = null;
 let held = false;
 const sliders = []; // {input, output, neutral, row, apply}
+const KEPT_PICTURE = 1 << 20; // bytes of a picture file that are kept for a reload
 
 // --- talking to the server
 
@@ -155,6 +156,7 @@ function question() {
 
 function schedule() {
   wanted = true;
+  remember();
   if (!running) requestAnimationFrame(run);
 }
 
@@ -251,13 +253,16 @@ function showImage(found) {
   const lost = error.non_finite;
   write("exact", `${percent(error.exact, error.values)} %`);
   write("exact-note", `${error.exact.toLocaleString("en")} of ${plural(error.values, "value")} of all pixels and channels`);
-  card("card-exact", error.exact === error.values);
+  // A picture that the model does not know comes back too; that is no praise for it.
+  const known = found.familiar !== "foreign";
+  card("card-exact", error.exact === error.values ? known || null : false);
   write("error", lost ? "not finite" : figure(error.max_steps));
   write("error-note", lost
     ? `${plural(lost, "value")} of the reconstruction are not finite, in magenta`
     : `pixel steps; root mean square ${figure(error.rms_steps)}. Below 0.5 every pixel is exact.`);
-  card("card-error", !lost && error.max_steps < 0.5);
+  card("card-error", !lost && error.max_steps < 0.5 ? known || null : false);
   write("bits", found.bits_per_dim.toFixed(3));
+  showFamiliar(found);
   write("bits-note", `averaged over ${plural(found.draws, "draw")} of dequantisation noise; ${found.bits_per_dim_centre.toFixed(3)} at the bin centre`);
   if (found.label !== null) {
     write("class", String(found.label));
@@ -270,6 +275,34 @@ function showImage(found) {
   byId("verdict").classList.remove("damped");
   for (const slider of sliders) setEnabled(slider);
   showNotes();
+}
+
+const FAMILIAR = {
+  typical: "as typical as the golden images",
+  unusual: "unusual: outside the range of the golden images",
+  foreign: "foreign: far outside the range of the golden images, so no likelihood or edit of it means much",
+};
+
+// Where the picture lies among the golden images, at bin centres, where both are measured.
+function showFamiliar(found) {
+  const range = model.golden_range;
+  byId("bits-range").hidden = range === null;
+  card("card-bits", found.familiar === "foreign" ? false : found.familiar === "typical" ? true : null);
+  if (range === null) {
+    write("bits-familiar", "This bundle has no golden images to compare with.");
+    return;
+  }
+  const bits = found.bits_per_dim_centre;
+  const [low, high] = [Math.min(range.low, bits), Math.max(range.high, bits)];
+  const place = (value) => (high > low ? (value - low) / (high - low) : 0.5);
+  const bar = byId("bits-range");
+  bar.style.setProperty("--from", `${100 * place(range.low)}%`);
+  bar.style.setProperty("--wide", `${Math.max(1, 100 * (place(range.high) - place(range.low)))}%`);
+  bar.style.setProperty("--at", `${100 * place(bits)}%`);
+  const words = `Golden images: ${range.low.toFixed(2)} to ${range.high.toFixed(2)} at the bin centre; this picture: ${bits.toFixed(2)}`;
+  const verdict = range.of_data ? FAMILIAR[found.familiar] : "they are samples of the model, which cost less than pictures do";
+  bar.setAttribute("aria-label", `${words}, ${verdict}`);
+  write("bits-familiar", `${words}, ${verdict}.`);
 }
 
 // A phone has no room for them beside the pictures, which stay in sight there.
@@ -384,7 +417,7 @@ function addSlider(place, { name, label, hint = "", low, high, neutral, step = 0
   place.append(row);
   const slider = { name, row, input, output, neutral, apply, low, high };
   sliders.push(slider);
-  input.addEventListener("input", () => { refresh(slider); schedule(); });
+  input.addEventListener("input", () => { keepWithin(slider); refresh(slider); schedule(); });
   refresh(slider);
   setEnabled(slider);
   return slider;
@@ -396,11 +429,25 @@ function refresh(slider) {
   output.textContent = value.toFixed(2);
   slider.row.classList.toggle("moved", value !== neutral);
   const [low, high] = [Number(input.min), Number(input.max)];
-  input.style.setProperty("--place", high > low ? (neutral - low) / (high - low) : 0.5);
+  const place = (at) => (high > low ? (at - low) / (high - low) : 0.5);
+  input.style.setProperty("--place", place(neutral));
+  if (slider.attribute) {
+    const open = byId("beyond").checked;
+    input.style.setProperty("--from", open ? 0 : place(slider.low));
+    input.style.setProperty("--to", open ? 1 : place(slider.high));
+  }
+}
+
+// Attributes share one scale, so that their zeros stand below each other; each moves within its own measured range.
+function keepWithin(slider) {
+  if (!slider.attribute || byId("beyond").checked) return;
+  const value = Math.min(Math.max(Number(slider.input.value), slider.low), slider.high);
+  if (value !== Number(slider.input.value)) slider.input.value = String(value);
 }
 
 function setEnabled(slider) {
-  const usable = slots.image && !slots.image.trouble && Number(slider.input.max) > Number(slider.input.min);
+  const wide = slider.attribute && !byId("beyond").checked ? slider.high > slider.low : true;
+  const usable = slots.image && !slots.image.trouble && wide && Number(slider.input.max) > Number(slider.input.min);
   slider.input.disabled = !usable || (slider.name === "share" && !slots.other);
 }
 
@@ -439,25 +486,94 @@ function buildSliders() {
   for (const one of directions.attributes) {
     const slider = addSlider(byId("attribute-sliders"), {
       name: one.name, label: one.name.replaceAll("_", " "), hint: `AUC ${one.auc.toFixed(2)}`,
-      low: inward(one.low), high: inward(one.high), neutral: 0,
+      low: -inward(directions.limit), high: inward(directions.limit), neutral: 0,
       apply: (asked, value) => { if (value) asked.attributes[one.name] = value; },
     });
-    slider.attribute = true;
+    Object.assign(slider, { attribute: true, low: inward(one.low), high: inward(one.high) });
+    slider.input.title = `${slider.low} to ${slider.high} were measured to be sound`;
+    setEnabled(slider);
+    refresh(slider);
   }
 }
 
-function setRanges(beyond) {
-  const limit = inward(model.directions.limit);
+function setRanges() {
   for (const slider of sliders.filter((one) => one.attribute)) {
-    const value = valueOf(slider);
-    slider.input.min = beyond ? -limit : slider.low;
-    slider.input.max = beyond ? limit : slider.high;
-    slider.input.value = String(value);
+    keepWithin(slider);
     refresh(slider);
     setEnabled(slider);
   }
   schedule();
 }
+
+// --- a reload keeps what is open and how it is changed; another tab has its own
+
+const memoryKey = () => `glow-deploy explore ${model.id}`;
+
+function rememberedSource(source) {
+  if (!source) return null;
+  const { kind, index, seed, temperature, label, name } = source;
+  if (kind !== "file") return { kind, index, seed, temperature, label };
+  const bytes = source.bytes;
+  if (!bytes || bytes.byteLength > KEPT_PICTURE) return { kind, name, label, gone: true };
+  let text = "";
+  for (const byte of new Uint8Array(bytes)) text += String.fromCharCode(byte);
+  return { kind, name, label, data: btoa(text) };
+}
+
+function remember() {
+  if (!slots.image) return;
+  const kept = {
+    image: rememberedSource(sources.image),
+    other: rememberedSource(sources.other),
+    sliders: sliders.map((slider) => valueOf(slider)),
+    mode: document.querySelector("input[name=mode]:checked").value,
+    label: byId("decode-class").value,
+    beyond: byId("beyond").checked,
+  };
+  try {
+    sessionStorage.setItem(memoryKey(), JSON.stringify(kept));
+  } catch { /* full, or forbidden: then a reload begins anew */ }
+}
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(memoryKey()));
+  } catch {
+    return null;
+  }
+}
+
+function sourceOf(kept) {
+  if (!kept || kept.gone) return null;
+  if (kept.kind !== "file") return kept;
+  const text = atob(kept.data);
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  return { kind: "file", name: kept.name, label: kept.label, bytes: bytes.buffer };
+}
+
+async function restore(kept) {
+  const image = sourceOf(kept.image);
+  if (image) await open("image", image);
+  if (!slots.image) await openFirst();
+  const other = sourceOf(kept.other);
+  if (other && slots.image) await open("other", other);
+  byId("beyond").checked = kept.beyond === true;
+  kept.sliders?.forEach((value, index) => {
+    if (!sliders[index]) return;
+    sliders[index].input.value = String(value);
+    keepWithin(sliders[index]);
+    refresh(sliders[index]);
+    setEnabled(sliders[index]);
+  });
+  const mode = document.querySelector(`input[name=mode][value="${kept.mode === "spherical" ? "spherical" : "linear"}"]`);
+  mode.checked = true;
+  if ([...byId("decode-class").options].some((option) => option.value === kept.label)) byId("decode-class").value = kept.label;
+  if (kept.image?.gone) complain(`${kept.image.name} is too large to be kept over a reload; open it again`);
+  schedule();
+}
+
+const openFirst = () =>
+  open("image", model.golden ? { kind: "golden", index: 0, label: null } : { kind: "sample", seed: 0, temperature: 0.7, label: null });
 
 // --- the page's own parts
 
@@ -564,11 +680,11 @@ function listen() {
   for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", schedule);
   byId("sliders").addEventListener("submit", (event) => event.preventDefault());
   byId("sliders").addEventListener("reset", () => setTimeout(() => {
-    if (model.directions) setRanges(byId("beyond").checked);
+    if (model.directions) setRanges();
     sliders.forEach(refresh);
     schedule();
   }));
-  byId("beyond").addEventListener("change", (event) => setRanges(event.target.checked));
+  byId("beyond").addEventListener("change", setRanges);
   byId("other-open").addEventListener("click", () => {
     document.querySelector("input[name=slot][value=other]").checked = true;
     markGolden();
@@ -633,7 +749,8 @@ async function start() {
   buildSliders();
   buildGolden();
   listen();
-  await open("image", model.golden ? { kind: "golden", index: 0, label: null } : { kind: "sample", seed: 0, temperature: 0.7, label: null });
+  const kept = remembered();
+  if (kept) await restore(kept); else await openFirst();
 }
 
 start();

@@ -85,9 +85,9 @@ def test_a_strip_of_several_pictures(edit, pictures, place):
     assert result.exit_code == 0, result.output
     scale, padding = 8, 2
     strip = read_picture(place / "strip.png")
-    assert strip.shape == (3, 3 * (8 * scale + padding) + padding, 4 * (8 * scale + padding) + padding)
+    assert strip.shape == (3, 20 + 3 * (8 * scale + padding) + padding, 4 * (8 * scale + padding) + padding)
     for row, picture in enumerate(pictures):
-        top, left = padding + row * (8 * scale + padding), padding + 8 * scale + padding
+        top, left = 20 + padding + row * (8 * scale + padding), padding + 8 * scale + padding
         cell = strip[:, top : top + 8 * scale : scale, left : left + 8 * scale : scale]
         np.testing.assert_array_equal(cell, shown(picture))
     images = json.loads((place / "strip.json").read_text())["images"]

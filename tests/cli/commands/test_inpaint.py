@@ -28,7 +28,7 @@ def test_a_row_of_hole_fills_and_truth(invoke, model, place, pictures):
     result = invoke("inpaint", model.checkpoint, pictures[0], *BOX, *QUICK, "--samples", 2, "--json", "found.json")
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in place.iterdir()) == ["filled.png", "found.json"]
-    assert read_picture(place / "filled.png").shape == (3, 68, 4 * 66 + 2)
+    assert read_picture(place / "filled.png").shape == (3, 88, 4 * 66 + 2)
     found = json.loads((place / "found.json").read_text())
     assert found["known_kept"] is True
     assert (found["missing_pixels"], len(found["bits_per_dim"]), len(found["psnr"])) == (12, 2, 2)
@@ -50,7 +50,7 @@ def test_a_mask_and_a_folder_give_pictures_with_the_known_pixels_untouched(invok
         "inpaint", model.checkpoint, pictures[0], "--mask", mask, *QUICK, "--samples", 1, "--truth", pictures[1]
     )
     assert "dB in what was missing" in told.output
-    assert read_picture(place / "filled.png").shape == (3, 68, 3 * 66 + 2)
+    assert read_picture(place / "filled.png").shape == (3, 88, 3 * 66 + 2)
 
 
 def test_over_pixels(invoke, model, place, pictures):
@@ -96,7 +96,7 @@ def test_project_writes_the_picture_and_a_comparison(invoke, model, place, pictu
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in place.iterdir()) == ["compare.png", "found.json", "projected.png"]
     assert read_picture(place / "projected.png").shape == (3, 8, 8)
-    assert read_picture(place / "compare.png").shape == (3, 68, 3 * 66 + 2)
+    assert read_picture(place / "compare.png").shape == (3, 88, 3 * 66 + 2)
     found = json.loads((place / "found.json").read_text())
     assert found["bits_per_dim_after"] < found["bits_per_dim_before"]
     assert found["psnr_after"] is not None

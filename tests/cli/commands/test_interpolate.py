@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glow_deploy.images import grid, read_picture
+from glow_deploy.images import CAPTION_HEIGHT, grid, read_picture
 
 
 def test_a_strip(invoke, model, place, pictures):
@@ -24,7 +24,8 @@ def test_the_ends_of_a_strip_are_the_pictures(invoke, model, place, pictures):
     for path, left in ((pictures[0], 0), (pictures[1], strip.shape[2] - 68)):
         five_bits = (read_picture(path).astype(int) >> 3) * 255 / 31
         cell = grid(np.rint(five_bits).astype(np.uint8)[None])
-        np.testing.assert_array_equal(strip[:, :, left : left + 68], cell)
+        np.testing.assert_array_equal(strip[:, CAPTION_HEIGHT:, left : left + 68], cell)
+    assert (strip[:, :CAPTION_HEIGHT] < 128).any()  # words above the cells
 
 
 def test_two_modes_differ(invoke, model, place, pictures):
@@ -73,7 +74,9 @@ def test_what_does_not_decode_is_said_and_never_drawn(invoke, model, place, pict
     result = invoke("interpolate", model.bundle, *pictures[:2], "--steps", 4)
     assert result.exit_code == 0, result.output
     assert "not finite: 1 of 4 pictures, drawn as a cross" in result.output
-    cell = read_picture(place / "interpolation.png")[:, 2:66, 2 + 2 * 66 : 66 + 2 * 66]
+    cell = read_picture(place / "interpolation.png")[
+        :, CAPTION_HEIGHT + 2 : CAPTION_HEIGHT + 66, 2 + 2 * 66 : 66 + 2 * 66
+    ]
     assert sorted(set(cell.ravel().tolist())) == [128, 255]
     result = invoke("interpolate", model.bundle, *pictures[:2], "--steps", 4, "--out", "a.apng")
     assert "not finite: 1 of 4 pictures, left out" in result.output

@@ -42,6 +42,21 @@ def grey_bundle(make_bundle):
 
 
 @pytest.fixture(scope="session")
+def data_bundle(perturbed_glow, tmp_path_factory):
+    """Golden images are data: flat greys, which noise is not like."""
+    from glow_core import GlowConfig, save_checkpoint
+    from glow_deploy.export import export
+
+    folder = tmp_path_factory.mktemp("data")
+    greys = np.linspace(100, 156, 12).astype(np.uint8)[:, None, None, None]
+    np.savez(folder / "greys.npz", images=np.broadcast_to(greys, (12, 8, 8, 3)))
+    save_checkpoint(
+        perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, n_bits=5)), folder / "c.pt"
+    )
+    return export(folder / "c.pt", out=folder / "data", data=str(folder / "greys.npz"), golden=12, force=True).path
+
+
+@pytest.fixture(scope="session")
 def class_bundle(make_bundle):
     """Three classes."""
     return make_bundle("classes", num_classes=3)

@@ -98,6 +98,13 @@ def site(browser, bundle, directions_file):
 
 
 @pytest.fixture(scope="module")
+def data_site(browser, data_bundle):
+    found = Site(data_bundle)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
 def class_site(browser, class_bundle):
     found = Site(class_bundle)
     yield found
@@ -211,13 +218,66 @@ def test_a_change_too_far_is_damped_and_said(tab, site):
 def test_ranges_can_be_left_on_demand(tab, site):
     page = tab(site)
     slider = page.get_by_role("slider", name=re.compile("^smiling"))
-    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-2.05", "1.5")
-    page.get_by_label("beyond the measured ranges").check()
-    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("-3", "3")
     slide(page, "smiling", 2.5)
+    assert slider.input_value() == "1.5"
+    slide(page, "smiling", -3)
+    assert slider.input_value() == "-2.05"
+    page.get_by_label("beyond the measured ranges").check()
+    slide(page, "smiling", 2.5)
+    assert slider.input_value() == "2.5"
     page.wait_for_function("() => document.getElementById('command').textContent.includes('--beyond')")
     page.get_by_label("beyond the measured ranges").uncheck()
     assert slider.input_value() == "1.5"
+
+
+def test_the_zeros_of_all_attributes_stand_below_each_other(tab, site):
+    page = tab(site)
+    places = page.eval_on_selector_all(
+        "#attribute-sliders input", "(all) => all.map((one) => getComputedStyle(one).getPropertyValue('--place'))"
+    )
+    assert places == ["0.5", "0.5"]
+    found = page.eval_on_selector_all("#attribute-sliders input", "(all) => all.map((one) => [one.min, one.max])")
+    assert found == [["-3", "3"]] * 2
+
+
+def test_a_reload_keeps_what_is_open_and_how_it_is_changed(tab, site, picture):
+    page = tab(site)
+    page.evaluate(DROP, ["mine.png", list(picture(seed=4))])
+    image_name(page, "mine.png")
+    slide(page, "smiling", 0.75)
+    slide(page, "z1", 0.6)
+    verdict(page, "All of the change is shown")
+    page.wait_for_timeout(100)
+    command, shown = page.locator("#command").inner_text(), page.locator("#shown").get_attribute("src")
+    page.reload()
+    ready(page)
+    image_name(page, "mine.png")
+    page.wait_for_function("(src) => document.getElementById('shown').src === src", arg=shown, timeout=10_000)
+    assert page.get_by_role("slider", name=re.compile("^smiling")).input_value() == "0.75"
+    assert page.get_by_role("slider", name=re.compile("^z1")).input_value() == "0.6"
+    assert page.locator("#command").inner_text() == command
+    fresh = tab(site)  # another tab begins anew
+    assert "golden image 0" in fresh.locator("#picture-note").inner_text()
+
+
+def test_bits_are_shown_against_the_golden_range(tab, site, data_site, picture):
+    page = tab(site)  # golden images that are samples say nothing about pictures
+    assert "samples of the model" in page.locator("#bits-familiar").inner_text()
+    assert page.locator("#card-bits").get_attribute("class") == "card"
+
+    page = tab(data_site)
+    words = page.locator("#bits-familiar").inner_text()
+    assert re.match(
+        r"Golden images: \d+\.\d\d to \d+\.\d\d at the bin centre; this picture: \d+\.\d\d, as typical", words
+    )
+    assert page.locator("#card-bits").get_attribute("class") == "card good"
+    page.evaluate(DROP, ["noise.png", list(picture(seed=9))])
+    image_name(page, "noise.png")
+    assert "foreign: far outside the range" in page.locator("#bits-familiar").inner_text()
+    assert "foreign" in page.get_by_role("img", name=re.compile("^Golden images")).get_attribute("aria-label")
+    assert page.locator("#card-bits").get_attribute("class") == "card bad"
+    assert "good" not in page.locator("#card-exact").get_attribute("class")
+    assert "good" not in page.locator("#card-error").get_attribute("class")
 
 
 def test_drop_choose_and_paste_a_file(tab, site, picture):
