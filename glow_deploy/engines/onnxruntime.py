@@ -110,7 +110,10 @@ def cuda_problem(device: Device) -> str | None:
     """Why ONNX Runtime cannot use this CUDA device, as far as can be told without opening a session."""
     ort = _import()
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        return "the installed onnxruntime has no CUDA support: install onnxruntime-gpu instead of onnxruntime"
+        return (
+            "the installed onnxruntime is the one for CPUs: for an NVIDIA GPU `pip uninstall onnxruntime`, then "
+            "`pip install 'glow-deploy[gpu]'`"
+        )
     gpus = count_gpus()
     if gpus == 0:
         return "no NVIDIA GPU or no driver was found"
