@@ -311,3 +311,60 @@ def test_every_package_is_installed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {name.rpartition(".")[0] if path.name != "__init__.py" else name for name, path in MODULES.items()}
     assert folders == set(settings["packages"])
+
+
+# Tests of several modules together, and what holds them together. Every other test file is a module's namesake.
+SPANNING = {
+    "bytes": "what the builders and the serialiser give together",
+    "graphs": "encoder and decoder against the model",
+    "sixteen_bit": "narrow graphs through several modules",
+    "edges_and_priors": "one feature of the model through several modules",
+    "images": "a picture from file to pixels and back",
+    "latents": "from noise to pictures and back",
+    "outputs": "tables, pictures and sets of scores",
+    "sound": "a sound model passes everywhere",
+    "faults": "planted faults, found wherever they are",
+    "tampering": "changed files, noticed wherever they are",
+    "trained": "a model that was trained, not drawn",
+    "real": "a page of a real report",
+    "browser": "pages in a real browser",
+    "fuzz": "damaged files of every kind",
+    "faces": "the embedded data",
+    "torch": "against PyTorch",
+    "report_arithmetic": "one dataclass of a report",
+    "api": "what importing the package gives",
+    "collection": "the plugin before it measures",
+    "outcomes": "the plugin's passes and failures",
+    "pytest": "the plugin inside pytest",
+    "ci_docs": "the examples of docs/ci",
+    "bring_your_own": "the worked page of the docs",
+    "normflows_package": "against the package itself",
+    "crashes": "training that is killed",
+    "initial": "training from given weights",
+    "parts": "small parts of training",
+    "resume": "training that goes on",
+    "bad_inputs": "every command refuses what it cannot use",
+    "bundles": "commands on bundles, one after the other",
+    "class_conditional": "classes through every command",
+    "classes_between_pictures": "classes in commands on several pictures",
+    "examples": "the examples of every --help",
+    "json": "the documents of every command",
+    "remedies": "what errors say to do",
+}  # fmt: skip
+
+
+def test_the_tests_mirror_the_packages():
+    strangers, unused = [], set(SPANNING)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        place = path.relative_to(ROOT / "tests")
+        if len(place.parts) == 1 or place.parts[0] == "gpu":
+            continue  # of the project as a whole, and of what a GPU does
+        folder, name = ROOT.joinpath(*place.parts[:-1]), place.stem.removeprefix("test_")
+        assert folder.is_dir(), f"tests/{place} lies in a folder that mirrors no package"
+        if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
+            continue
+        unused.discard(name)
+        if name not in SPANNING:
+            strangers.append(str(place))
+    assert strangers == [], "name a test file after the module it tests, or say in SPANNING what it spans"
+    assert unused == set(), "SPANNING lists what is not there"
