@@ -48,7 +48,7 @@ format: install  ## Put the code into the project's format
 	$(BIN)/ruff format .
 
 docs: install  ## Build the docs into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
 bench: install  ## Measure every claim of the README's performance table
 	@for script in benchmarks/*.py; do \

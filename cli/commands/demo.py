@@ -120,7 +120,7 @@ def _export(out: Path, *, output: Output) -> tuple[Bundle, dict[str, Any]]:
         bundle = export(out / "ckpt.pt", out=out / "bundle", settings=ExportSettings(force=True), progress=bars.stage)
     sizes = {name: (bundle.path / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx")}
     output.say(f"encoder.onnx ({sizes['encoder.onnx']:,} bytes), decoder.onnx ({sizes['decoder.onnx']:,} bytes)")
-    problems = bundle.manifest.numerics["problems"]
+    problems = bundle.manifest.numerics.problems
     for problem in problems:
         output.say(f"FORCED although: {problem}")
     if not problems:

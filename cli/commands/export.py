@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from ..common.console import Output
 from ..common.memory import keep_freed_memory
 from ..common.openmp import wait_briefly
 from ..common.options import Data, Force, ImageSize, InputRange, Json, NBits, Quiet, Resize, ScaleMap, import_options
+
+if TYPE_CHECKING:
+    from glow_deploy.artifact.sixteen_bit import ChoiceFigures
 
 
 def export(
@@ -84,7 +88,7 @@ def export(
             "precision": manifest.precision,
             "weights": manifest.weights,
             "golden_source": manifest.golden_source,
-            "numerics": manifest.numerics,
+            "numerics": manifest.numerics.to_dict(),
             "files": manifest.files,
         },
         schema="export",
@@ -92,51 +96,50 @@ def export(
     output.say(f"wrote {bundle.path}/")
     for name in (*manifest.files, "manifest.json"):
         output.say(f"  {name:<14} {(bundle.path / name).stat().st_size:>13,} bytes")
-    yardstick = manifest.numerics.get("yardstick")
-    if yardstick:
+    found = manifest.numerics
+    if found.yardstick is not None:
         words = {"data": data, "checkpoint": "the checkpoint's validation set", "samples": "the model's own samples"}
         source = words.get(str(manifest.golden_source), "not kept")
         step = 2**manifest.n_bits
         output.say(
-            f"yardstick: in float32 PyTorch the model reconstructs {yardstick['n']} images ({source}) to "
-            f"{yardstick['x_hat']['rms'] * step:.1e} pixel steps rms, {yardstick['x_hat']['max'] * step:.1e} at most"
+            f"yardstick: in float32 PyTorch the model reconstructs {found.yardstick.n} images ({source}) to "
+            f"{found.yardstick.x_hat.rms * step:.1e} pixel steps rms, {found.yardstick.x_hat.max * step:.1e} at most"
         )
-    for note in manifest.numerics["notes"]:
+    for note in found.notes:
         output.say(f"note: {note}")
-    for problem in manifest.numerics["problems"]:
+    for problem in found.problems:
         output.say(f"FORCED although: {problem}")
-    narrow = manifest.numerics["precision"]
+    narrow = found.precision
     if narrow is not None:
-        step, n = 2**manifest.n_bits, narrow["figures"]["n"]
+        step = 2**manifest.n_bits
         output.say(
-            f"{manifest.precision}: {narrow['share_16_bit']:.1%} of the multiply-adds in 16 bit; simulated, "
-            f"{narrow['exact_images']} of {n} golden images come back exactly, "
-            f"largest error {_steps(narrow['figures']['x_hat']['max'], step)}"
+            f"{manifest.precision}: {narrow.share_16_bit:.1%} of the multiply-adds in 16 bit; simulated, "
+            f"{narrow.exact_images} of {narrow.figures.n} golden images come back exactly, "
+            f"largest error {_steps(narrow.figures.x_hat.max, step)}"
         )
-        for line in _choice(narrow["choice"]):
+        for line in _choice(narrow.choice):
             output.say(line)
-    elif not manifest.numerics["problems"]:
-        batches = ", ".join(map(str, manifest.numerics["self_check"]["batches"]))
+    elif not found.problems and found.self_check is not None:
+        batches = ", ".join(map(str, found.self_check.batches))
         output.say(f"self-check: both graphs agree with the float64 model in ONNX Runtime at batch {batches}")
 
 
-def _steps(value: float | None, step: int) -> str:
-    return "not finite" if value is None else f"{value * step:.2g} pixel steps"
+def _steps(value: float, step: int) -> str:
+    return f"{value * step:.2g} pixel steps" if math.isfinite(value) else "not finite"
 
 
-def _choice(choice: dict[str, Any] | None) -> Iterator[str]:
+def _choice(choice: ChoiceFigures | None) -> Iterator[str]:
     """What `auto` chose, and why each step kept in float32 was."""
     if choice is None:
         return
-    kept = [step for step in choice["steps"] if step["number"] == "fp32"]
-    tail, worst = ("not finite" if choice[name] is None else f"{choice[name]:.2g}" for name in ("tail", "worst"))
+    tail, worst = (f"{value:.2g}" if math.isfinite(value) else "not finite" for value in (choice.tail, choice.worst))
     yield (
-        f"auto: {len(choice['steps']) - len(kept)} of {len(choice['steps'])} conditioners in float16; of {choice['n']} "
+        f"auto: {len(choice.steps) - len(choice.kept)} of {len(choice.steps)} conditioners in float16; of {choice.n} "
         f"calibration images 99 % come back within {tail} pixel steps, the worst within {worst}, "
-        f"so that {choice['tolerance']:g} holds for more of them (95 % sure: fewer than {choice['bound']:.1%} beyond)"
+        f"so that {choice.tolerance:g} holds for more of them (95 % sure: fewer than {choice.bound:.1%} beyond)"
     )
-    for step in kept:
-        yield f"  {step['step']} stays in float32: {step['reason']}"
+    for step in choice.kept:
+        yield f"  {step.step} stays in float32: {step.reason}"
 
 
 def parse_golden(text: str) -> int | None:

@@ -49,6 +49,7 @@ _EXTRAS = {
     "matplotlib": "report",
     "jinja2": "report",
 }
+_OTHERWISE = {"onnxruntime": ", or 'glow-deploy[gpu]' for an NVIDIA GPU"}
 
 
 def option_names(ctx: Any) -> dict[str, str]:
@@ -161,11 +162,10 @@ def exit_codes(options: Mapping[str, str] | None = None, json: str | None = None
         end = _Exit({}, json)
         if package is None:
             end.bug(error)
-        extra = _EXTRAS[package]
         end.stop(
             error,
             f"this command needs {package}, which cannot be imported ({error}); "
-            f"install it: pip install 'glow-deploy[{extra}]'",
+            f"install it: pip install 'glow-deploy[{_EXTRAS[package]}]'{_OTHERWISE.get(package, '')}",
             2,
         )
     except Exception as error:

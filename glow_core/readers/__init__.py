@@ -112,12 +112,20 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
 
 
 def reader_of(names: Iterable[str]) -> Reader | None:
-    """Find the reader of a layout by its tensors' names; None for one that is not known."""
+    """Find the reader of a layout by its tensors' names; None for one that is not known.
+
+    Raises:
+        CheckpointError: two readers of other packages take it for theirs, or one of them failed.
+    """
     known = tuple(names)
     own = next((reader for reader in READERS if reader.recognise(known)), None)
     if own is not None:
         return own
-    return next((reader for reader in installed_readers(READERS).readers if reader.recognise(known)), None)
+    foreign = [reader for reader in installed_readers(READERS).readers if reader.recognise(known)]
+    if len(foreign) > 1:
+        projects = " and ".join(reader.project for reader in foreign)
+        raise CheckpointError(f"two installed readers take this file for theirs, of {projects}: uninstall one of them")
+    return foreign[0] if foreign else None
 
 
 def _common_prefix(names: Iterable[str]) -> str:

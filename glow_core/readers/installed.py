@@ -8,12 +8,16 @@ Only installed packages are asked, and only when a checkpoint has no layout that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
 
-from glow_core.errors import CheckpointError
+from glow_core.errors import CheckpointError, GlowCoreError
+from glow_core.import_options import ImportOptions
 
-from .reader import Reader
+from .layers import ForeignGlow
+from .reader import Reader, Tensors
 
 __all__ = ["GROUP", "Installed", "installed_readers"]
 
@@ -59,5 +63,32 @@ def installed_readers(own: tuple[Reader, ...]) -> Installed:
                 f"two readers are for {reader.project}: {places[reader.project]} and {place}; uninstall one of them"
             )
         places[reader.project] = place
-        readers.append(reader)
+        readers.append(_blamed(reader, place))
     return Installed(readers=tuple(readers), broken=tuple(broken))
+
+
+def _blamed(reader: Reader, place: str) -> Reader:
+    """Return the reader with its own faults told as such: they are no bug of whoever calls it."""
+
+    def recognise(names: Iterable[str]) -> bool:
+        with _blame(place):
+            return bool(reader.recognise(names))
+
+    def read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:
+        with _blame(place):
+            return reader.read(tensors, options)
+
+    return replace(reader, recognise=recognise, read=read)
+
+
+@contextmanager
+def _blame(place: str) -> Iterator[None]:
+    try:
+        yield
+    except GlowCoreError:
+        raise  # the reader's own refusal of a file
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CheckpointError(
+            f"the reader {place} failed on this file ({reason}); report it to its authors, or uninstall it"
+        ) from error

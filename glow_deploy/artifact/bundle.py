@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -192,7 +192,7 @@ class BundleWriter:
         Raises:
             UsageError: a file cannot be written, or the target was taken meanwhile.
         """
-        complete = Manifest(**{**asdict(manifest), "files": dict(sorted(self._digests.items()))})
+        complete = replace(manifest, files=dict(sorted(self._digests.items())))
         names = list(self._digests)
         self.write(MANIFEST, complete.to_bytes())
         check_bundle_target(self._path, force=self._force)

@@ -76,7 +76,7 @@ def _check_class_tables(model: onnx.ModelProto, facts: GraphMetadata, source: st
         if lengths[node.input[0]] != facts.num_classes:
             raise BundleError(
                 f"{source}: {node.input[0]} is for {lengths[node.input[0]]} classes, its metadata says "
-                f"{facts.num_classes}: it is damaged or not a glow-deploy graph."
+                f"{facts.num_classes}: it is damaged or not a glow-deploy graph"
             )
 
 
@@ -86,9 +86,9 @@ def _spec(value: Any, source: str) -> TensorSpec:
     tensor = value.type.tensor_type
     dims = list(tensor.shape.dim)
     if not dims or not dims[0].dim_param or any(dim.dim_value <= 0 for dim in dims[1:]):
-        raise BundleError(f"{source}: {value.name!r} must have a named batch dimension and fixed others.")
+        raise BundleError(f"{source}: {value.name!r} must have a named batch dimension and fixed others")
     try:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     except (KeyError, ValueError):
-        raise BundleError(f"{source}: {value.name!r} has an unknown element type {tensor.elem_type}.") from None
+        raise BundleError(f"{source}: {value.name!r} has an unknown element type {tensor.elem_type}") from None
     return TensorSpec(name=value.name, dtype=str(dtype), shape=tuple(dim.dim_value for dim in dims[1:]))

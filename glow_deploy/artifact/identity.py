@@ -31,7 +31,7 @@ def engine_model_id(path: str | Path) -> str | None:
             start = file.read(4)
             data = b"" if start in MAGICS else start + file.read()
     except OSError as error:
-        raise EngineError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise EngineError(f"{path} cannot be read: {error.strerror or error}") from None
     if start in MAGICS:
         sidecar = read_sidecar(path)
         if sidecar is None:

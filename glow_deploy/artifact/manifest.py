@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from glow_deploy.errors import BundleError
+
+from .exported import ExportFigures
 
 __all__ = [
     "DECODER",
@@ -49,7 +51,7 @@ class Manifest:
         precision: `fp32`, ...
         tensors: for `encoder` and `decoder`, `inputs` and `outputs`, each {name: {dtype, shape}} without the batch.
         golden_source: `data`, `checkpoint`, `samples`, or None where there are no golden vectors.
-        numerics: the figures measured at export; `yardstick` is the trained model's own float32 error.
+        numerics: what was measured at export.
         versions: package -> version that made the bundle.
         files: file name -> sha256; the only digests that gate.
         source: of a model from another project's checkpoint: `project`, and the `options` that reading it took. None
@@ -63,7 +65,7 @@ class Manifest:
     precision: str
     tensors: Mapping[str, Any]
     golden_source: str | None
-    numerics: Mapping[str, Any]
+    numerics: ExportFigures
     versions: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, Any] | None = None
@@ -99,7 +101,9 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """JSON with sorted keys; the same manifest gives the same bytes."""
-        values = {name: value for name, value in asdict(self).items() if name != "source" or value is not None}
+        values = {**asdict(replace(self, numerics=ExportFigures())), "numerics": self.numerics.to_dict()}
+        if self.source is None:
+            del values["source"]
         return (json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
     @property
@@ -127,8 +131,11 @@ class Manifest:
                 "export the model again or use the release that wrote it"
             )
         try:
-            manifest = cls(**values)
+            manifest = cls(**{**values, "numerics": ExportFigures()})
             manifest._check()
+            # The number of levels has been checked now.
+            figures = ExportFigures.from_dict(values["numerics"], levels=len(manifest.latent_shapes))
+            manifest = replace(manifest, numerics=figures)
         except (TypeError, KeyError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise BundleError(
                 f"{source}: an entry is missing or malformed ({str(error)[:200]}); export the model again"
@@ -168,8 +175,8 @@ class Manifest:
         self._check_source()
         if self.golden_source not in (None, "data", "checkpoint", "samples"):
             raise ValueError("golden_source")
-        if not isinstance(self.numerics, dict) or not isinstance(self.versions, dict):
-            raise ValueError("numerics or versions")
+        if not isinstance(self.versions, dict):
+            raise ValueError("versions")
         self._check_tensors()
         if not {ENCODER, DECODER} <= set(self.files):
             raise ValueError(f"files must list {ENCODER} and {DECODER}")
@@ -234,7 +241,7 @@ def manifest_digest(path: Path) -> str | None:
     try:
         content: Any = json.loads(data)
     except (ValueError, RecursionError):
-        raise BundleError(f"{source} is not JSON: it is damaged. Export the bundle again.") from None
+        raise BundleError(f"{source} is not JSON: it is damaged; export the bundle again") from None
     if not isinstance(content, dict) or not {"format_version", "files"} <= set(content):
         return None
     return Manifest.from_bytes(data, source=str(source)).files.get(path.name)

@@ -48,17 +48,17 @@ def read_header(data: bytes, *, source: str) -> PlanHeader:
     """
     flavor = MAGICS.get(bytes(data[:4]))
     if flavor is None:
-        raise BundleError(f"{source} is not a TensorRT plan: it does not begin with ftrt or vtrt.")
+        raise BundleError(f"{source} is not a TensorRT plan: it does not begin with ftrt or vtrt")
     if len(data) < _HEADER_BYTES:
-        raise BundleError(f"{source} is cut short: {len(data)} bytes are less than a plan's header. Compile again.")
+        raise BundleError(f"{source} is cut short: {len(data)} bytes are less than a plan's header: compile again")
     version = tuple(data[24:28])
     targets = None
     if flavor == "rtx" and version[0] in _KNOWN_RTX:
         (size,) = struct.unpack_from("<Q", data, 16)
         if size != len(data):
             raise BundleError(
-                f"{source} is {len(data)} bytes long where its header says {size}: it is cut short or damaged. "
-                "Compile again."
+                f"{source} is {len(data)} bytes long where its header says {size}: it is cut short or damaged; "
+                "compile again"
             )
         (mask,) = struct.unpack_from("<I", data, 32)
         targets = tuple(name for bit, name in enumerate(_TARGETS) if mask >> bit & 1)

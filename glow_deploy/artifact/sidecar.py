@@ -82,12 +82,12 @@ class Sidecar:
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
-            raise BundleError(f"{source} is not JSON: it is damaged. Compile again.") from None
+            raise BundleError(f"{source} is not JSON: it is damaged; compile again") from None
         if not isinstance(content, dict) or content.get("format_version") != _FORMAT_VERSION:
-            raise BundleError(f"{source} is not a sidecar of this release: compile again.")
+            raise BundleError(f"{source} is not a sidecar of this release: compile again")
         flavor = _field(content, "flavor", str, source)
         if flavor not in ("tensorrt", "rtx"):
-            raise BundleError(f"{source}: flavor must be tensorrt or rtx, found {flavor[:40]!r}.")
+            raise BundleError(f"{source}: flavor must be tensorrt or rtx, found {flavor[:40]!r}")
         flags = _field(content, "flags", dict, source)
         profile = _field(content, "profile", dict, source)
         metadata = _field(content, "metadata", dict, source)
@@ -125,7 +125,7 @@ def read_sidecar(plan: Path) -> Sidecar | None:
     path = sidecar_path(plan)
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise BundleError(f"{path} is too large to be a sidecar.")
+            raise BundleError(f"{path} is too large to be a sidecar")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
@@ -137,14 +137,14 @@ def read_sidecar(plan: Path) -> Sidecar | None:
 def _field(content: Mapping[str, Any], key: str, kind: type, source: str) -> Any:
     value = content.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BundleError(f"{source}: {key} is missing or not a {kind.__name__}: it is damaged. Compile again.")
+        raise BundleError(f"{source}: {key} is missing or not a {kind.__name__}: it is damaged; compile again")
     return value
 
 
 def _items(content: Mapping[str, Any], key: str, kind: type, source: str) -> list[Any]:
     values: list[Any] = _field(content, key, list, source)
     if not all(isinstance(value, kind) for value in values):
-        raise BundleError(f"{source}: {key} holds something else than {kind.__name__}: it is damaged. Compile again.")
+        raise BundleError(f"{source}: {key} holds something else than {kind.__name__}: it is damaged; compile again")
     return values
 
 
@@ -154,7 +154,7 @@ def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
 
 def _tensor_from_json(item: Any, source: str) -> TensorSpec:
     if not isinstance(item, dict):
-        raise BundleError(f"{source}: a tensor is not described by an object: it is damaged. Compile again.")
+        raise BundleError(f"{source}: a tensor is not described by an object: it is damaged; compile again")
     return TensorSpec(
         name=_field(item, "name", str, source),
         dtype=_field(item, "dtype", str, source),

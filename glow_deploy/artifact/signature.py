@@ -38,7 +38,7 @@ def check_signature(
     if [sorted(names) for names in found] != [sorted(names) for names in wanted]:
         raise BundleError(
             f"{source} calls itself a {facts.role} of {facts.levels} levels but maps {', '.join(found[0])} to "
-            f"{', '.join(found[1])}: it is damaged or not a glow-deploy graph."
+            f"{', '.join(found[1])}: it is damaged or not a glow-deploy graph"
         )
     picture = (facts.channels, *facts.image_size)
     size = 0
@@ -48,8 +48,8 @@ def check_signature(
             spec.name in ("y", "log_prob") and spec.shape != ()
         )
         if spec.dtype != dtype or wrong_shape:
-            raise BundleError(f"{source}: {spec.name} is {spec.dtype} {list(spec.shape)}, not what its metadata says.")
+            raise BundleError(f"{source}: {spec.name} is {spec.dtype} {list(spec.shape)}, not what its metadata says")
         if spec.name in latents:
             size += math.prod(spec.shape)
     if size != math.prod(picture):
-        raise BundleError(f"{source}: the latents hold {size} numbers, the picture {math.prod(picture)}.")
+        raise BundleError(f"{source}: the latents hold {size} numbers, the picture {math.prod(picture)}")

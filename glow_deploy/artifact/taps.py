@@ -47,7 +47,7 @@ def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
         if name in present:
             continue
         if name not in known:
-            raise UsageError(f"No node of {graph.name or 'the graph'} gives a tensor named {name!r}.")
+            raise UsageError(f"no node of {graph.name or 'the graph'} gives a tensor named {name!r}")
         graph.output.append(known[name])
     # Only the outputs were asked for; a file with its inner shapes written down has other bytes for no reason.
     del graph.value_info[:]

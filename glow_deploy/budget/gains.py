@@ -94,9 +94,9 @@ def measure_profile(
         BundleError: the decoder's tensors do not have the names that this release gives them.
     """
     if x.ndim != 4:
-        raise UsageError(f"Images must be [N,C,H,W], not {x.shape}.")
+        raise UsageError(f"images must be [N,C,H,W], not {x.shape}")
     if min(probes, len(x)) < 1 or (images is not None and images < 1):
-        raise UsageError("Measuring gains needs at least one image and one probe.")
+        raise UsageError("measuring gains needs at least one image and one probe")
     paths = [match[1] for name in decoder.tensor_names if (match := _STEP_OUTPUT.fullmatch(name))]
     if not paths:
         raise BundleError("the decoder has no tensors named levelL/stepSS/invconv:0; export it again")

@@ -109,7 +109,7 @@ def predict_precision(profile: DecodeProfile, precision: str) -> Prediction:
         "bf16-mixed": ("fp32", "bf16"),
     }
     if precision not in conditioners:
-        raise UsageError(f"There is no prediction for the precision {precision!r}; choose one of {PRECISIONS}.")
+        raise UsageError(f"there is no prediction for the precision {precision!r}; choose one of {PRECISIONS}")
     trunk, narrow = conditioners[precision]
     return predict(profile, trunk=trunk, conditioners={step.step: narrow for step in profile.steps})
 
@@ -127,10 +127,10 @@ def predict(profile: DecodeProfile, *, trunk: Mode, conditioners: Mapping[str, M
     """
     unknown = set(conditioners) - {step.step for step in profile.steps}
     if unknown:
-        raise UsageError(f"The model has no step {min(unknown)!r}.")
+        raise UsageError(f"the model has no step {min(unknown)!r}")
     narrow = {step: mode for step, mode in conditioners.items() if mode != trunk}
     if trunk not in TRUNK_FACTOR or (narrow and trunk != "fp32") or not set(narrow.values()) <= {"fp16", "bf16"}:
-        raise UsageError("Predicted are one format for everything, and fp16 or bf16 conditioners in an fp32 trunk.")
+        raise UsageError("a prediction is for one format throughout, or for fp16 or bf16 conditioners in an fp32 trunk")
     if _overflows(profile, trunk, narrow):
         return Prediction(rms=math.inf, hit_share=1.0)
     square = TRUNK_FACTOR[trunk] ** 2 * ROUNDOFF[trunk] ** 2 * np.square(profile.gammas)

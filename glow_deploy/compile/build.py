@@ -104,7 +104,7 @@ def _set_tf32(trt: Any, config: Any, settings: CompileSettings) -> None:
     else:
         config.clear_flag(flag)  # set by default
     if config.get_flag(flag) != settings.tf32:
-        raise CompileError(f"{LABELS[settings.flavor]} did not accept the TF32 setting {settings.tf32}.")
+        raise CompileError(f"{LABELS[settings.flavor]} did not accept the TF32 setting {settings.tf32}")
 
 
 def _set_profile(builder: Any, config: Any, network: Any, graph: GraphFile, settings: CompileSettings) -> None:
@@ -116,7 +116,7 @@ def _set_profile(builder: Any, config: Any, network: Any, graph: GraphFile, sett
         profile.set_shape(name, smallest, preferred, largest)
     if config.add_optimization_profile(profile) < 0:
         raise CompileError(
-            f"{LABELS[settings.flavor]} refuses batches of {settings.min_batch} to {settings.max_batch} for this graph."
+            f"{LABELS[settings.flavor]} refuses batches of {settings.min_batch} to {settings.max_batch} for this graph"
         )
 
 

@@ -114,7 +114,7 @@ def _compile_one(
     if header.flavor != settings.flavor or (header.targets is not None and header.targets != gpus):
         raise CompileError(
             f"{LABELS[settings.flavor]} compiled {plan_path.name} for {header.flavor} {header.targets}, "
-            f"not for {', '.join(gpus)} as asked."
+            f"not for {', '.join(gpus)} as asked"
         )
     sidecar = _describe(plan, data, graph, settings=settings, version=str(trt.__version__), gpus=gpus)
     return CompiledPlan(path=plan_path, sidecar=sidecar, nbytes=len(plan), seconds=seconds), plan

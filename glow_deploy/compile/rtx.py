@@ -24,4 +24,4 @@ def configure_rtx(trt: Any, config: Any, settings: CompileSettings) -> None:
     for index, name in enumerate(targets):
         capability = getattr(trt.ComputeCapability, name.upper(), None)
         if capability is None or not config.set_compute_capability(capability, index):
-            raise CompileError(f"TensorRT for RTX {trt.__version__} cannot compile for {name}: leave it out of gpus=.")
+            raise CompileError(f"TensorRT for RTX {trt.__version__} cannot compile for {name}: leave it out of gpus=")

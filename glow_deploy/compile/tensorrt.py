@@ -64,7 +64,7 @@ class TimingCache:
         cache = config.create_timing_cache(self._data)
         if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
             raise CompileError(
-                f"timing cache {self._path} is damaged or was made by another TensorRT or GPU: delete it."
+                f"timing cache {self._path} is damaged or was made by another TensorRT or GPU: delete it"
             )
 
     def collect(self, config: Any) -> None:

@@ -63,15 +63,16 @@ def read_attribute_table(path: str | os.PathLike[str], *, tags: Sequence[str] | 
         DataError: missing, damaged, or a value that is neither; the message names the line and the column.
         UsageError: a tag that is not there.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "tags.csv"
-    ...     _ = path.write_text("file,smiling,hat\na.png,1,-1\nb.png,0,1\n")
-    ...     table = read_attribute_table(path)
-    >>> table.names, table.files
-    (('smiling', 'hat'), ('a.png', 'b.png'))
-    >>> table.values.tolist()
-    [[True, False], [False, True]]
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tags.csv"
+        ...     _ = path.write_text("file,smiling,hat\na.png,1,-1\nb.png,0,1\n")
+        ...     table = read_attribute_table(path)
+        >>> table.names, table.files
+        (('smiling', 'hat'), ('a.png', 'b.png'))
+        >>> table.values.tolist()
+        [[True, False], [False, True]]
     """
     path = Path(path)
     if _is_zip(path):

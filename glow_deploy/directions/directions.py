@@ -162,19 +162,20 @@ def measure_directions(
         DataError: the images do not fit the model, or no attribute has enough of them.
         UnsoundModelError: an image has a non-finite latent, or is not inverted as it is.
 
-    >>> from glow_deploy.data import ImageSet
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, decoder = example_pair(size=(2, 2))
-    >>> bright = np.arange(100) % 2 == 0
-    >>> values = np.where(bright, 200, 40).astype(np.uint8)[:, None, None, None] + np.zeros((1, 1, 2, 2), np.uint8)
-    >>> whole = ImageSet(description="toys", shape=(1, 2, 2), count=100, read=lambda rows: values[rows],
-    ...                  attributes=bright[:, None], attribute_names=("bright",))
-    >>> toys = LabelledImages(source="toys", train=whole.select(range(60)), held_out=whole.select(range(60, 100)))
-    >>> found = measure_directions(encoder, decoder, toys, model_id="0" * 64)["bright"]
-    >>> found.counts, found.held_out, found.auc
-    ((30, 30), (20, 20), 1.0)
-    >>> found.vectors[0].ravel().tolist()  # z = 4 (x - 0.5), and x goes from (5 + 0.5)/32 to (25 + 0.5)/32
-    [2.5, 2.5]
+    Examples:
+        >>> from glow_deploy.data import ImageSet
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, decoder = example_pair(size=(2, 2))
+        >>> bright = np.arange(100) % 2 == 0
+        >>> values = np.where(bright, 200, 40).astype(np.uint8)[:, None, None, None] + np.zeros((1, 1, 2, 2), np.uint8)
+        >>> whole = ImageSet(description="toys", shape=(1, 2, 2), count=100, read=lambda rows: values[rows],
+        ...                  attributes=bright[:, None], attribute_names=("bright",))
+        >>> toys = LabelledImages(source="toys", train=whole.select(range(60)), held_out=whole.select(range(60, 100)))
+        >>> found = measure_directions(encoder, decoder, toys, model_id="0" * 64)["bright"]
+        >>> found.counts, found.held_out, found.auc
+        ((30, 30), (20, 20), 1.0)
+        >>> found.vectors[0].ravel().tolist()  # z = 4 (x - 0.5), and x goes from (5 + 0.5)/32 to (25 + 0.5)/32
+        [2.5, 2.5]
     """
     settings = settings or DirectionSettings()
     need_role(encoder, "encoder", "measuring directions")

@@ -55,7 +55,7 @@ class Edited:
         used: float64 [m, K], the same within the measured ranges, unless `beyond` was set.
         kept: float64 [n, m], how much of the edit is left: 1 all of it, 0 the image as it was. Less than 1 where the
             whole edit was not sound and was scaled back along its line.
-        faults: [n][m], what was wrong with the whole edit; empty where nothing was.
+        faults: n lists of m, what was wrong with the whole edit; empty where nothing was.
         x: [n, m, C, H, W] as decoded, not clamped.
         z: z1 ... zL, [n, m, C, H, W].
         round_trip: float64 [n, m], largest |encode(x) - z|.
@@ -113,24 +113,25 @@ def edit_latents(
         DataError: latents or directions do not fit the model.
         UnsoundModelError: the model does not invert an image as it is.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> from glow_deploy.latents import encode_images
-    >>> from glow_deploy.directions.reach import Reach
-    >>> encoder, decoder = example_pair(size=(2, 2))  # z = 4 (x - 0.5)
-    >>> there = Reach(amount=2.0, median=3.0, images=20)
-    >>> bright = Attribute(name="bright", vectors=(np.ones((2, 1, 1), np.float32),) * 2, counts=(30, 30),
-    ...                    held_out=(20, 20), auc=1.0, auc_interval=(0.9, 1.0), auc_by_level=(1.0, 1.0),
-    ...                    removing=there, adding=there)
-    >>> directions = Directions(model_id="0" * 64, source="toys", attributes=(bright,), limit=3.0, survival=0.95,
-    ...                         soundness=Soundness(margin=0))
-    >>> grey = encode_images(encoder, np.full((1, 1, 2, 2), 128, np.uint8))
-    >>> edited = edit_latents(encoder, decoder, grey, directions, edits=[{}, {"bright": 1}, {"bright": 9}])
-    >>> [round(float(x[0, 0, 0]), 2) for x in edited.x[0]]  # the third is cut to 2, and what is left would be 1.016
-    [0.52, 0.77, 1.0]
-    >>> edited.used.ravel().tolist(), edited.kept.round(2).tolist()
-    ([0.0, 1.0, 2.0], [[1.0, 1.0, 0.97]])
-    >>> edited.faults[0][2]
-    'decodes to values from 1.02 to 1.02, beyond [0, 1]'
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> from glow_deploy.latents import encode_images
+        >>> from glow_deploy.directions.reach import Reach
+        >>> encoder, decoder = example_pair(size=(2, 2))  # z = 4 (x - 0.5)
+        >>> there = Reach(amount=2.0, median=3.0, images=20)
+        >>> bright = Attribute(name="bright", vectors=(np.ones((2, 1, 1), np.float32),) * 2, counts=(30, 30),
+        ...                    held_out=(20, 20), auc=1.0, auc_interval=(0.9, 1.0), auc_by_level=(1.0, 1.0),
+        ...                    removing=there, adding=there)
+        >>> directions = Directions(model_id="0" * 64, source="toys", attributes=(bright,), limit=3.0, survival=0.95,
+        ...                         soundness=Soundness(margin=0))
+        >>> grey = encode_images(encoder, np.full((1, 1, 2, 2), 128, np.uint8))
+        >>> edited = edit_latents(encoder, decoder, grey, directions, edits=[{}, {"bright": 1}, {"bright": 9}])
+        >>> [round(float(x[0, 0, 0]), 2) for x in edited.x[0]]  # the third is cut to 2, and what is left would be 1.016
+        [0.52, 0.77, 1.0]
+        >>> edited.used.ravel().tolist(), edited.kept.round(2).tolist()
+        ([0.0, 1.0, 2.0], [[1.0, 1.0, 0.97]])
+        >>> edited.faults[0][2]
+        'decodes to values from 1.02 to 1.02, beyond [0, 1]'
     """
     settings = settings or EditSettings()
     need_role(encoder, "encoder", "editing")

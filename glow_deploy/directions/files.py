@@ -86,20 +86,21 @@ def load_directions(path: str | os.PathLike[str], inputs: Sequence[TensorSpec], 
     Raises:
         DataError: missing, damaged, no direction file, made for another model, or with values that cannot be.
 
-    >>> import tempfile
-    >>> from glow_deploy.engines.example import example_pair
-    >>> _, decoder = example_pair(size=(2, 2))
-    >>> there = Reach(amount=2.0, median=3.0, images=20)
-    >>> bright = Attribute(name="bright", vectors=(np.ones((2, 1, 1), np.float32),) * 2, counts=(30, 30),
-    ...                    held_out=(20, 20), auc=1.0, auc_interval=(0.9, 1.0), auc_by_level=(1.0, 1.0),
-    ...                    removing=there, adding=there)
-    >>> written = Directions(model_id="0" * 64, source="toys", attributes=(bright,), limit=3.0, survival=0.95,
-    ...                      soundness=Soundness())
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_directions(Path(folder) / "toys.npz", written)
-    ...     read = load_directions(Path(folder) / "toys.npz", decoder.inputs, model_id="0" * 64)
-    >>> read.names, read["bright"].range
-    (('bright',), (-2.0, 2.0))
+    Examples:
+        >>> import tempfile
+        >>> from glow_deploy.engines.example import example_pair
+        >>> _, decoder = example_pair(size=(2, 2))
+        >>> there = Reach(amount=2.0, median=3.0, images=20)
+        >>> bright = Attribute(name="bright", vectors=(np.ones((2, 1, 1), np.float32),) * 2, counts=(30, 30),
+        ...                    held_out=(20, 20), auc=1.0, auc_interval=(0.9, 1.0), auc_by_level=(1.0, 1.0),
+        ...                    removing=there, adding=there)
+        >>> written = Directions(model_id="0" * 64, source="toys", attributes=(bright,), limit=3.0, survival=0.95,
+        ...                      soundness=Soundness())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_directions(Path(folder) / "toys.npz", written)
+        ...     read = load_directions(Path(folder) / "toys.npz", decoder.inputs, model_id="0" * 64)
+        >>> read.names, read["bright"].range
+        (('bright',), (-2.0, 2.0))
     """
     path = Path(path)
     specs = latent_specs(inputs)

@@ -86,9 +86,10 @@ def load_labelled(
         DataError: something is missing, damaged or does not fit together.
         UsageError: an attribute that is not there.
 
-    >>> faces = load_labelled("faces", tags=["hat", "smiling"])
-    >>> faces.names, len(faces.train), len(faces.held_out)
-    (('hat', 'smiling'), 6000, 300)
+    Examples:
+        >>> faces = load_labelled("faces", tags=["hat", "smiling"])
+        >>> faces.names, len(faces.train), len(faces.held_out)
+        (('hat', 'smiling'), 6000, 300)
     """
     fit = Fit(size=size, channels=channels, resize=resize)
     if labels is None:

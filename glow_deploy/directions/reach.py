@@ -60,14 +60,15 @@ def measure_reach(
     Raises:
         UnsoundModelError: an image is not sound even as it is.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> from glow_deploy.latents import encode_images
-    >>> encoder, decoder = example_pair(size=(2, 2))
-    >>> grey = encode_images(encoder, np.full((8, 1, 2, 2), 128, np.uint8))
-    >>> step = [np.full(level.shape[1:], 4.0) for level in grey.z]  # z = 4 (x - 0.5): one whole range of x
-    >>> found = measure_reach(encoder, decoder, grey, step, limit=6, survival=0.95, soundness=Soundness(margin=1))
-    >>> 1.4 < found.amount < 1.5  # from the middle to the end of the range, and one range beyond
-    True
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> from glow_deploy.latents import encode_images
+        >>> encoder, decoder = example_pair(size=(2, 2))
+        >>> grey = encode_images(encoder, np.full((8, 1, 2, 2), 128, np.uint8))
+        >>> step = [np.full(level.shape[1:], 4.0) for level in grey.z]  # z = 4 (x - 0.5): one whole range of x
+        >>> found = measure_reach(encoder, decoder, grey, step, limit=6, survival=0.95, soundness=Soundness(margin=1))
+        >>> 1.4 < found.amount < 1.5  # from the middle to the end of the range, and one range beyond
+        True
     """
     unedited = examine(encoder, decoder, latents.z, labels=latents.labels, batch=batch)
     limits = round_trip_limits(unedited, soundness, names=latents.names)

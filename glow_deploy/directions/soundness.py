@@ -152,10 +152,11 @@ def bisect(
     Returns:
         The largest values, float64 [n], at which it was seen to hold, or `low`.
 
-    >>> edges = np.array([0.3, 2.0, 0.0])
-    >>> found = bisect(np.zeros(3), np.ones(3), lambda rows, values: values <= edges[rows], steps=10)
-    >>> [round(value, 2) for value in found.tolist()]
-    [0.3, 1.0, 0.0]
+    Examples:
+        >>> edges = np.array([0.3, 2.0, 0.0])
+        >>> found = bisect(np.zeros(3), np.ones(3), lambda rows, values: values <= edges[rows], steps=10)
+        >>> [round(value, 2) for value in found.tolist()]
+        [0.3, 1.0, 0.0]
     """
     low, high = low.astype(np.float64), high.astype(np.float64)
     rows = np.flatnonzero(high > low)

@@ -282,8 +282,16 @@ def _advice(
         advice.append(f"Packages are built for different CUDA versions ({listed}): install builds of one major.")
     usable = {provider.name for provider in providers if provider.usable}
     if "CPUExecutionProvider" not in usable:
-        advice.append("ONNX Runtime cannot run even on the CPU: reinstall onnxruntime.")
-    if gpus and "CUDAExecutionProvider" not in usable:
+        wanted = "glow-deploy[gpu]" if gpus else "glow-deploy[cpu]"
+        held = [name for name in ("onnxruntime", "onnxruntime-gpu") if packages[name]]
+        remove = f"pip uninstall {' '.join(held)}, then " if held else ""
+        advice.append(f"ONNX Runtime cannot run even on the CPU: {remove}pip install '{wanted}'.")
+    elif gpus and packages["onnxruntime"] and not packages["onnxruntime-gpu"]:
+        advice.append(
+            "There is a GPU, and the installed ONNX Runtime is the one for CPUs: pip uninstall onnxruntime, then "
+            "pip install 'glow-deploy[gpu]'. The two must not be installed together."
+        )
+    elif gpus and "CUDAExecutionProvider" not in usable:
         advice.append(
             "There is a GPU, but ONNX Runtime cannot use it: pip install 'onnxruntime-gpu[cuda,cudnn]' brings the "
             "CUDA and cuDNN libraries."

@@ -27,16 +27,16 @@ class Cuda:
             from cuda.bindings import runtime
         except ImportError:
             raise MissingDependencyError(
-                "Running a TensorRT plan needs cuda-bindings, which is not installed: pip install 'glow-deploy[rtx]'."
+                "running a TensorRT plan needs cuda-bindings, which is not installed: pip install 'glow-deploy[rtx]'"
             ) from None
         self._api: Any = runtime
         code, count = runtime.cudaGetDeviceCount()
         if int(code) != 0 or count == 0:
             _, driver = runtime.cudaDriverGetVersion()
             reason = "no NVIDIA driver is installed" if driver == 0 else self._text(code)
-            raise MissingDependencyError(f"No NVIDIA GPU can be used here: {reason}.")
+            raise MissingDependencyError(f"no NVIDIA GPU can be used here: {reason}")
         if index >= count:
-            raise MissingDependencyError(f"There is no GPU number {index}: this machine shows {count}.")
+            raise MissingDependencyError(f"there is no GPU number {index}: this machine shows {count}")
         self.index = index
         self.activate()
         properties = self._call("cudaGetDeviceProperties", index)

@@ -26,15 +26,16 @@ def example_pair(
         channels: 1 or more.
         n_bits: 1..8.
 
-    >>> encoder, decoder = example_pair()
-    >>> [(spec.name, spec.shape) for spec in decoder.inputs]
-    [('z1', (2, 2, 2)), ('z2', (2, 2, 2))]
-    >>> x = np.full((1, 1, 4, 4), 0.75, np.float32)
-    >>> z = encoder.run({"x": x})
-    >>> float(z["z1"][0, 0, 0, 0])
-    1.0
-    >>> bool((decoder.run({"z1": z["z1"], "z2": z["z2"]})["x"] == x).all())
-    True
+    Examples:
+        >>> encoder, decoder = example_pair()
+        >>> [(spec.name, spec.shape) for spec in decoder.inputs]
+        [('z1', (2, 2, 2)), ('z2', (2, 2, 2))]
+        >>> x = np.full((1, 1, 4, 4), 0.75, np.float32)
+        >>> z = encoder.run({"x": x})
+        >>> float(z["z1"][0, 0, 0, 0])
+        1.0
+        >>> bool((decoder.run({"z1": z["z1"], "z2": z["z2"]})["x"] == x).all())
+        True
     """
     return (
         _Example("encoder", size=size, channels=channels, n_bits=n_bits),

@@ -49,8 +49,8 @@ class OnnxRuntimeEngine(EngineBase):
     ) -> None:
         if device.kind == "cpu" and graph.facts.precision == "bf16-mixed":
             raise MissingDependencyError(
-                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU. Run it on an NVIDIA GPU, or run "
-                "`glow-deploy export CKPT --precision mixed`."
+                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on an NVIDIA GPU, or run "
+                "`glow-deploy export CKPT --precision mixed`"
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(
@@ -68,8 +68,7 @@ class OnnxRuntimeEngine(EngineBase):
             values = self._session.run(names, arrays)
         except Exception as error:  # its exceptions share no base class narrower than this
             raise EngineError(
-                f"ONNX Runtime failed on a batch of {batch}: {_one_line(error)}. "
-                "If memory ran out, run smaller batches."
+                f"ONNX Runtime failed on a batch of {batch}: {_one_line(error)}: if memory ran out, run smaller batches"
             ) from None
         return dict(zip(names, values, strict=True))
 
@@ -128,12 +127,12 @@ def _session(model: bytes | Path, device: Device, source: str, threads: int | No
     options.log_severity_level = _FATAL
     if threads is not None:
         if threads < 1:
-            raise EngineError(f"The number of threads must be at least 1, got {threads}.")
+            raise EngineError(f"the number of threads must be at least 1, got {threads}")
         options.intra_op_num_threads = threads
     if device.kind == "cuda":
         problem = cuda_problem(device)
         if problem is not None:
-            raise MissingDependencyError(f"ONNX Runtime cannot run on {device}: {problem}.")
+            raise MissingDependencyError(f"ONNX Runtime cannot run on {device}: {problem}")
         # Without this entry a provider that fails to load leaves a silent CPU session.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": device.index, "use_tf32": "0"})]
@@ -150,8 +149,8 @@ def _session(model: bytes | Path, device: Device, source: str, threads: int | No
     wanted = "CUDAExecutionProvider" if device.kind == "cuda" else "CPUExecutionProvider"
     if used != wanted:
         raise MissingDependencyError(
-            f"ONNX Runtime cannot run on {device}: it fell back to {used}. Its CUDA and cuDNN libraries are "
-            "probably missing: install onnxruntime-gpu[cuda,cudnn]."
+            f"ONNX Runtime cannot run on {device}: it fell back to {used}; its CUDA and cuDNN libraries are "
+            "probably missing: install onnxruntime-gpu[cuda,cudnn]"
         )
     return session
 
@@ -179,7 +178,7 @@ def _import() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"onnxruntime cannot be imported ({_one_line(error)}): "
-            "pip install 'glow-deploy[cpu]', or 'glow-deploy[gpu]' for an NVIDIA GPU."
+            "pip install 'glow-deploy[cpu]', or 'glow-deploy[gpu]' for an NVIDIA GPU"
         ) from None
     return onnxruntime
 

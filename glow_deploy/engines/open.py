@@ -56,7 +56,7 @@ def open_engine(
     if data[:2] == b"PK":
         raise EngineError(
             f"{path} is a checkpoint or archive, not an engine: run `glow-deploy export {path}` and open "
-            "encoder.onnx or decoder.onnx from the bundle it writes."
+            "encoder.onnx or decoder.onnx from the bundle it writes"
         )
     from .onnxruntime import open_onnx
 
@@ -73,25 +73,25 @@ def check_manifest(path: Path, data: bytes) -> None:
     wanted = manifest_digest(path)
     if wanted is not None and sha256_bytes(data) != wanted:
         raise BundleError(
-            f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged. "
-            "Export the bundle again."
+            f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged; "
+            "export the bundle again"
         )
 
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
-        raise EngineError(f"{path} is a folder: name an engine file in it, such as {path / ENCODER}.")
+        raise EngineError(f"{path} is a folder: name an engine file in it, such as {path / ENCODER}")
     try:
         size = path.stat().st_size
         if size == 0:
-            raise BundleError(f"{path} is empty.")
+            raise BundleError(f"{path} is empty")
         # A plan may pass 2 GiB; an ONNX file may not, and is refused before it is read.
         with path.open("rb") as file:
             start = file.read(4)
             if size > SIZE_LIMIT and start not in MAGICS:
-                raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be.")
+                raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be")
             return start + file.read()
     except FileNotFoundError:
-        raise EngineError(f"{path} does not exist.") from None
+        raise EngineError(f"{path} does not exist") from None
     except OSError as error:
-        raise EngineError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise EngineError(f"{path} cannot be read: {error.strerror or error}") from None

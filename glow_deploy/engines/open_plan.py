@@ -51,7 +51,7 @@ def open_plan(
     if not matches:
         sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
-        raise EngineError(f'{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use device="cuda".')
+        raise EngineError(f'{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use device="cuda"')
     trt = import_tensorrt(header.flavor)
     check_version(header, sidecar, str(trt.__version__), source=str(path))
     cuda = Cuda(device.index)
@@ -81,7 +81,7 @@ def check_version(header: PlanHeader, sidecar: Sidecar | None, installed: str, *
         return
     raise EngineError(
         f"{source} was compiled by {LABELS[header.flavor]} {header.version}, {installed} is installed here: "
-        "compile it again, or install that version."
+        "compile it again, or install that version"
     )
 
 
@@ -107,10 +107,10 @@ def check_gpu(header: PlanHeader, sidecar: Sidecar | None, target: str, *, sourc
     message = f"{source} was compiled for {', '.join(targets)}; {gpu} is {target}"
     if header.flavor == "rtx" and target in ("sm90", "sm100", "sm103"):
         raise EngineError(
-            f"{message}, which TensorRT for RTX does not support: run `glow-deploy compile BUNDLE --flavor tensorrt`."
+            f"{message}, which TensorRT for RTX does not support: run `glow-deploy compile BUNDLE --flavor tensorrt`"
         )
     advice = f"run `glow-deploy compile BUNDLE --gpu {target}`" if header.flavor == "rtx" else "compile it on this GPU"
-    raise EngineError(f"{message}: {advice}.")
+    raise EngineError(f"{message}: {advice}")
 
 
 def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *, matches: bool) -> None:
@@ -129,7 +129,7 @@ def _require_same_graph(path: Path, sidecar: Sidecar, facts: GraphMetadata) -> N
     graph = path.with_name(f"{facts.role}.onnx")
     current = manifest_digest(graph)
     if current is not None and current != sidecar.onnx_sha256:
-        raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again.")
+        raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again")
 
 
 def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
@@ -143,6 +143,6 @@ def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
         data = graph.read_bytes()
     except OSError:
         raise EngineError(
-            f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown."
+            f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown"
         ) from None
     return read_graph(data, source=str(graph)).facts

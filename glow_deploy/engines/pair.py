@@ -83,7 +83,7 @@ def pair_files(
     first, second = (folder / name for name in engine_files(flavor))
     for path in (first, second):
         if flavor != "onnx" and not path.is_file():
-            raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it.")
+            raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it")
     return first, second
 
 

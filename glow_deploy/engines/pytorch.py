@@ -51,7 +51,7 @@ class PyTorchEngine(EngineBase):
         config = model.config
         weight = next(model.parameters())
         if weight.dtype not in (torch.float32, torch.float64):
-            raise EngineError(f"The PyTorch engine runs in float32 or float64, the model is {weight.dtype}.")
+            raise EngineError(f"the PyTorch engine runs in float32 or float64, the model is {weight.dtype}")
         dtype = str(weight.dtype).removeprefix("torch.")
         self._model = model
         self._device = weight.device
@@ -160,7 +160,7 @@ def load_model(
     usable = torch.cuda.is_available()
     if wanted.kind == "cuda" and (not usable or wanted.index >= torch.cuda.device_count()):
         build = "" if torch.version.cuda else " (the installed torch is a CPU build)"
-        raise MissingDependencyError(f"PyTorch cannot run on {wanted}: it finds no such GPU{build}.")
+        raise MissingDependencyError(f"PyTorch cannot run on {wanted}: it finds no such GPU{build}")
     name = str(wanted) if wanted.kind != "auto" else ("cuda:0" if usable else "cpu")
     model = copy.deepcopy(source) if isinstance(source, Glow) else read_model(source, weights=weights, options=options)
     dtype = torch.float64 if precision == "fp64" else torch.float32
@@ -229,7 +229,7 @@ def _require_torch() -> None:
         import torch  # noqa: F401
     except ImportError:
         raise MissingDependencyError(
-            "The PyTorch backends need torch, which is not installed: pip install 'glow-deploy[train]'."
+            "the PyTorch backends need torch, which is not installed: pip install 'glow-deploy[train]'"
         ) from None
 
 

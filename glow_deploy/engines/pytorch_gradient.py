@@ -208,7 +208,7 @@ def open_gradient(
         import torch
     except ImportError:
         raise MissingDependencyError(
-            "The half-bin attack needs torch, which is not installed: pip install 'glow-deploy[train]'."
+            "the half-bin attack needs torch, which is not installed: pip install 'glow-deploy[train]'"
         ) from None
     import copy
 

@@ -153,7 +153,7 @@ class TensorRTEngine(EngineBase):
             shape = tuple(self._context.get_tensor_shape(spec.name))
             if shape != (rows, *spec.shape):
                 raise EngineError(
-                    f"{self._label} would give {spec.name} the shape {list(shape)}, not {[rows, *spec.shape]}."
+                    f"{self._label} would give {spec.name} the shape {list(shape)}, not {[rows, *spec.shape]}"
                 )
             address = self._buffer(spec, rows)
             if not self._context.set_tensor_address(spec.name, address):
@@ -179,7 +179,7 @@ class TensorRTEngine(EngineBase):
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
-                f"{self._label} cannot load the plan on {self._cuda.name}: {self._reason()} Compile it again here."
+                f"{self._label} cannot load the plan on {self._cuda.name}: {self._reason()}; compile it again here"
             )
         if self._flavor == "rtx":
             self._runtime_config = self._engine.create_runtime_config()
@@ -203,7 +203,7 @@ class TensorRTEngine(EngineBase):
             name = self._engine.get_tensor_name(index)
             kind = self._engine.get_tensor_dtype(name).name
             if kind not in _DTYPES:
-                raise EngineError(f"{self._label}: {name} is of the type {kind}, which is not supported.")
+                raise EngineError(f"{self._label}: {name} is of the type {kind}, which is not supported")
             shape = tuple(self._engine.get_tensor_shape(name))
             is_input = self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
             sides[is_input].append(TensorSpec(name=name, dtype=_DTYPES[kind], shape=shape[1:]))
@@ -212,13 +212,13 @@ class TensorRTEngine(EngineBase):
     def _profile(self, inputs: tuple[TensorSpec, ...]) -> tuple[int, int]:
         """Smallest and largest batch that every input allows."""
         if self._engine.num_optimization_profiles < 1:
-            raise EngineError(f"{self._label}: the plan has no optimization profile. Compile it again.")
+            raise EngineError(f"{self._label}: the plan has no optimization profile: compile it again")
         smallest, largest = 1, 2**31 - 1
         for spec in inputs:
             low, _, high = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(spec.name, 0))
             smallest, largest = max(smallest, low[0]), min(largest, high[0])
         if smallest > largest:
-            raise EngineError(f"{self._label}: no batch size fits the profiles of all inputs. Compile it again.")
+            raise EngineError(f"{self._label}: no batch size fits the profiles of all inputs: compile it again")
         return smallest, largest
 
     def _drop_graph(self) -> None:
@@ -257,7 +257,7 @@ class TensorRTEngine(EngineBase):
 
     def _reason(self) -> str:
         kept = self._log.errors or self._log.messages
-        return kept[-1][:300] if kept else "TensorRT gave no reason."
+        return kept[-1][:300] if kept else "TensorRT gave no reason"
 
 
 def _in_order(specs: tuple[TensorSpec, ...], names: list[str]) -> tuple[TensorSpec, ...]:

@@ -82,8 +82,9 @@ def _trouble(headers: Any, hosts: Sequence[str]) -> str | None:
 def host_of(header: str) -> str:
     """The host of a `Host` header: without its port, in lower case, and without brackets.
 
-    >>> host_of("127.0.0.1:8000"), host_of("[::1]:8000"), host_of("LOCALHOST")
-    ('127.0.0.1', '::1', 'localhost')
+    Examples:
+        >>> host_of("127.0.0.1:8000"), host_of("[::1]:8000"), host_of("LOCALHOST")
+        ('127.0.0.1', '::1', 'localhost')
     """
     if header.startswith("["):
         inside, closed, rest = header[1:].partition("]")
@@ -97,8 +98,9 @@ def allowed_host(host: str, hosts: Sequence[str]) -> bool:
 
     A foreign page can make the browser believe that a name of its own is this machine, but never that an address is.
 
-    >>> allowed_host("127.0.0.1", ()), allowed_host("evil.example", ()), allowed_host("192.0.2.7", ("*",))
-    (True, False, True)
+    Examples:
+        >>> allowed_host("127.0.0.1", ()), allowed_host("evil.example", ()), allowed_host("192.0.2.7", ("*",))
+        (True, False, True)
     """
     if host == "localhost" or (host and host in (name.lower() for name in hosts if name != "*")):
         return True

@@ -54,9 +54,10 @@ def bind(host: str, port: int) -> socket.socket:
 def page_url(listening: socket.socket) -> str:
     """The address to open in a browser on this machine.
 
-    >>> with bind("127.0.0.1", 0) as listening:
-    ...     page_url(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    True
+    Examples:
+        >>> with bind("127.0.0.1", 0) as listening:
+        ...     page_url(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        True
     """
     host, port = listening.getsockname()[:2]
     address = ipaddress.ip_address(host.partition("%")[0])

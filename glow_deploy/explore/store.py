@@ -19,13 +19,14 @@ class Store(Generic[T]):
         items: how many are kept, 1 or more.
         size: bytes that they may have together; the newest is kept even where it alone has more.
 
-    >>> store = Store[str](items=2, size=100)
-    >>> first, second = store.put("a", size=1), store.put("b", size=1)
-    >>> store.get(first)
-    'a'
-    >>> third = store.put("c", size=1)  # "b" was unused for longest
-    >>> store.get(second) is None, store.get(first), store.get(third)
-    (True, 'a', 'c')
+    Examples:
+        >>> store = Store[str](items=2, size=100)
+        >>> first, second = store.put("a", size=1), store.put("b", size=1)
+        >>> store.get(first)
+        'a'
+        >>> third = store.put("c", size=1)  # "b" was unused for longest
+        >>> store.get(second) is None, store.get(first), store.get(third)
+        (True, 'a', 'c')
     """
 
     def __init__(self, *, items: int, size: int) -> None:

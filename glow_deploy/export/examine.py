@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from glow_deploy.artifact.figures import ErrorFigures, Figures
+from glow_deploy.artifact.sixteen_bit import PrecisionFigures
 
 from .coded import Coded
 from .selfcheck import SelfCheck, check_graphs
@@ -45,19 +48,19 @@ class Findings:
 
     Attributes:
         golden: the float64 model on the golden images.
-        yardstick: the float32 model's errors on them, as the manifest holds them.
+        yardstick: the float32 model's errors on them.
         source: of the golden images.
         check: the graphs in ONNX Runtime.
-        precision: what graphs in 16 bit gave, as the manifest holds it.
+        precision: what graphs in 16 bit gave.
         problems: why the model should not be exported, in words.
         notes: what a reader of the manifest should know.
     """
 
     golden: Coded | None = None
-    yardstick: dict[str, Any] | None = None
+    yardstick: ErrorFigures | None = None
     source: str | None = None
     check: SelfCheck | None = None
-    precision: dict[str, Any] | None = None
+    precision: PrecisionFigures | None = None
     problems: list[str]
     notes: tuple[str, ...] = ()
 
@@ -141,27 +144,23 @@ def _perturb(x: np.ndarray, n_bits: int) -> np.ndarray:
     return inside
 
 
-def measure_yardstick(reference: TrainedReference, golden: Coded, single: Coded) -> dict[str, Any] | None:
+def measure_yardstick(reference: TrainedReference, golden: Coded, single: Coded) -> ErrorFigures | None:
     """Measure the float32 model against the float64 one on the golden images; None if either is not finite."""
     if not (is_finite(golden) and is_finite(single)):
         return None
     from glow_deploy.images import bits_per_dim
     from glow_deploy.numerics.measures import summarize
-    from glow_deploy.numerics.yardstick import Figures, Yardstick
 
     config = reference.config
     bits = [bits_per_dim(part.log_prob, dims=config.dims, n_bits=config.n_bits) for part in (single, golden)]
     again = reference.encode_again(single)
-    figures = Yardstick(
+    return ErrorFigures(
         n=len(golden.x),
-        source="",
         x_hat=Figures.of(summarize(single.x_hat, golden.x)),
         z=tuple(Figures.of(summarize(*pair)) for pair in zip(single.z, golden.z, strict=True)),
         bits_per_dim=Figures.of(summarize(bits[0], bits[1])),
         zxz=tuple(Figures.of(summarize(*pair)) for pair in zip(again, single.z, strict=True)),
-    ).to_dict()
-    del figures["source"]
-    return figures
+    )
 
 
 def is_finite(coded: Coded) -> bool:

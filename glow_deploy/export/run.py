@@ -14,6 +14,7 @@ import numpy as np
 from glow_core.errors import GlowCoreError
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
+from glow_deploy.artifact.exported import ExportFigures, SelfCheckFigures
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.golden import Golden, golden_bytes
 from glow_deploy.errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
@@ -94,17 +95,17 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
             precision=settings.precision,
             tensors=_tensors(folded),
             golden_source=None if golden is None else found.source,
-            numerics={
-                "yardstick": found.yardstick,
-                "self_check": None if found.check is None else _json_figures(found.check),
-                "precision": found.precision,
-                "problems": found.problems,
-                "notes": [
-                    *([] if reference.single.is_initialized else [_UNTRAINED]),
+            numerics=ExportFigures(
+                yardstick=found.yardstick,
+                self_check=None if found.check is None else _self_check(found.check),
+                precision=found.precision,
+                problems=tuple(found.problems),
+                notes=(
+                    *(() if reference.single.is_initialized else (_UNTRAINED,)),
                     *_origin(stored, found),
                     *found.notes,
-                ],
-            },
+                ),
+            ),
             versions=_versions(),
             source=None if stored.origin is None else _source(stored.origin),
         )
@@ -222,14 +223,13 @@ def _origin(stored: Checkpoint, found: Findings) -> list[str]:
     return notes
 
 
-def _json_figures(check: SelfCheck) -> dict[str, Any]:
-    errors = {name: value if math.isfinite(value) else None for name, value in check.max_errors.items()}
-    return {
-        "backend": "onnxruntime-cpu",
-        "batches": sorted(set(check.batches)),
-        "max_error": errors,
-        "passed": not check.failures,
-    }
+def _self_check(check: SelfCheck) -> SelfCheckFigures:
+    return SelfCheckFigures(
+        backend="onnxruntime-cpu",
+        batches=tuple(sorted(set(check.batches))),
+        max_error=check.max_errors,
+        passed=not check.failures,
+    )
 
 
 def _tensors(folded: FoldedGlow) -> dict[str, Any]:

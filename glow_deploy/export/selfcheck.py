@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glow_deploy.artifact.figures import Figures
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.gates import (
     GateResult,
@@ -19,7 +20,6 @@ from glow_deploy.numerics.gates import (
     latent_limits,
 )
 from glow_deploy.numerics.measures import summarize
-from glow_deploy.numerics.yardstick import Figures
 from glow_deploy.protocol import Engine
 
 from .coded import Coded

@@ -10,15 +10,16 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glow_deploy.artifact.figures import ErrorFigures, Figures
 from glow_deploy.artifact.lint import read_model
+from glow_deploy.artifact.sixteen_bit import PrecisionFigures, RangeFigures, TensorFigures
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.measures import ErrorSummary, ExactnessAccumulator, half_bin, summarize
-from glow_deploy.numerics.yardstick import Figures, Yardstick
 from glow_deploy.precision.simulate import open_simulated
 from glow_deploy.protocol import Engine, Role
 
@@ -106,16 +107,16 @@ def examine_narrow(
         with written["encoder"].open() as encoder, written["decoder"].open() as decoder:
             ran = _measure(encoder, decoder, golden, n_bits=n_bits)
         problems += _compare(ran, expected)
-    precision = {
-        "plan": plan.to_dict(),
-        "share_16_bit": plan.share(folded),
-        "measured_on": "simulation",
-        "figures": expected.figures(),
-        "exact_images": expected.exact_images,
-        "onnxruntime_cpu": None if ran is None else ran.figures(),
-        "ranges": _ranges(ranges),
-        "choice": None if planned.choice is None else planned.choice.to_dict(),
-    }
+    precision = PrecisionFigures(
+        plan=plan.to_dict(),
+        share_16_bit=plan.share(folded),
+        measured_on="simulation",
+        figures=expected.figures(),
+        exact_images=expected.exact_images,
+        onnxruntime_cpu=None if ran is None else ran.figures(),
+        ranges=_ranges(ranges),
+        choice=None if planned.choice is None else planned.choice.figures(),
+    )
     return Findings(
         golden=golden,
         yardstick=figures,
@@ -145,11 +146,23 @@ def _check_float32(folded: FoldedGlow, golden: Coded, single: Coded) -> SelfChec
     )
 
 
-def _ranges(ranges: RangeReport) -> dict[str, Any]:
+def _ranges(ranges: RangeReport) -> RangeFigures:
     """For the manifest: the headroom of every step, and the tensor that has least."""
-    steps = {step: bits if math.isfinite(bits) else None for step, bits in ranges.headroom_of_steps().items()}
-    worst = None if ranges.worst is None else ranges.worst.to_dict()
-    return {"images": ranges.images, "headroom_bits": steps, "worst": worst}
+    worst = ranges.worst
+    return RangeFigures(
+        images=ranges.images,
+        headroom_bits=ranges.headroom_of_steps(),
+        worst=None
+        if worst is None
+        else TensorFigures(
+            name=worst.name,
+            number=worst.number,
+            largest=worst.largest,
+            headroom_bits=worst.headroom_bits,
+            subnormal_share=worst.subnormal_share,
+            non_finite=worst.non_finite,
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +175,10 @@ class _Measured:
     zxz: tuple[ErrorSummary, ...]
     exact_images: int
 
-    def figures(self) -> dict[str, Any]:
-        """As `Yardstick.from_manifest` reads them."""
-        yardstick = Yardstick(
+    def figures(self) -> ErrorFigures:
+        """For the manifest."""
+        return ErrorFigures(
             n=self.n,
-            source="",
             x_hat=Figures.of(self.x_hat),
             x_from_z=Figures.of(self.x_from_z),
             z=tuple(Figures.of(part) for part in self.z),
@@ -174,9 +186,6 @@ class _Measured:
             zxz=tuple(Figures.of(part) for part in self.zxz),
             non_finite=self.x_hat.non_finite,
         )
-        values = yardstick.to_dict()
-        del values["source"]
-        return values
 
 
 def _measure(encoder: Engine, decoder: Engine, reference: Coded, *, n_bits: int) -> _Measured:

@@ -26,8 +26,9 @@ _PALETTE = 256
 def there_and_back(count: int) -> npt.NDArray[np.int64]:
     """Order of frames that runs to the last of `count` and back, so that the animation repeats without a jump.
 
-    >>> there_and_back(4).tolist()
-    [0, 1, 2, 3, 2, 1]
+    Examples:
+        >>> there_and_back(4).tolist()
+        [0, 1, 2, 3, 2, 1]
     """
     forth = np.arange(count, dtype=np.int64)
     return np.concatenate([forth, forth[-2:0:-1]])
@@ -54,11 +55,12 @@ def animation_bytes(
         DataError: `values` is not uint8 [N, C, H, W].
         UsageError: an option is out of range.
 
-    >>> import numpy as np
-    >>> frames = np.zeros((3, 1, 4, 4), np.uint8)
-    >>> frames[1:] = np.array([100, 200], np.uint8)[:, None, None, None]
-    >>> animation_bytes(frames, kind="gif")[:6]
-    b'GIF89a'
+    Examples:
+        >>> import numpy as np
+        >>> frames = np.zeros((3, 1, 4, 4), np.uint8)
+        >>> frames[1:] = np.array([100, 200], np.uint8)[:, None, None, None]
+        >>> animation_bytes(frames, kind="gif")[:6]
+        b'GIF89a'
     """
     from PIL import Image
 

@@ -34,10 +34,9 @@ def inspect_bundle(path: Path) -> Inspection:
         "versions": dict(manifest.versions),
     }
     files = [_listed(path, name, digest) for name, digest in manifest.files.items()]
-    notes = manifest.numerics.get("notes")
     tables: dict[str, list[dict[str, object]]] = {
         "files": [*files, *_plans(path)],
-        "notes": [{"note": str(note)} for note in notes] if isinstance(notes, list) else [],
+        "notes": [{"note": note} for note in manifest.numerics.notes],
     }
     return Inspection(kind="bundle", path=str(path), facts=facts, tables=tables)
 

@@ -49,11 +49,12 @@ class ExampleGradient:
         channels: 1 or more.
         n_bits: 1..8.
 
-    >>> model = ExampleGradient(size=(2, 2))
-    >>> x = np.full((1, 1, 2, 2), 0.75, np.float32)
-    >>> log_prob, gradient = model.log_prob_gradient(x, None)  # -z^2/2, by x: -4 z
-    >>> gradient.ravel().tolist()
-    [-4.0, -4.0, -4.0, -4.0]
+    Examples:
+        >>> model = ExampleGradient(size=(2, 2))
+        >>> x = np.full((1, 1, 2, 2), 0.75, np.float32)
+        >>> log_prob, gradient = model.log_prob_gradient(x, None)  # -z^2/2, by x: -4 z
+        >>> gradient.ravel().tolist()
+        [-4.0, -4.0, -4.0, -4.0]
     """
 
     def __init__(self, *, size: tuple[int, int] = (4, 4), channels: int = 1, n_bits: int = 5) -> None:

@@ -133,19 +133,20 @@ def inpaint(
         UsageError: labels are missing or not wanted.
         UnsoundModelError: no latent near the draw decodes to finite values, not even near zero.
 
-    >>> from glow_deploy.inverse.gradient_model import ExampleGradient
-    >>> values = np.full((1, 1, 4, 4), 200, np.uint8)
-    >>> missing = np.zeros((4, 4), bool)
-    >>> missing[1:3, 1:3] = True
-    >>> found = inpaint(ExampleGradient(), values, missing, settings=InpaintSettings(samples=2))
-    >>> bool((found.values[:, :, :, ~missing] == 200).all()), bool(found.known_error.max() < 0.5)
-    (True, True)
-    >>> likeliest = inpaint(ExampleGradient(), values, missing, settings=InpaintSettings(samples=1, temperature=0))
-    >>> likeliest.values[0, 0, 0]  # pixels of this model do not depend on each other, and 0.5 is the likeliest
-    array([[200, 200, 200, 200],
-           [200, 132, 132, 200],
-           [200, 132, 132, 200],
-           [200, 200, 200, 200]], dtype=uint8)
+    Examples:
+        >>> from glow_deploy.inverse.gradient_model import ExampleGradient
+        >>> values = np.full((1, 1, 4, 4), 200, np.uint8)
+        >>> missing = np.zeros((4, 4), bool)
+        >>> missing[1:3, 1:3] = True
+        >>> found = inpaint(ExampleGradient(), values, missing, settings=InpaintSettings(samples=2))
+        >>> bool((found.values[:, :, :, ~missing] == 200).all()), bool(found.known_error.max() < 0.5)
+        (True, True)
+        >>> likeliest = inpaint(ExampleGradient(), values, missing, settings=InpaintSettings(samples=1, temperature=0))
+        >>> likeliest.values[0, 0, 0]  # pixels of this model do not depend on each other, and 0.5 is the likeliest
+        array([[200, 200, 200, 200],
+               [200, 132, 132, 200],
+               [200, 132, 132, 200],
+               [200, 200, 200, 200]], dtype=uint8)
     """
     begun = time.perf_counter()
     settings = settings or InpaintSettings()

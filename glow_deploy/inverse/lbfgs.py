@@ -135,12 +135,13 @@ def minimise(
     Raises:
         UsageError: a value or gradient at the start is not finite.
 
-    >>> def bowl(point, rows):  # |x - 1|^2, |x - 2|^2
-    ...     away = point - (rows + 1)[:, None]
-    ...     return (away**2).sum(axis=1), 2 * away
-    >>> found = minimise(bowl, np.zeros((2, 3)))
-    >>> found.point.round(6).tolist(), found.converged.tolist()
-    ([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]], [True, True])
+    Examples:
+        >>> def bowl(point, rows):  # |x - 1|^2, |x - 2|^2
+        ...     away = point - (rows + 1)[:, None]
+        ...     return (away**2).sum(axis=1), 2 * away
+        >>> found = minimise(bowl, np.zeros((2, 3)))
+        >>> found.point.round(6).tolist(), found.converged.tolist()
+        ([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]], [True, True])
     """
     settings = settings or LbfgsSettings()
     point = np.array(start, dtype=np.float64)

@@ -30,11 +30,12 @@ def image_bits_per_dim(
     Returns:
         float64 [N]; infinity where the likelihood is not finite, as for an image that the model cannot encode.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, _ = example_pair()
-    >>> grey, white = np.full((1, 1, 4, 4), 128, np.uint8), np.full((1, 1, 4, 4), 255, np.uint8)
-    >>> image_bits_per_dim(encoder, np.concatenate([grey, white])).round(2)
-    array([4.33, 7.02])
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, _ = example_pair()
+        >>> grey, white = np.full((1, 1, 4, 4), 128, np.uint8), np.full((1, 1, 4, 4), 255, np.uint8)
+        >>> image_bits_per_dim(encoder, np.concatenate([grey, white])).round(2)
+        array([4.33, 7.02])
     """
     found = np.full(len(values), np.inf)
     for row in range(len(values)):
@@ -62,8 +63,9 @@ def psnr(
     Returns:
         float64 [...]; infinity where there is no difference.
 
-    >>> psnr(np.full((1, 1, 2, 2), 10, np.uint8), np.zeros((1, 1, 2, 2), np.uint8)).round(2)
-    array([28.13])
+    Examples:
+        >>> psnr(np.full((1, 1, 2, 2), 10, np.uint8), np.zeros((1, 1, 2, 2), np.uint8)).round(2)
+        array([28.13])
     """
     wrong = (values.astype(np.float64) - truth) ** 2
     counted = np.broadcast_to(True if where is None else where, wrong.shape)

@@ -42,8 +42,9 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     Raises:
         UsageError: something else.
 
-    >>> parse_box("4,4,8,6")
-    (4, 4, 8, 6)
+    Examples:
+        >>> parse_box("4,4,8,6")
+        (4, 4, 8, 6)
     """
     parts = [part.strip() for part in text.split(",")]
     # Nine digits are more than enough, and far longer ones Python itself refuses.
@@ -67,10 +68,11 @@ def box_mask(boxes: Sequence[tuple[int, int, int, int]], *, size: tuple[int, int
         UsageError: a box that is empty or not inside the image.
         DataError: nothing of the image is left.
 
-    >>> box_mask([(0, 1, 2, 2)], size=(3, 4)).astype(int)
-    array([[0, 1, 1, 0],
-           [0, 1, 1, 0],
-           [0, 0, 0, 0]])
+    Examples:
+        >>> box_mask([(0, 1, 2, 2)], size=(3, 4)).astype(int)
+        array([[0, 1, 1, 0],
+               [0, 1, 1, 0],
+               [0, 0, 0, 0]])
     """
     mask = np.zeros(size, bool)
     for top, left, height, width in boxes:

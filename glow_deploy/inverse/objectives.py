@@ -39,10 +39,11 @@ class Flattener:
     Args:
         shapes: (C, H, W) of z1 ... zL.
 
-    >>> both = Flattener([(1, 1, 2), (2, 1, 1)])
-    >>> flat = both.join([np.zeros((3, 1, 1, 2)), np.ones((3, 2, 1, 1))])
-    >>> flat[0].tolist(), [level.shape for level in both.split(flat)]
-    ([0.0, 0.0, 1.0, 1.0], [(3, 1, 1, 2), (3, 2, 1, 1)])
+    Examples:
+        >>> both = Flattener([(1, 1, 2), (2, 1, 1)])
+        >>> flat = both.join([np.zeros((3, 1, 1, 2)), np.ones((3, 2, 1, 1))])
+        >>> flat[0].tolist(), [level.shape for level in both.split(flat)]
+        ([0.0, 0.0, 1.0, 1.0], [(3, 1, 1, 2), (3, 2, 1, 1)])
     """
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -89,13 +90,14 @@ def latent_objective(
         prior: weight of the prior.
         y: labels [N] of a class-conditional model.
 
-    >>> from glow_deploy.inverse.gradient_model import ExampleGradient
-    >>> target, known = np.full((1, 1, 2, 2), 0.75), np.ones((1, 1, 2, 2), bool)
-    >>> evaluate = latent_objective(ExampleGradient(size=(2, 2)), target=target, known=known,
-    ...                             centre=np.zeros((1, 4)), noise=0.25)
-    >>> value, gradient = evaluate(np.zeros((1, 4)), np.array([0]))  # of four numbers: (z - 1)^2 / 2 + z^2 / 2
-    >>> value.tolist(), gradient.tolist()
-    ([2.0], [[-1.0, -1.0, -1.0, -1.0]])
+    Examples:
+        >>> from glow_deploy.inverse.gradient_model import ExampleGradient
+        >>> target, known = np.full((1, 1, 2, 2), 0.75), np.ones((1, 1, 2, 2), bool)
+        >>> evaluate = latent_objective(ExampleGradient(size=(2, 2)), target=target, known=known,
+        ...                             centre=np.zeros((1, 4)), noise=0.25)
+        >>> value, gradient = evaluate(np.zeros((1, 4)), np.array([0]))  # of four numbers: (z - 1)^2 / 2 + z^2 / 2
+        >>> value.tolist(), gradient.tolist()
+        ([2.0], [[-1.0, -1.0, -1.0, -1.0]])
     """
     flattener = Flattener.of(model)
 
@@ -138,12 +140,13 @@ def pixel_objective(
     Returns:
         A function of images as points [n, D].
 
-    >>> from glow_deploy.inverse.gradient_model import ExampleGradient
-    >>> target, free = np.full((1, 1, 2, 2), 0.75), np.array([[[[True, False], [False, False]]]])
-    >>> evaluate = pixel_objective(ExampleGradient(size=(2, 2)), target=target, free=free, noise=None)
-    >>> value, gradient = evaluate(np.full((1, 4), 0.75), np.array([0]))  # by the free pixel: 16 (x - 0.5)
-    >>> gradient.tolist()
-    [[4.0, 0.0, 0.0, 0.0]]
+    Examples:
+        >>> from glow_deploy.inverse.gradient_model import ExampleGradient
+        >>> target, free = np.full((1, 1, 2, 2), 0.75), np.array([[[[True, False], [False, False]]]])
+        >>> evaluate = pixel_objective(ExampleGradient(size=(2, 2)), target=target, free=free, noise=None)
+        >>> value, gradient = evaluate(np.full((1, 4), 0.75), np.array([0]))  # by the free pixel: 16 (x - 0.5)
+        >>> gradient.tolist()
+        [[4.0, 0.0, 0.0, 0.0]]
     """
 
     def evaluate(point: Float64Array, rows: Rows) -> tuple[Float64Array, Float64Array]:
@@ -175,11 +178,12 @@ def start_finite(objective: Objective, start: npt.NDArray[np.floating]) -> tuple
     Raises:
         UnsoundModelError: a row is not finite even next to zero.
 
-    >>> def small_only(point, rows):
-    ...     return np.where(np.abs(point) < 1, point, np.nan).sum(axis=1), np.ones_like(point)
-    >>> start_finite(small_only, np.array([[0.5], [2.0]]))
-    (array([[0.5],
-           [0.5]]), array([0, 2]))
+    Examples:
+        >>> def small_only(point, rows):
+        ...     return np.where(np.abs(point) < 1, point, np.nan).sum(axis=1), np.ones_like(point)
+        >>> start_finite(small_only, np.array([[0.5], [2.0]]))
+        (array([[0.5],
+               [0.5]]), array([0, 2]))
     """
     point = np.array(start, dtype=np.float64)
     lost = np.zeros(len(point), np.int64)

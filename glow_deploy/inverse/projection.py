@@ -121,13 +121,14 @@ def project(
         UnsoundModelError: not even zero latents decode to finite values; over pixels: an image has no finite
             likelihood to start from.
 
-    >>> from glow_deploy.inverse.gradient_model import ExampleGradient
-    >>> values = np.full((1, 1, 2, 2), 252, np.uint8)
-    >>> found = project(ExampleGradient(size=(2, 2)), values, settings=ProjectSettings(noise=0.25))
-    >>> found.values.ravel().tolist()  # half way to the grey that this model finds likeliest: the two weigh the same
-    [189, 189, 189, 189]
-    >>> bool(found.after[0] < found.before[0])
-    True
+    Examples:
+        >>> from glow_deploy.inverse.gradient_model import ExampleGradient
+        >>> values = np.full((1, 1, 2, 2), 252, np.uint8)
+        >>> found = project(ExampleGradient(size=(2, 2)), values, settings=ProjectSettings(noise=0.25))
+        >>> found.values.ravel().tolist()  # half way to the grey that this model finds likeliest
+        [189, 189, 189, 189]
+        >>> bool(found.after[0] < found.before[0])
+        True
     """
     begun = time.perf_counter()
     settings = settings or ProjectSettings()

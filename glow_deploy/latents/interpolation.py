@@ -143,15 +143,16 @@ def blend(
             `a`, so that no great circle is the shortest.
         UsageError: no such mode, or a share outside 0 to 1.
 
-    >>> import numpy as np
-    >>> a, b = (np.array([3.0, 0.0]),), (np.array([0.0, 3.0]),)
-    >>> blend(a, b, [0.0, 0.5, 1.0])[0]
-    array([[3. , 0. ],
-           [1.5, 1.5],
-           [0. , 3. ]])
-    >>> half_way = blend(a, b, [0.5], mode="spherical")[0]
-    >>> bool(np.isclose(np.linalg.norm(half_way), 3.0))
-    True
+    Examples:
+        >>> import numpy as np
+        >>> a, b = (np.array([3.0, 0.0]),), (np.array([0.0, 3.0]),)
+        >>> blend(a, b, [0.0, 0.5, 1.0])[0]
+        array([[3. , 0. ],
+               [1.5, 1.5],
+               [0. , 3. ]])
+        >>> half_way = blend(a, b, [0.5], mode="spherical")[0]
+        >>> bool(np.isclose(np.linalg.norm(half_way), 3.0))
+        True
     """
     _check_mode(mode)
     shares = np.asarray(t, dtype=np.float64)
@@ -189,10 +190,11 @@ def interpolate(
         DataError: the latents do not fit together, see `blend`.
         UsageError: an option is out of range.
 
-    >>> import numpy as np
-    >>> z1, z2 = interpolate((np.zeros(2), np.zeros(1)), (np.ones(2), np.full(1, 4.0)), steps=5)
-    >>> z1.shape, z2[:, 0].tolist()
-    ((5, 2), [0.0, 1.0, 2.0, 3.0, 4.0])
+    Examples:
+        >>> import numpy as np
+        >>> z1, z2 = interpolate((np.zeros(2), np.zeros(1)), (np.ones(2), np.full(1, 4.0)), steps=5)
+        >>> z1.shape, z2[:, 0].tolist()
+        ((5, 2), [0.0, 1.0, 2.0, 3.0, 4.0])
     """
     _check_steps(steps)
     return blend(a, b, np.linspace(0, 1, steps), mode=mode)
@@ -227,12 +229,13 @@ def interpolate_grid(
         DataError: the latents do not fit together, see `blend`.
         UsageError: an option is out of range.
 
-    >>> import numpy as np
-    >>> corners = [(np.array([float(value)]),) for value in (0, 2, 4, 6)]
-    >>> interpolate_grid(*corners, steps=3)[0].reshape(3, 3)
-    array([[0., 1., 2.],
-           [2., 3., 4.],
-           [4., 5., 6.]])
+    Examples:
+        >>> import numpy as np
+        >>> corners = [(np.array([float(value)]),) for value in (0, 2, 4, 6)]
+        >>> interpolate_grid(*corners, steps=3)[0].reshape(3, 3)
+        array([[0., 1., 2.],
+               [2., 3., 4.],
+               [4., 5., 6.]])
     """
     left, right = interpolate(a, c, steps=steps, mode=mode), interpolate(b, d, steps=steps, mode=mode)
     rows = [
@@ -270,12 +273,13 @@ def interpolate_images(
         DataError: the pictures do not fit the model, are neither two nor four, or see `blend`.
         UnsoundModelError: an end cannot be encoded, or does not decode to finite values.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, decoder = example_pair()
-    >>> black_and_white = np.stack([np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)])
-    >>> found = interpolate_images(encoder, decoder, black_and_white, settings=InterpolationSettings(steps=3))
-    >>> found.pictures()[:, 0, 0, 0].tolist(), found.ends_exact.tolist()
-    ([0, 132, 255], [True, True])
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, decoder = example_pair()
+        >>> black_and_white = np.stack([np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 255, np.uint8)])
+        >>> found = interpolate_images(encoder, decoder, black_and_white, settings=InterpolationSettings(steps=3))
+        >>> found.pictures()[:, 0, 0, 0].tolist(), found.ends_exact.tolist()
+        ([0, 132, 255], [True, True])
     """
     settings = settings or InterpolationSettings()
     need_role(encoder, "encoder", "encoding")

@@ -68,13 +68,14 @@ def load(
         MissingDependencyError: a package, driver or device is not there.
         UsageError: no such backend, or one that cannot run on this device.
 
-    >>> import glow_deploy
-    >>> with glow_deploy.load(bundle) as model:
-    ...     pictures = model.sample(4)
-    >>> pictures
-    Pictures(4 of 3x8x8)
-    >>> pictures.pixels.shape
-    (4, 8, 8, 3)
+    Examples:
+        >>> import glow_deploy
+        >>> with glow_deploy.load(bundle) as model:
+        ...     pictures = model.sample(4)
+        >>> pictures
+        Pictures(4 of 3x8x8)
+        >>> pictures.pixels.shape
+        (4, 8, 8, 3)
     """
     return DeployedGlow(bundle, backend=backend, device=device, threads=threads, trust_engine=trust_engine)
 
@@ -195,9 +196,10 @@ class DeployedGlow:
             DataError: not images, or not of the model's size.
             UsageError: labels that do not fit the model, or an option out of range.
 
-        >>> latents = model.encode(images)
-        >>> [level.shape for level in latents.z]
-        [(3, 6, 4, 4), (3, 24, 2, 2)]
+        Examples:
+            >>> latents = model.encode(images)
+            >>> [level.shape for level in latents.z]
+            [(3, 6, 4, 4), (3, 24, 2, 2)]
         """
         values = self._take(images, resize=resize)
         settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))
@@ -221,8 +223,9 @@ class DeployedGlow:
             DataError: latents of other shapes than the model's.
             UsageError: labels that do not fit the model.
 
-        >>> bool((model.decode(model.encode(images)).pixels == images).all())
-        True
+        Examples:
+            >>> bool((model.decode(model.encode(images)).pixels == images).all())
+            True
         """
         z, own = _arrays(latents, levels=len(self.latent_shapes))
         chosen = own if labels is None else self._labels(labels, len(z[0]))
@@ -255,8 +258,9 @@ class DeployedGlow:
             UsageError: an option is out of range.
             EngineError: a sample stays without finite values, however often it is drawn.
 
-        >>> model.sample(2, temperature=1.0, seed=7)
-        Pictures(2 of 3x8x8)
+        Examples:
+            >>> model.sample(2, temperature=1.0, seed=7)
+            Pictures(2 of 3x8x8)
         """
         if isinstance(labels, str):
             if labels != "all":
@@ -292,11 +296,12 @@ class DeployedGlow:
             labels: the class of each end, or one for both, for a class-conditional model.
             resize: fit pictures of another size or mode instead of refusing them.
 
-        >>> len(model.interpolate(images[0], images[1], steps=5))
-        5
-        >>> first, last = model.sample(2)[0], model.sample(2)[1]
-        >>> len(model.interpolate(first, last))
-        9
+        Examples:
+            >>> len(model.interpolate(images[0], images[1], steps=5))
+            5
+            >>> first, last = model.sample(2)[0], model.sample(2)[1]
+            >>> len(model.interpolate(first, last))
+            9
         """
         if isinstance(a, (Latents, Pictures)) or isinstance(b, (Latents, Pictures)):
             return self._between(a, b, steps=steps, mode=mode, labels=labels, resize=resize)
@@ -370,8 +375,9 @@ class DeployedGlow:
         Returns:
             `log_prob` in nats, `bits_per_dim` and `level_squares`, one row an image.
 
-        >>> model.score(images).bits_per_dim.shape
-        (3,)
+        Examples:
+            >>> model.score(images).bits_per_dim.shape
+            (3,)
         """
         values = self._take(images, resize=resize)
         settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))

@@ -26,8 +26,9 @@ def auc(scores: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> fl
     Raises:
         DataError: one of the groups is empty, or a score is not finite.
 
-    >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    0.75
+    Examples:
+        >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+        0.75
     """
     above, below = scores[positive].astype(np.float64), np.sort(scores[~positive].astype(np.float64))
     if not above.size or not below.size:
@@ -44,9 +45,10 @@ def auc_interval(value: float, *, positives: int, negatives: int) -> tuple[float
     The standard error is that of Hanley and McNeil (1982), taken at the bound itself as Newcombe (2006) does: taken at
     the value found it would be 0 for an AUC of 1.
 
-    >>> low, high = auc_interval(1.0, positives=20, negatives=20)
-    >>> round(low, 3), high
-    (0.899, 1.0)
+    Examples:
+        >>> low, high = auc_interval(1.0, positives=20, negatives=20)
+        >>> round(low, 3), high
+        (0.899, 1.0)
     """
 
     def beyond(area: float) -> bool:

@@ -14,11 +14,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from glow_deploy.artifact.figures import Figures
 from glow_deploy.errors import UsageError
 
 from .measures import ErrorSummary, Exactness, half_bin
 from .statistics import mean_bound
-from .yardstick import Figures
 
 __all__ = [
     "Factors",

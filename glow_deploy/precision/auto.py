@@ -13,10 +13,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glow_deploy.artifact.sixteen_bit import ChoiceFigures, StepChoice
 from glow_deploy.budget.predict import Mode, predict
 from glow_deploy.folding.arrays import FoldedGlow
 from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds, step_paths
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from glow_deploy.budget.profile import DecodeProfile
     from glow_deploy.protocol import Engine, Role
 
-__all__ = ["TAIL", "TAIL_MARGIN", "WORST_MARGIN", "AutoChoice", "StepChoice", "choose_plan"]
+__all__ = ["TAIL", "TAIL_MARGIN", "WORST_MARGIN", "AutoChoice", "choose_plan"]
 
 # The worst of many unseen images lies further out than that of a few hundred, which itself is a draw: the largest error
 # of an image has a heavy tail. On Fashion-MNIST at 8 bits the worst of 4,000 images reached 1.6 to 3.8 times the 99th
@@ -42,33 +43,6 @@ WORST_MARGIN = 1.5
 
 _BATCH = 32
 _SECOND_CHANCES = 4  # steps tried behind the first that did not fit
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepChoice:
-    """One step of flow in the choice.
-
-    Attributes:
-        step: path, `level1/step01`.
-        number: `fp16` or `fp32`.
-        gain: decode gain, rms: error of x for an error of 1 after this step.
-        predicted: rms error of x in pixel steps with this step and those before it in the order in float16.
-        share: of the multiply-adds of both graphs.
-        reason: why it was kept in float32; empty for a step in float16.
-    """
-
-    step: str
-    number: str
-    gain: float
-    predicted: float
-    share: float
-    reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what is not finite is null."""
-        values = {name: getattr(self, name) for name in ("gain", "predicted", "share")}
-        figures = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        return {"step": self.step, "number": self.number, **figures, "reason": self.reason}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +71,20 @@ class AutoChoice:
     simulations: int
     steps: tuple[StepChoice, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        names = ("tolerance", "n", "bound", "share", "simulations")
-        return {
-            **{name: getattr(self, name) for name in names},
-            **{
-                name: value if math.isfinite(value) else None
-                for name, value in (("tail", self.tail), ("worst", self.worst))
-            },
-            "tail_margin": TAIL_MARGIN,
-            "worst_margin": WORST_MARGIN,
-            "steps": [step.to_dict() for step in self.steps],
-        }
+    def figures(self) -> ChoiceFigures:
+        """For the manifest."""
+        return ChoiceFigures(
+            tolerance=self.tolerance,
+            n=self.n,
+            bound=self.bound,
+            share=self.share,
+            simulations=self.simulations,
+            tail=self.tail,
+            worst=self.worst,
+            tail_margin=TAIL_MARGIN,
+            worst_margin=WORST_MARGIN,
+            steps=self.steps,
+        )
 
 
 def choose_plan(

@@ -93,11 +93,12 @@ class HeldOut:
         source: what the images are, in words.
         bits_per_dim: float64 [n], theirs, averaged over dequantisation noise.
 
-    >>> reference = HeldOut(source="held-out faces", bits_per_dim=np.array([2.0, 2.25, 2.5, 2.25]))
-    >>> reference.typicality(np.array([0.25, 2.25, 4.25]))
-    array([2., 0., 2.])
-    >>> reference.p_value(np.array([0.25, 2.25, 4.25]))
-    array([0.2, 1. , 0.2])
+    Examples:
+        >>> reference = HeldOut(source="held-out faces", bits_per_dim=np.array([2.0, 2.25, 2.5, 2.25]))
+        >>> reference.typicality(np.array([0.25, 2.25, 4.25]))
+        array([2., 0., 2.])
+        >>> reference.p_value(np.array([0.25, 2.25, 4.25]))
+        array([0.2, 1. , 0.2])
     """
 
     source: str
@@ -152,11 +153,12 @@ def score_stream(
 
     `settings.batch` is not used: the batches are scored as they come.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, _ = example_pair()
-    >>> batches = (PictureBatch(values=np.full((2, 1, 4, 4), grey, np.uint8)) for grey in (0, 127))
-    >>> [len(scores) for scores in score_stream(encoder, batches)]
-    [2, 2]
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, _ = example_pair()
+        >>> batches = (PictureBatch(values=np.full((2, 1, 4, 4), grey, np.uint8)) for grey in (0, 127))
+        >>> [len(scores) for scores in score_stream(encoder, batches)]
+        [2, 2]
     """
     settings = settings or ScoreSettings()
     levels = [spec.name for spec in latent_specs(encoder.outputs)]
@@ -221,12 +223,13 @@ def score_images(
         UsageError: the engine is a decoder, or labels are missing or not wanted.
         DataError: the pictures do not fit the model, there are none, or a label is no class of it.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, _ = example_pair()
-    >>> grey_and_white = np.stack([np.full((1, 4, 4), 127, np.uint8), np.full((1, 4, 4), 255, np.uint8)])
-    >>> scores = score_images(encoder, grey_and_white)
-    >>> bool(scores.bits_per_dim[0] < scores.bits_per_dim[1]), scores.level_squares.shape
-    (True, (2, 2))
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, _ = example_pair()
+        >>> grey_and_white = np.stack([np.full((1, 4, 4), 127, np.uint8), np.full((1, 4, 4), 255, np.uint8)])
+        >>> scores = score_images(encoder, grey_and_white)
+        >>> bool(scores.bits_per_dim[0] < scores.bits_per_dim[1]), scores.level_squares.shape
+        (True, (2, 2))
     """
     settings = settings or ScoreSettings()
     total = len(values)

@@ -134,14 +134,15 @@ def separate(own: ScoredSet, foreign: ScoredSet, reference: HeldOut | None = Non
 
     A picture without a finite likelihood counts as less likely, and less typical, than any other.
 
-    >>> own, foreign = (
-    ...     ScoredSet(name=name, source="", bits_per_dim=np.array(bits), level_squares=np.ones(1), nonfinite=0)
-    ...     for name, bits in (("clothes", [2.9, 3.0, 3.1]), ("digits", [1.4, 1.5, 1.6]))
-    ... )
-    >>> reference = HeldOut(source="more clothes", bits_per_dim=np.array([2.95, 3.05]))
-    >>> found = separate(own, foreign, reference)
-    >>> found.likelihood.value, found.typicality.value
-    (0.0, 1.0)
+    Examples:
+        >>> own, foreign = (
+        ...     ScoredSet(name=name, source="", bits_per_dim=np.array(bits), level_squares=np.ones(1), nonfinite=0)
+        ...     for name, bits in (("clothes", [2.9, 3.0, 3.1]), ("digits", [1.4, 1.5, 1.6]))
+        ... )
+        >>> reference = HeldOut(source="more clothes", bits_per_dim=np.array([2.95, 3.05]))
+        >>> found = separate(own, foreign, reference)
+        >>> found.likelihood.value, found.typicality.value
+        (0.0, 1.0)
     """
     foreignness = np.concatenate([np.zeros(len(own), np.bool_), np.ones(len(foreign), np.bool_)])
     bits = np.concatenate([own.bits_per_dim, foreign.bits_per_dim])

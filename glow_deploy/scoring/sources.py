@@ -200,12 +200,13 @@ def score_source(
         UsageError: the engine is a decoder, or labels are missing or not wanted.
         DataError: a picture cannot be read or does not fit, or not a single one could be read.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> encoder, _ = example_pair(size=(16, 16), channels=3)
-    >>> faces = set_source(load_images("faces", split="test", limit=5), name="faces")
-    >>> found = score_source(encoder, faces)
-    >>> len(found), found.nonfinite
-    (5, 0)
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> encoder, _ = example_pair(size=(16, 16), channels=3)
+        >>> faces = set_source(load_images("faces", split="test", limit=5), name="faces")
+        >>> found = score_source(encoder, faces)
+        >>> len(found), found.nonfinite
+        (5, 0)
     """
     settings = settings or ScoreSettings()
     tally = SetTally(source.name, source=source.description)

@@ -103,14 +103,15 @@ def score_table(path: Path, *, reference: HeldOut | None = None, sort: SortKey |
     Raises:
         UsageError: the file cannot be written.
 
-    >>> from glow_deploy.engines.example import example_pair
-    >>> from glow_deploy.scoring.score import score_images
-    >>> encoder, _ = example_pair()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with score_table(Path(folder) / "scores.csv") as table:
-    ...         table.add(score_images(encoder, np.zeros((2, 1, 4, 4), np.uint8)), name="black")
-    ...     print((Path(folder) / "scores.csv").read_text().splitlines()[0])
-    set,name,log_prob,bits_per_dim,bits_per_dim_centre,z1_square,z2_square
+    Examples:
+        >>> from glow_deploy.engines.example import example_pair
+        >>> from glow_deploy.scoring.score import score_images
+        >>> encoder, _ = example_pair()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with score_table(Path(folder) / "scores.csv") as table:
+        ...         table.add(score_images(encoder, np.zeros((2, 1, 4, 4), np.uint8)), name="black")
+        ...     print((Path(folder) / "scores.csv").read_text().splitlines()[0])
+        set,name,log_prob,bits_per_dim,bits_per_dim_centre,z1_square,z2_square
     """
     with atomic_path(path) as temporary:
         if sort is None:

@@ -327,10 +327,8 @@ class _Run:
 
     def _stored_yardstick(self) -> Yardstick:
         levels = len(self._manifest.latent_shapes)
-        numerics = self._manifest.numerics
-        if "yardstick" in numerics and numerics["yardstick"] is None:
-            return Yardstick.missing(levels=levels)
-        return Yardstick.from_manifest(numerics.get("yardstick"), levels=levels)
+        figures = self._manifest.numerics.yardstick
+        return Yardstick.missing(levels=levels) if figures is None else Yardstick.stored(figures)
 
     def _stage(self, what: str) -> CountProgress | None:
         progress = self._progress

@@ -144,3 +144,31 @@ def test_an_unsound_model_is_told_in_the_report_alone(own_model, invoke):
     result = invoke("verify", own_model.bundle, "--random-draws", 2, "--json", "-")
     assert result.exit_code == 1
     assert check("verify", result.stdout)["sound"] is False
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "strength"),
+    [
+        ({"levels": 1, "num_classes": 3}, ["--golden", "4"], 0.05),
+        ({"levels": 3, "channels": 1, "coupling": "additive"}, ["--golden", "3"], 0.05),
+        ({"levels": 2, "n_bits": 8}, ["--precision", "auto"], 0.05),
+        ({"levels": 2, "bounded_scale": False}, ["--force"], 1.5),
+    ],
+    ids=["one-level", "three-levels", "auto", "unsound"],
+)
+def test_documents_of_other_models_fit_too(config, options, strength, perturbed_glow, invoke, place):
+    from glow_core import GlowConfig, save_checkpoint
+
+    base = {"image_size": (8, 8), "channels": 3, "steps": 2, "width": 8, "n_bits": 5}
+    save_checkpoint(perturbed_glow(GlowConfig(**{**base, **config}), strength=strength), place / "other.pt")
+    result = invoke("export", "other.pt", "--out", "other", *options, "--json", "-")
+    assert result.exit_code == 0, result.output
+    found = check("export", result.stdout)["numerics"]
+    assert bool(found["problems"]) == (strength > 1)
+    more = ["--backend", "simulated"] if "auto" in options else []
+    more += (
+        ["--data", "faces", "--resize", "--limit", "8", "--ckpt", "other.pt"] if strength > 1 else []
+    )  # it has no golden images
+    result = invoke("verify", "other", *more, "--random-draws", "2", "--json", "-")
+    assert result.exit_code == (1 if strength > 1 else 0), result.output
+    check("verify", result.stdout)

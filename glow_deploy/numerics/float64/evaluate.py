@@ -129,10 +129,10 @@ class Float64Graph:
         plan = self._needed(outputs, given)
         sizes = {len(array) for array in given.values()}
         if len(sizes) > 1:
-            raise UsageError(f"The arrays given hold different numbers of images: {sorted(sizes)}.")
+            raise UsageError(f"the arrays given hold different numbers of images: {sorted(sizes)}")
         n = sizes.pop() if sizes else 0
         if n == 0 or batch < 1:
-            raise UsageError("Evaluating a graph needs at least one image, and a batch of at least one.")
+            raise UsageError("evaluating a graph needs at least one image, and a batch of at least one")
         parts = [
             self._run_batch({name: array[first : first + batch] for name, array in given.items()}, plan, outputs)
             for first in range(0, n, batch)
@@ -144,14 +144,14 @@ class Float64Graph:
     ) -> None:
         for name, array in feeds.items():
             if name not in self._inputs:
-                raise UsageError(f"{self._source} has no input {name!r}; it has {', '.join(self._inputs)}.")
+                raise UsageError(f"{self._source} has no input {name!r}: it has {', '.join(self._inputs)}")
             if array.shape[1:] != self._inputs[name]:
-                raise UsageError(f"{self._source}: {name!r} must be [N, {self._inputs[name]}], not {array.shape}.")
+                raise UsageError(f"{self._source}: {name!r} must be [N, {self._inputs[name]}], not {array.shape}")
         for name in (*overrides, *outputs):
             if name not in self._maker and name not in self._inputs:
-                raise UsageError(f"{self._source} has no tensor {name!r}.")
+                raise UsageError(f"{self._source} has no tensor {name!r}")
             if name in self._constant:
-                raise UsageError(f"{self._source}: {name!r} comes from weights alone and is the same for every image.")
+                raise UsageError(f"{self._source}: {name!r} comes from weights alone and is the same for every image")
 
     def _needed(self, outputs: Sequence[str], given: Mapping[str, np.ndarray]) -> list[tuple[int, list[str]]]:
         """The nodes to run, in order, each with the tensors that nothing after it reads."""
@@ -162,7 +162,7 @@ class Float64Graph:
             if name in given or name in self._weights:
                 continue
             if name in self._inputs:
-                raise UsageError(f"{self._source}: the input {name!r} is needed and was not given.")
+                raise UsageError(f"{self._source}: the input {name!r} is needed and was not given")
             if name not in self._maker:
                 raise BundleError(f"{self._source}: nothing computes the tensor {name!r}")
             if self._maker[name] not in needed:

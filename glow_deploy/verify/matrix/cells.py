@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glow_deploy.artifact.figures import Figures
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.histogram import ErrorHistogram
 from glow_deploy.numerics.measures import ErrorAccumulator, ErrorSummary, Exactness, ExactnessAccumulator
 from glow_deploy.numerics.worst import WorstImage, WorstImages
-from glow_deploy.numerics.yardstick import Figures, Yardstick
+from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress
 from glow_deploy.verify.backends.backend import Backend, Encoded
 

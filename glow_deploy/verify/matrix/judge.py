@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from glow_deploy.artifact.figures import Figures
 from glow_deploy.numerics.gates import (
     Factors,
     GateResult,
@@ -21,7 +22,7 @@ from glow_deploy.numerics.gates import (
     latent_limits,
 )
 from glow_deploy.numerics.measures import half_bin
-from glow_deploy.numerics.yardstick import Figures, Yardstick
+from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK
 from glow_deploy.verify.report.rows import BatchReport, CellReport, ReferenceReport
 from glow_deploy.verify.report.verification import GOLDEN_SET, ImageSetReport

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.lint import read_model
 from glow_deploy.artifact.manifest import ENCODER
+from glow_deploy.artifact.sixteen_bit import ChoiceFigures
 from glow_deploy.errors import BundleError
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.numerics.yardstick import Yardstick
@@ -41,43 +42,41 @@ def read_precision(bundle: Bundle) -> PrecisionRecord | None:
     """
     manifest = bundle.manifest
     where = f"{bundle.path / 'manifest.json'}: numerics.precision"
-    values = manifest.numerics.get("precision")
+    found = manifest.numerics.precision
     if manifest.precision == "fp32":
-        if values is not None:
+        if found is not None:
             raise BundleError(f"{where} belongs to graphs in 16 bit, and these are called fp32; export again")
         return None
-    if not isinstance(values, dict):
+    if found is None:
         raise BundleError(f"{where} is missing, so {manifest.precision} graphs cannot be judged; export again")
-    plan = PrecisionPlan.from_dict(values.get("plan"), source=where)
+    plan = PrecisionPlan.from_dict(found.plan, source=where)
     if plan.name != manifest.precision:
         raise BundleError(f"{where} is a plan for {plan.name}, the manifest says {manifest.precision}; export again")
     held = own_rounding(read_model(bundle.file(ENCODER)))
     if (held.trunk, dict(held.conditioners)) != (plan.trunk, dict(plan.conditioners)):
         raise BundleError(f"{where}.plan is not that of {ENCODER}, which has {held.label}; export again")
-    levels = len(manifest.latent_shapes)
-    on_cpu = values.get("onnxruntime_cpu")
+    if found.onnxruntime_cpu is None and "bf16" not in plan.numbers:
+        raise BundleError(f"{where}.onnxruntime_cpu is missing, so no error can be judged; export again")
     return PrecisionRecord(
         plan=plan,
-        own=Yardstick.from_manifest(
-            values.get("figures"),
-            levels=levels,
+        own=Yardstick.stored(
+            found.figures,
             source=f"these {plan.name} graphs on {{n}} images, simulated at export",
             where="precision.figures",
         ),
         on_cpu=None
-        if on_cpu is None and "bf16" in plan.numbers
-        else Yardstick.from_manifest(
-            on_cpu,
-            levels=levels,
+        if found.onnxruntime_cpu is None
+        else Yardstick.stored(
+            found.onnxruntime_cpu,
             source=f"these {plan.name} graphs on {{n}} images in ONNX Runtime on the CPU, at export",
             where="precision.onnxruntime_cpu",
         ),
-        tolerance=_tolerance(values.get("choice"), where) if plan.name == "auto" else None,
+        tolerance=_tolerance(found.choice, where) if plan.name == "auto" else None,
     )
 
 
-def _tolerance(choice: object, where: str) -> float:
-    value = choice.get("tolerance") if isinstance(choice, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 256:
-        raise BundleError(f"{where}.choice.tolerance is {str(value)[:40]}; auto graphs promise a number; export again")
-    return float(value)
+def _tolerance(choice: ChoiceFigures | None, where: str) -> float:
+    if choice is None or not 0 < choice.tolerance <= 256:
+        value = None if choice is None else choice.tolerance
+        raise BundleError(f"{where}.choice.tolerance is {value}; auto graphs promise a number; export again")
+    return choice.tolerance

@@ -112,7 +112,7 @@ class Baseline:
         differences = self.identity.differences(identity)
         if differences:
             raise UsageError(
-                f"{self.file} is no baseline of this bundle: it is of {'; '.join(differences)}. Verify the bundle it "
+                f"{self.file} is no baseline of this bundle: it is of {'; '.join(differences)}: verify the bundle it "
                 "was written for, or write a new baseline once you know why they differ"
             )
 

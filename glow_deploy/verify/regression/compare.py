@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from glow_deploy.artifact.figures import Figures as Stored
 from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import Factors, bits_limits, factors_for, image_limits, latent_limits
 from glow_deploy.numerics.statistics import CONFIDENCE, failure_rate_bound
-from glow_deploy.numerics.yardstick import Figures as Stored
 from glow_deploy.verify.report.baseline import BaselineReport, Comparison, RowComparison
 from glow_deploy.verify.report.verification import VerifyReport
 

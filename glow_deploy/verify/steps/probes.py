@@ -219,7 +219,7 @@ class ProbePlanEngine(TensorRTEngine):
         missing = [name for name in self._wanted if name not in shown]
         if missing:
             self.close()
-            raise EngineError(f"{source}: the plan does not give {missing[0]}, which it was compiled to show.")
+            raise EngineError(f"{source}: the plan does not give {missing[0]}, which it was compiled to show")
         self._outputs = (*self._outputs, *(shown[name] for name in self._wanted))
 
     def _signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -247,7 +247,7 @@ def test_inspect_tells_what_a_bundle_was_made_of(invoke, place, model):
         "rosinality/glow-pytorch",
         {"image_size": [16, 16], "n_bits": 8},
     )
-    assert [row["note"] for row in found["notes"]] == Bundle.open(place / "bundle").manifest.numerics["notes"]
+    assert [row["note"] for row in found["notes"]] == list(Bundle.open(place / "bundle").manifest.numerics.notes)
     # Nothing is said of a model trained here.
     found = json.loads(invoke("inspect", model.bundle, "--json", "-").stdout)
     assert "source" not in found

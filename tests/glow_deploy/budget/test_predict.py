@@ -166,7 +166,7 @@ def test_what_cannot_be_predicted_is_refused(small_glow, graphs, images):
     with pytest.raises(UsageError, match="no step 'level7/step01'"):
         predict(profile, trunk="fp32", conditioners={"level7/step01": "fp16"})
     for trunk, mode in (("bf16", "bf16"), ("fp16", "fp32"), ("fp32", "tf32")):
-        with pytest.raises(UsageError, match="Predicted are"):
+        with pytest.raises(UsageError, match="a prediction is for one format throughout"):
             predict(profile, trunk=trunk, conditioners={"level1/step01": mode})
     with pytest.raises(UsageError, match="'fp8'"):
         predict_precision(profile, "fp8")

@@ -8,9 +8,14 @@ from glow_deploy.doctor.providers import Provider, examine_providers
 from glow_deploy.doctor.report import CudaLink, Gpu, examine, find_gpus
 
 
+def packages(runtime: str) -> dict[str, str | None]:
+    """Everything installed, of the two builds of ONNX Runtime this one."""
+    return dict.fromkeys(doctor._PACKAGES, "1.0") | {"onnxruntime": None, "onnxruntime-gpu": None} | {runtime: "1.0"}
+
+
 def advice(**changes) -> str:
     facts = {
-        "packages": dict.fromkeys(doctor._PACKAGES, "1.0") | {"onnxruntime": None},
+        "packages": packages("onnxruntime-gpu"),
         "cuda": (),
         "gpus": (),
         "providers": (Provider(name="CPUExecutionProvider", usable=True),),
@@ -42,8 +47,14 @@ def test_nothing_to_change_gives_no_advice():
         ({"packages": dict.fromkeys(doctor._PACKAGES, None)}, "glow-deploy[train]"),
         ({"packages": dict.fromkeys(doctor._PACKAGES, "1.0")}, "overwrite each other"),
         ({"agree": False, "cuda": (CudaLink(package="torch", major=12, evidence=""),)}, "torch 12"),
-        ({"providers": ()}, "reinstall onnxruntime"),
-        ({"gpus": (gpu(),)}, "onnxruntime-gpu[cuda,cudnn]"),
+        ({"providers": ()}, "pip install 'glow-deploy[cpu]'"),
+        ({"providers": (), "gpus": (gpu(),)}, "pip install 'glow-deploy[gpu]'"),
+        ({"providers": (), "packages": packages("onnxruntime")}, "pip uninstall onnxruntime, then pip install"),
+        ({"gpus": (gpu(),), "packages": packages("onnxruntime-gpu")}, "onnxruntime-gpu[cuda,cudnn]"),
+        (
+            {"gpus": (gpu(),), "packages": packages("onnxruntime")},
+            "pip uninstall onnxruntime, then pip install 'glow-deploy[gpu]'",
+        ),
         ({"gpus": (gpu(compute_capability="9.0"),), "providers": (CPU, CUDA)}, "--flavor tensorrt"),
         (
             {

@@ -161,7 +161,7 @@ def test_a_model_that_does_not_round_trip_is_refused_and_nothing_written(perturb
 def test_force_exports_it_and_records_why_it_was_refused(perturbed_glow, tmp_path):
     _unsound(perturbed_glow, tmp_path / "bad.pt")
     bundle = export(tmp_path / "bad.pt", out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
-    assert Bundle.open(bundle.path).manifest.numerics["problems"]
+    assert Bundle.open(bundle.path).manifest.numerics.problems
 
 
 def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vectors(checkpoint, tmp_path, monkeypatch):
@@ -176,8 +176,8 @@ def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vec
     forced = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=5, force=True))
     manifest = Bundle.open(forced.path).manifest
     assert manifest.golden_source is None
-    assert manifest.numerics["yardstick"] is None
-    assert "0 of 40 images" in manifest.numerics["problems"][0]
+    assert manifest.numerics.yardstick is None
+    assert "0 of 40 images" in manifest.numerics.problems[0]
     assert not (forced.path / "golden.npz").exists()
 
 
@@ -201,7 +201,7 @@ def batches(monkeypatch):
 def test_the_self_check_runs_batches_of_1_2_and_3_however_few_images_there_are(checkpoint, tmp_path, batches, golden):
     bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=golden))
     assert batches == [1, 2, 3]
-    assert bundle.manifest.numerics["self_check"]["batches"] == [1, 2, 3]
+    assert bundle.manifest.numerics.self_check.batches == (1, 2, 3)
 
 
 def test_the_manifest_tells_the_batches_really_run(checkpoint, tmp_path, batches, monkeypatch):
@@ -210,13 +210,13 @@ def test_the_manifest_tells_the_batches_really_run(checkpoint, tmp_path, batches
     monkeypatch.setattr(examine, "_CHECKED", 4)
     bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
     assert batches == [1, 2, 2]
-    assert bundle.manifest.numerics["self_check"]["batches"] == [1, 2]
+    assert bundle.manifest.numerics.self_check.batches == (1, 2)
 
 
 def test_a_model_whose_actnorm_was_never_initialised_is_exported_with_a_note(checkpoint, perturbed_glow, tmp_path):
-    assert export(checkpoint, out=tmp_path / "trained", settings=FEW).manifest.numerics["notes"] == []
+    assert export(checkpoint, out=tmp_path / "trained", settings=FEW).manifest.numerics.notes == ()
     save_checkpoint(Glow(CONFIG), tmp_path / "fresh.pt")
-    (note,) = export(tmp_path / "fresh.pt", out=tmp_path / "fresh", settings=FEW).manifest.numerics["notes"]
+    (note,) = export(tmp_path / "fresh.pt", out=tmp_path / "fresh", settings=FEW).manifest.numerics.notes
     assert "never initialised" in note
 
 

@@ -38,14 +38,14 @@ def settings(precision, **options):
 def test_a_narrow_bundle_is_sound_and_says_what_it_is(checkpoint, tmp_path, precision, options):
     bundle = export(checkpoint(**options), out=tmp_path / "b", settings=settings(precision))
     manifest = Bundle.open(bundle.path).manifest
-    stored = manifest.numerics["precision"]
-    plan = PrecisionPlan.from_dict(stored["plan"], source="manifest")
+    stored = manifest.numerics.precision
+    plan = PrecisionPlan.from_dict(stored.plan, source="manifest")
     assert manifest.precision == plan.name == precision
-    assert stored["measured_on"] == "simulation"
-    assert (stored["onnxruntime_cpu"] is None) == (precision == "bf16-mixed")
-    assert len(stored["ranges"]["headroom_bits"]) == len(plan.narrow)
-    assert stored["share_16_bit"] > 0.3
-    assert manifest.numerics["self_check"]["passed"]
+    assert stored.measured_on == "simulation"
+    assert (stored.onnxruntime_cpu is None) == (precision == "bf16-mixed")
+    assert len(stored.ranges.headroom_bits) == len(plan.narrow)
+    assert stored.share_16_bit > 0.3
+    assert manifest.numerics.self_check.passed
     if precision == "bf16-mixed":
         with pytest.raises(MissingDependencyError, match="no bfloat16 convolution"):
             open_engine(bundle.path / "decoder.onnx", device="cpu")
@@ -69,7 +69,7 @@ def test_onnxruntime_runs_float16_and_is_no_proof_of_it(checkpoint, tmp_path):
 
 def test_float32_bundles_have_nothing_to_simulate(checkpoint, tmp_path):
     bundle = export(checkpoint(), out=tmp_path / "b", settings=settings("fp32"))
-    assert bundle.manifest.numerics["precision"] is None
+    assert bundle.manifest.numerics.precision is None
     report = verify(bundle.path, settings=VerifySettings(random_draws=0))
     reason = next(backend.reason for backend in report.backends if backend.name == "simulated")
     assert "nothing in them is rounded" in reason
@@ -120,14 +120,14 @@ def test_auto_keeps_what_it_promises_and_explains_the_rest(checkpoint, tmp_path)
     path = checkpoint(n_bits=8)
     loose = export(path, out=tmp_path / "loose", settings=settings("auto", tolerance=50.0))
     strict = export(path, out=tmp_path / "strict", settings=settings("auto", tolerance=0.02))
-    choices = [bundle.manifest.numerics["precision"]["choice"] for bundle in (loose, strict)]
-    narrow = [sum(step["number"] == "fp16" for step in choice["steps"]) for choice in choices]
-    assert narrow[0] == len(choices[0]["steps"]) > narrow[1]
+    choices = [bundle.manifest.numerics.precision.choice for bundle in (loose, strict)]
+    narrow = [sum(step.number == "fp16" for step in choice.steps) for choice in choices]
+    assert narrow[0] == len(choices[0].steps) > narrow[1]
     for choice in choices:
-        assert choice["tail"] * choice["tail_margin"] <= choice["tolerance"]
-        assert choice["worst"] * choice["worst_margin"] <= choice["tolerance"]
-        assert choice["n"] >= 256
-        assert all(bool(step["reason"]) == (step["number"] == "fp32") for step in choice["steps"])
+        assert choice.tail * choice.tail_margin <= choice.tolerance
+        assert choice.worst * choice.worst_margin <= choice.tolerance
+        assert choice.n >= 256
+        assert all(bool(step.reason) == (step.number == "fp32") for step in choice.steps)
 
 
 def test_exactness_is_gated_where_it_was_promised(checkpoint, tmp_path):
@@ -165,5 +165,5 @@ def test_auto_needs_enough_images_to_promise_anything(checkpoint, tmp_path):
 def test_few_golden_images_are_kept_and_more_are_examined(checkpoint, tmp_path):
     bundle = export(checkpoint(), out=tmp_path / "b", settings=ExportSettings(precision="mixed", golden=2))
     assert len(bundle.golden()) == 2
-    assert bundle.manifest.numerics["precision"]["figures"]["n"] == 16
+    assert bundle.manifest.numerics.precision.figures.n == 16
     assert verify(bundle.path, settings=VerifySettings(random_draws=0)).sound

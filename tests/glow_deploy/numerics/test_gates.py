@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from glow_deploy.artifact.figures import Figures
 from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import (
     bits_limits,
@@ -17,7 +18,6 @@ from glow_deploy.numerics.gates import (
     latent_limits,
 )
 from glow_deploy.numerics.measures import Exactness, summarize
-from glow_deploy.numerics.yardstick import Figures
 
 FACTORS = factors_for("fp32")
 BASE = Figures(rms=1e-5, p999=4e-5, max=1e-4)
