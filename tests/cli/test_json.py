@@ -152,7 +152,7 @@ def test_an_unsound_model_is_told_in_the_report_alone(own_model, invoke):
         ({"levels": 1, "num_classes": 3}, ["--golden", "4"], 0.05),
         ({"levels": 3, "channels": 1, "coupling": "additive"}, ["--golden", "3"], 0.05),
         ({"levels": 2, "n_bits": 8}, ["--precision", "auto"], 0.05),
-        ({"levels": 2, "bounded_scale": False}, ["--force"], 1.5),
+        pytest.param({"levels": 2, "bounded_scale": False}, ["--force"], 1.5, marks=pytest.mark.slow),
     ],
     ids=["one-level", "three-levels", "auto", "unsound"],
 )
@@ -167,7 +167,9 @@ def test_documents_of_other_models_fit_too(config, options, strength, perturbed_
     assert bool(found["problems"]) == (strength > 1)
     more = ["--backend", "simulated"] if "auto" in options else []
     more += (
-        ["--data", "faces", "--resize", "--limit", "8", "--ckpt", "other.pt"] if strength > 1 else []
+        ["--data", "faces", "--resize", "--limit", "8", "--ckpt", "other.pt", "--steps", "--stress"]
+        if strength > 1
+        else []
     )  # it has no golden images
     result = invoke("verify", "other", *more, "--random-draws", "2", "--json", "-")
     assert result.exit_code == (1 if strength > 1 else 0), result.output
