@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .config import GlowConfig
+from .config import GlowConfig, Weights
 from .errors import CheckpointError, ConfigError
 from .import_options import ImportOptions
 from .model import Glow
@@ -39,8 +39,6 @@ __all__ = [
 
 FORMAT = "glow-deploy-checkpoint"
 FORMAT_VERSION = 1
-
-Weights = Literal["ema", "raw"]
 
 # Far beyond what any reader says, and little to print.
 _MAX_PROJECT = 200

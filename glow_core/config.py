@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 from .errors import ConfigError
 
-__all__ = ["Coupling", "GlowConfig", "Permutation", "Prior"]
+__all__ = ["Coupling", "GlowConfig", "Permutation", "Prior", "Weights"]
 
 Coupling = Literal["affine", "additive"]
 Permutation = Literal["lu", "plain", "shuffle", "reverse"]
 Prior = Literal["conditional", "independent"]
+Weights = Literal["ema", "raw"]
+"""Which weights of a checkpoint: averaged over training where there are any, or those trained."""
 
 _COUPLINGS = ("affine", "additive")
 _PERMUTATIONS = ("lu", "plain", "shuffle", "reverse")

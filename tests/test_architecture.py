@@ -368,3 +368,17 @@ def test_the_tests_mirror_the_packages():
             strangers.append(str(place))
     assert strangers == [], "name a test file after the module it tests, or say in SPANNING what it spans"
     assert unused == set(), "SPANNING lists what is not there"
+
+
+def test_modules_of_the_own_folder_are_imported_relatively_and_all_others_by_their_full_name():
+    wrong = []
+    for package in ("glow_core", "glow_deploy"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            folder = ".".join(path.relative_to(ROOT).parts[:-1])
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.ImportFrom):
+                    continue
+                own = (node.module or "").rpartition(".")[0] == folder != package
+                if node.level > 1 or (node.level == 0 and own and path.name != "__init__.py"):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert wrong == []

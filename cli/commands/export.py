@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glow_core.config import Weights
+
 from ..common.console import Output
 from ..common.memory import keep_freed_memory
 from ..common.openmp import wait_briefly
@@ -42,9 +44,7 @@ def export(
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
     ] = "64",
     resize: Resize = False,
-    weights: Annotated[
-        Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")
-    ] = "ema",
+    weights: Annotated[Weights, typer.Option(help="Averaged weights where there are any, or those trained.")] = "ema",
     image_size: ImageSize = None,
     n_bits: NBits = None,
     input_range: InputRange = None,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glow_core import config
+
 from .classes import parse_classes
 from .targets import check_target
 
@@ -56,7 +58,7 @@ Steps = Annotated[
 Truth = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The true picture, shown beside, and what PSNR is against.")
 ]
-Weights = Annotated[Literal["ema", "raw"], typer.Option(help="Averaged weights where there are any, or those trained.")]
+Weights = Annotated[config.Weights, typer.Option(help="Averaged weights where there are any, or those trained.")]
 BundleOption = Annotated[
     Path | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .train_options.deployable import DeployableOptions
 from .train_options.files import FilesOptions
@@ -17,6 +17,7 @@ from .train_options.together import refuse_on_resume, refuse_with_init
 
 if TYPE_CHECKING:
     from glow_core import GlowConfig
+    from glow_core.config import Weights
     from glow_core.training import TrainSettings
 
 __all__ = ["TrainInputs", "TrainOptions", "load_initial", "load_pair", "new_inputs", "resumed_inputs"]
@@ -175,7 +176,7 @@ def load_pair(source: str, shape: tuple[tuple[int, int] | None, int | None], *, 
     return train_images, validation
 
 
-def load_initial(init: Path, *, weights: Literal["ema", "raw"]) -> tuple[GlowConfig, dict[str, Any]]:
+def load_initial(init: Path, *, weights: Weights) -> tuple[GlowConfig, dict[str, Any]]:
     """Return the model and the tensors of a checkpoint of this tool's.
 
     Raises:

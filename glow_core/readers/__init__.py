@@ -15,13 +15,13 @@ from torch import Tensor
 
 from glow_core.checkpoint import (
     Checkpoint,
-    Weights,
     check_content,
     check_safetensors,
     is_native,
     load_safetensors,
     looks_like_safetensors,
 )
+from glow_core.config import Weights
 from glow_core.errors import CheckpointError
 from glow_core.import_options import ImportOptions
 from glow_core.model import Glow

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from glow_deploy.errors import BundleError
 
@@ -20,7 +20,6 @@ __all__ = [
     "GOLDEN",
     "MANIFEST",
     "Manifest",
-    "Weights",
     "manifest_digest",
     "read_manifest_bytes",
 ]
@@ -31,9 +30,6 @@ MANIFEST = "manifest.json"
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 GOLDEN = "golden.npz"
-
-Weights = Literal["ema", "raw"]
-"""Averaged weights where there are any, or the weights as trained."""
 
 _LIMIT = 16 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glow_deploy.artifact.manifest import Weights
+from glow_core.config import Weights
 from glow_deploy.errors import BundleError, CheckpointError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 

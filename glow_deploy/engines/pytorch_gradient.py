@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.artifact.manifest import Weights
+from glow_core.config import Weights
 from glow_deploy.errors import EngineError, MissingDependencyError
 
 from .pytorch import Precision, PyTorchEngine, full_precision, load_model, read_model

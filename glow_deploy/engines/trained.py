@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_deploy.artifact.manifest import Weights
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
+    from glow_core.config import Weights
     from glow_deploy.artifact.bundle import Bundle
 
 __all__ = ["Trained"]

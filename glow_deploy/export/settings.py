@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from glow_deploy.artifact.manifest import Weights
+from glow_core.config import Weights
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:

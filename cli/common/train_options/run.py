@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Init", "Out", "Resume", "RunOptions", "Threads", "Weights"]
+from glow_core import config
 
-WeightsKind = Literal["ema", "raw"]
+__all__ = ["Device", "Init", "Out", "Resume", "RunOptions", "Threads", "Weights"]
 
 Out = Annotated[
     Path | None,
@@ -29,7 +29,7 @@ Init = Annotated[
     ),
 ]
 Weights = Annotated[
-    WeightsKind,
+    config.Weights,
     typer.Option(
         "--weights",
         help="Which weights of --init to take: ema are the averaged ones where there are any, raw the others.",
@@ -56,7 +56,7 @@ class RunOptions:
     out: Path | None
     resume: Path | None
     init: Path | None
-    weights: WeightsKind
+    weights: config.Weights
     device: str
     threads: int | None
     resize: bool
