@@ -50,7 +50,7 @@ format: install  ## Put the code into the project's format
 docs: install  ## Build the docs into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 
-bench: install  ## Measure every claim of the README's performance table
+bench: install  ## Measure every claim of docs/measured.md
 	@for script in benchmarks/*.py; do \
 		case $$script in */_*) continue;; esac; \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; \

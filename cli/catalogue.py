@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .common.console import RESULT_WRITTEN
-from .common.errors import exit_codes, json_target, option_names, write_error
+from .common.errors import INTERRUPTED, exit_codes, json_target, option_names, write_error
+from .common.usage import is_usage_error, usage_message
 
 __all__ = ["COMMANDS", "Commands", "load"]
 
@@ -194,17 +196,7 @@ COMMANDS = {
 
 
 class _Command(TyperCommand):
-    """A command with our errors and exit codes around what it does; parsing keeps Typer's own."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        target = json_target(args)
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            # Typer prints these and exits with 2. They have a message of their own.
-            if hasattr(error, "format_message"):
-                write_error(target, kind="UsageError", message=error.format_message(), code=2)
-            raise
+    """A command with our errors and exit codes around what it does."""
 
     def invoke(self, ctx: Any) -> Any:
         RESULT_WRITTEN.set(False)
@@ -219,6 +211,36 @@ class Commands(TyperGroup):
         super().__init__(**options)
         for name, entry in COMMANDS.items():
             self.commands[name] = _Command(name, help=entry.summary, rich_help_panel=entry.panel)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; what the parser refuses is told like every other error."""
+        given = sys.argv[1:] if args is None else list(args)
+        try:
+            code = super().main(given, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.Abort:
+            if not standalone_mode:
+                raise
+            print("error: interrupted", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+        except Exception as error:
+            if not (standalone_mode and is_usage_error(error)):
+                raise
+            called = given[0] if given and given[0] in COMMANDS else ""
+            message = usage_message(error, program=f"glow-deploy {called}".rstrip())
+            print(f"error: {message}", file=sys.stderr)
+            write_error(json_target(given), kind="UsageError", message=message, code=2)
+            raise SystemExit(2) from None
+        if not standalone_mode:
+            return code
+        raise SystemExit(code if isinstance(code, int) else 0)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Draw the overview."""

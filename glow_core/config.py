@@ -100,7 +100,7 @@ class GlowConfig:
         if height % factor or width % factor:
             raise ConfigError(
                 f"an image of {height}x{width} cannot be squeezed {self.levels} times: both sides must be "
-                f"multiples of {factor}; pad or resize the images, or use fewer levels"
+                f"multiples of {factor}; give another image_size=, or fewer levels="
             )
 
     @property

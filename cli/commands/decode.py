@@ -9,6 +9,7 @@ import typer
 
 from ..common.classes import labels_for, parse_classes
 from ..common.console import Output
+from ..common.counting import counted
 from ..common.engines import Flavor, OneEngine, one_engine, split_engine
 from ..common.options import Batch, Device, Json, Quiet, Threads, TrustEngine
 from ..common.pictures import file_names
@@ -66,7 +67,7 @@ def decode(
     bundle, rest = split_engine(arguments, engine=engine)
     path = one_engine(bundle, engine, role="decoder", flavor=flavor)
     if len(rest) != 1:
-        raise UsageError(f"name one file of latents after the engine, not {len(rest)}")
+        raise UsageError(f"name one file of latents after the BUNDLE or --engine, not {len(rest)}")
     chosen = parse_classes(classes)
     folder = is_folder(out)
     if folder and out.exists() and not out.is_dir():
@@ -98,10 +99,10 @@ def decode(
         },
         schema="decode",
     )
-    output.say(f"{len(found)} latents decoded on {provider}; not finite: {len(lost)}")
+    output.say(f"{counted(len(found), 'latent')} decoded on {provider}; not finite: {len(lost)}")
     for name in lost[:16]:
         output.say(f"  not written: {name}")
-    output.say(f"wrote {len(written)} pictures to {out}/" if folder else f"wrote {out}")
+    output.say(f"wrote {counted(len(written), 'picture')} to {out}/" if folder else f"wrote {out}")
 
 
 def _write_each(out: Path, names: tuple[str, ...], decoded: Decoded, n_bits: int) -> list[str]:

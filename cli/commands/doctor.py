@@ -31,8 +31,10 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     output.show(packages)
 
     output.say("")
-    verdict = "agree" if report.cuda_majors_agree else "DISAGREE"
-    output.say(f"CUDA: the packages {verdict}")
+    if any(link.major is not None for link in report.cuda):
+        output.say(f"CUDA: the packages {'agree' if report.cuda_majors_agree else 'DISAGREE'}")
+    else:
+        output.say("CUDA: no package here was built for it")
     for link in report.cuda:
         output.say(f"  {link.package}: {f'CUDA {link.major}' if link.major else 'no CUDA'} ({link.evidence})")
     output.say(f"GPUs: {report.gpu_detail}")

@@ -36,10 +36,10 @@ def edit(
         ),
     ],
     directions: Annotated[
-        Path, typer.Option("--directions", metavar="FILE.npz", help="As `directions` writes it for this model.")
-    ],
+        Path | None, typer.Option("--directions", metavar="FILE.npz", help="As `directions` writes it for this model.")
+    ] = None,
     attributes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--attribute",
             "-a",
@@ -47,7 +47,7 @@ def edit(
             help="What to add, or with a minus to remove; 1 is the distance between images with and without it. May be "
             "repeated: all are added at once.",
         ),
-    ],
+    ] = None,
     amounts: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +110,16 @@ def edit(
     bundle, paths = split_bundle(arguments, encoder=encoder, decoder=decoder)
     if not paths:
         raise UsageError("no pictures were named after the engines; give at least one")
+    if directions is None:
+        raise UsageError(
+            "name a file of directions with --directions; "
+            "`glow-deploy directions BUNDLE --data SPEC -o FILE.npz` makes one from pictures with attributes"
+        )
+    if not attributes:
+        raise UsageError(
+            "say what to add with --attribute, such as --attribute smiling=1; `glow-deploy directions` told the names "
+            f"when it wrote {directions}"
+        )
     files = find_pictures(paths)
     asked = parse_attributes(attributes)
     if amounts is not None and strip:

@@ -10,6 +10,7 @@ import typer
 
 from ..common.classes import BEST, labels_for, parse_classes
 from ..common.console import Output
+from ..common.counting import counted
 from ..common.engines import Flavor, OneEngine, one_engine, split_engine
 from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
 from ..common.pictures import find_pictures
@@ -102,7 +103,7 @@ def encode(
     ]
     _add_classes(rows, latents)
     output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows}, schema="encode")
-    output.say(f"{len(files)} pictures encoded on {provider}")
+    output.say(f"{counted(len(files), 'picture')} encoded on {provider}")
     for row in rows[:16]:
         value, centre = row["bits_per_dim"], row["bits_per_dim_centre"]
         shown = f"{centre:.4f} bits/dim at the bin centre" if value is None else f"{value:.4f} bits/dim"

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, bundle, ONNX file, TensorRT plan or .npz archive.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint, bundle, ONNX file, TensorRT plan or .npz archive.")
+    ],
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -137,7 +139,7 @@ def _unsaid(path: Path, error: MissingFactError) -> Inspection:
         "tensors": len(tensors),
         "values": sum(tensor.numel() for tensor in tensors.values()),
         "not_said": error.what,
-        "to_export_it": f"glow-deploy export {path} with {error.option}",
+        "to_export_it": f"glow-deploy export {path} {error.option.replace(' and ', ' ')}",
     }
     rows: list[dict[str, object]] = [
         {"tensor": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}

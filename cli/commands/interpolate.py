@@ -10,6 +10,7 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
+from ..common.counting import counted
 from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target
@@ -90,7 +91,7 @@ def interpolate(
     bundle, pictures = split_bundle(arguments, encoder=encoder, decoder=decoder)
     if len(pictures) not in (2, 4):
         raise UsageError(
-            f"{len(pictures)} pictures were named after the engines; give two, or the four corners of a grid"
+            f"after the engines came {counted(len(pictures), 'picture')}; give two, or the four corners of a grid"
         )
     animated = _animated(out, animate=animate)
     if animated and len(pictures) == 4:

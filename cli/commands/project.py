@@ -20,6 +20,7 @@ from ..common.inverse import (
     check_picture,
     cost,
     deployed_bits_per_dim,
+    need_torch,
     one_class,
 )
 from ..common.memory import keep_freed_memory
@@ -85,6 +86,7 @@ def project(
     """
     wait_briefly()
     keep_freed_memory()
+    need_torch()
     import numpy as np
 
     from glow_deploy.engines.pytorch_gradient import open_model_gradient

@@ -13,6 +13,7 @@ import typer
 
 from ..common.classes import parse_classes
 from ..common.console import Output
+from ..common.counting import counted
 from ..common.engines import Flavor, OneBundle, OneEngine, one_engine
 from ..common.options import Batch, Device, Json, Quiet, Seed, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
@@ -132,14 +133,11 @@ def sample(
         words = (
             ", ".join(f"z{level} {value:g}" for level, value in enumerate(own, 1)) if len(own) > 1 else f"{own[0]:g}"
         )
-        output.say(f"{count} samples at temperature {words}, seed {seed}, on {provider}")
+        output.say(f"{counted(count, 'sample')} at temperature {words}, seed {seed}, on {provider}")
     else:
         words = ", ".join(f"{value:g}" for value in rows)
-        output.say(f"{count} samples at each of the temperatures {words}, seed {seed}, on {provider}")
-    output.say(
-        f"non-finite draws: {tally.nonfinite}"
-        + (f", {tally.redrawn} samples were drawn again" if tally.redrawn else "")
-    )
+        output.say(f"{counted(count, 'sample')} at each of the temperatures {words}, seed {seed}, on {provider}")
+    output.say(f"non-finite draws: {tally.nonfinite}" + (f"; drawn again: {tally.redrawn}" if tally.redrawn else ""))
     of_classes = target == "grid" and settings.labels is not None and rows is None
     columns = class_columns(count, len(settings.labels or ())) if of_classes else None
     output.say(f"wrote {out}{'/' if target == 'folder' else ''}" + (", each column of one class" if columns else ""))

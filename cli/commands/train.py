@@ -155,6 +155,9 @@ def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult
             raise
 
 
+_LATER = {"steps": "--max-steps N", "epochs": "--max-epochs X", "time": "--max-seconds X"}
+
+
 def _tell(result: TrainResult, output: Output) -> None:
     why = {
         "terminated": "stopped by SIGTERM",
@@ -169,3 +172,4 @@ def _tell(result: TrainResult, output: Output) -> None:
         output.say(f"saved {result.checkpoint}; to continue: glow-deploy train --resume {result.checkpoint.parent}")
     else:
         output.say(f"wrote {result.checkpoint}; next: glow-deploy export {result.checkpoint}")
+        output.say(f"to train longer: glow-deploy train --resume {result.checkpoint.parent} {_LATER[result.stopped]}")

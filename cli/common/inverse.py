@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,6 +30,7 @@ __all__ = [
     "check_picture",
     "cost",
     "deployed_bits_per_dim",
+    "need_torch",
     "one_class",
 ]
 
@@ -65,6 +67,16 @@ BundleOption = Annotated[
         "--bundle", metavar="BUNDLE", help="Measure the result with the deployed encoder of this bundle as well."
     ),
 ]
+
+
+def need_torch() -> None:
+    """Find out first whether the command can run at all.
+
+    Raises:
+        ModuleNotFoundError: PyTorch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
 def check_picture(option: str, path: Path) -> None:

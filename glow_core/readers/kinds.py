@@ -30,7 +30,12 @@ def refuse_other_kinds(path: Path) -> None:
     """
     if path.is_dir():
         held = sorted(item.name for item in path.iterdir() if item.suffix in _CHECKPOINTS and item.is_file())
-        advice = f"name one of the checkpoints in it: {', '.join(held[:5])}" if held else "no checkpoint is in it"
+        if held:
+            advice = f"name one of the checkpoints in it: {', '.join(held[:5])}"
+        elif (path / "manifest.json").is_file():
+            advice = "it looks like a bundle: name the checkpoint that it was exported from"
+        else:
+            advice = "no checkpoint is in it: name the file that training wrote"
         raise CheckpointError(f"{path}: a folder, not a checkpoint file; {advice}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")

@@ -67,12 +67,13 @@ class Bundle:
         """
         path = Path(path)
         if not path.is_dir():
-            what = "is a file, not a bundle folder" if path.exists() else "no such bundle folder"
-            raise BundleError(f"{path}: {what}; `glow-deploy export CKPT` makes one")
+            raise BundleError(_no_folder(path))
         manifest = path / MANIFEST
         data = read_manifest_bytes(manifest)
         if data is None:
-            raise BundleError(f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short")
+            raise BundleError(
+                f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short; {_near(path)}"
+            )
         return cls(path=path, manifest=Manifest.from_bytes(data, source=str(manifest)))
 
     def file(self, name: str) -> Path:
@@ -87,9 +88,11 @@ class Bundle:
         try:
             digest = sha256_file(path)
         except OSError as error:
-            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
         if digest != self.manifest.files[name]:
-            raise BundleError(f"{path}: changed or damaged since the export (sha256 differs from the manifest)")
+            raise BundleError(
+                f"{path}: changed or damaged since the export (sha256 differs from the manifest); export it again"
+            )
         return path
 
     def golden(self) -> Golden | None:
@@ -106,6 +109,25 @@ class Bundle:
             latent_shapes=self.manifest.latent_shapes,
             labelled=self.manifest.num_classes is not None,
         )
+
+
+def _no_folder(path: Path) -> str:
+    """What to say where a bundle is asked for and no folder is given."""
+    if not path.exists():
+        return f"{path}: no such bundle folder; `glow-deploy export CKPT` makes one"
+    if path.name == MANIFEST or (path.parent / MANIFEST).is_file():
+        return f"{path} is a file of a bundle; name the folder: {path.parent}"
+    made_by = "" if path.suffix == ".onnx" else f"; if it is a checkpoint, `glow-deploy export {path}` makes one of it"
+    return f"{path} is a file, not a bundle folder{made_by}"
+
+
+def _near(path: Path) -> str:
+    """Which bundles lie in a folder that is none itself."""
+    try:
+        inside = sorted(item for item in path.iterdir() if (item / MANIFEST).is_file())
+    except OSError:
+        inside = []
+    return f"name the one in it: {inside[0]}" if inside else "`glow-deploy export CKPT` makes one"
 
 
 def check_bundle_target(path: Path, *, force: bool) -> None:

@@ -119,7 +119,7 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{source}: not readable JSON; export the model again") from error
         if not isinstance(values, dict) or "format_version" not in values:
-            raise BundleError(f"{source}: not a manifest of this tool")
+            raise BundleError(f"{source}: not a manifest of this tool; export the model again")
         version = values["format_version"]
         if type(version) is not int or version != FORMAT_VERSION:
             raise BundleError(

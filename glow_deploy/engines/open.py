@@ -92,6 +92,7 @@ def _read(path: Path) -> bytes:
                 raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be")
             return start + file.read()
     except FileNotFoundError:
-        raise EngineError(f"{path} does not exist") from None
+        lost = "; export the bundle again" if (path.parent / MANIFEST).is_file() else ""
+        raise EngineError(f"{path} does not exist{lost}") from None
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror or error}") from None

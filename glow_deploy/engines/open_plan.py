@@ -51,7 +51,10 @@ def open_plan(
     if not matches:
         sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
-        raise EngineError(f'{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use device="cuda"')
+        raise EngineError(
+            f'{path} is a TensorRT plan, which runs only on an NVIDIA GPU: use device="cuda" where there is one, or '
+            f"the ONNX graph that it was compiled from{_beside(path)}"
+        )
     trt = import_tensorrt(header.flavor)
     check_version(header, sidecar, str(trt.__version__), source=str(path))
     cuda = Cuda(device.index)
@@ -146,3 +149,9 @@ def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
             f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown"
         ) from None
     return read_graph(data, source=str(graph)).facts
+
+
+def _beside(plan: Path) -> str:
+    """Name the graph that lies where `compile` found it, if it is there."""
+    graph = plan.with_name(f"{plan.name.partition('.')[0]}.onnx")
+    return f": {graph}" if graph.is_file() else ""

@@ -80,11 +80,16 @@ def pair_files(
     if encoder is not None or decoder is not None:
         raise UsageError(f"{bundle} brings its own engines; give either a bundle, or encoder= and decoder=")
     folder = Bundle.open(bundle).path
-    first, second = (folder / name for name in engine_files(flavor))
-    for path in (first, second):
-        if flavor != "onnx" and not path.is_file():
-            raise EngineError(f"{path} does not exist: `glow-deploy compile {bundle} --flavor {flavor}` makes it")
+    first, second = (_in_bundle(folder, name, flavor) for name in engine_files(flavor))
     return first, second
+
+
+def _in_bundle(folder: Path, name: str, flavor: PairFlavor) -> Path:
+    """Name an engine of a bundle; a plan must have been compiled."""
+    path = folder / name
+    if flavor != "onnx" and not path.is_file():
+        raise EngineError(f"{path} does not exist: `glow-deploy compile {folder} --flavor {flavor}` makes it")
+    return path
 
 
 def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -> Path:
@@ -102,8 +107,8 @@ def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -
     """
     place = Path(place)
     if place.is_dir():
-        encoder, decoder = pair_files(place, flavor=flavor)
-        return encoder if role == "encoder" else decoder
+        folder = Bundle.open(place).path
+        return _in_bundle(folder, engine_files(flavor)[0 if role == "encoder" else 1], flavor)
     if flavor != "onnx":
         raise UsageError(f"flavor= chooses among the engines of a bundle; {place} is a file and tells its own kind")
     return place

@@ -69,7 +69,8 @@ class Trained:
         ]
         if differences:
             raise UsageError(
-                f"{self.path} is not the model that {self.bundle} was exported from ({'; '.join(differences)})"
+                f"{self.path} is not the model that {self.bundle} was exported from ({'; '.join(differences)}); "
+                f"name the checkpoint it was exported from, or run `glow-deploy export {self.path}`"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -89,10 +90,10 @@ def _inspect_onnx(path: Path) -> Inspection:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise BundleError(f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph or plan") from error
+        raise BundleError(_unknown(path, data)) from error
     graph = model.graph
     if not graph.node or not model.opset_import:
-        raise BundleError(f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph or plan")
+        raise BundleError(_unknown(path, data))
     check_text(model, source=str(path))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     types = Counter[str]()
@@ -205,3 +206,19 @@ def _count(dims: Sequence[int]) -> int:
     for dim in dims:
         total *= dim
     return total
+
+
+def _unknown(path: Path, data: bytes) -> str:
+    """Say of which of our files a JSON file is a part, or that the file is of no kind known here."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    names = set(content) if isinstance(content, dict) else set()
+    if {"format_version", "files"} <= names:
+        return f"{path} is the manifest of a bundle: inspect the folder, {path.parent}"
+    if {"sha256", "flavor"} <= names:
+        return f"{path} is the sidecar of a plan: inspect the plan, {path.with_suffix('')}"
+    if "schema" in names:
+        return f"{path} is what a command wrote with --json: a report to read, not a file to inspect"
+    return f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph, plan or .npz file"

@@ -64,9 +64,15 @@ def load_latents(
         specs = latent_specs(inputs)
         wanted = [spec.name for spec in specs]
         extra = sorted(name for name in archive.entries if name[:1] == "z" and name[1:].isdecimal())
+        if not extra:
+            held = ", ".join(sorted(archive.entries)[:5]) or "nothing"
+            raise DataError(
+                f"{path} holds no latents, only {held}: "
+                "`glow-deploy encode BUNDLE PICTURES -o FILE.npz` writes the latents of pictures"
+            )
         if set(extra) != set(wanted):
             raise DataError(
-                f"{path} holds latents {', '.join(extra) or '(none)'}, the model takes {', '.join(wanted)}; "
+                f"{path} holds latents {', '.join(extra)}, the model takes {', '.join(wanted)}; "
                 "were they made by another model?"
             )
         count = next(iter(archive.entries[wanted[0]].shape), 0)

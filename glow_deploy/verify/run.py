@@ -164,7 +164,10 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
     if settings.data is not None:
         sources.append(_data_source(settings.data, bundle, settings))
     if not sources:
-        raise UsageError(f"{bundle.path} has no golden vectors, so there are no images: give data=")
+        more = "" if settings.ckpt is not None else " and ckpt="
+        raise UsageError(
+            f"{bundle.path} has no golden vectors: give images with data={more}, or export with golden vectors"
+        )
     if golden is None and settings.ckpt is None:
         raise UsageError(
             f"{bundle.path} has no golden vectors, so its latents and log_prob cannot be compared with the trained "

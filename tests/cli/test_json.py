@@ -108,9 +108,9 @@ def test_a_wrong_document_would_be_noticed():
     ("words", "kind", "said"),
     [
         (["sample", "nowhere"], "EngineError", "nowhere does not exist"),
-        (["sample", "B", "--no-such-option"], "UsageError", "No such option"),
+        (["sample", "B", "--no-such-option"], "UsageError", "there is no option --no-such-option"),
         (["sample"], "UsageError", "name a BUNDLE folder"),
-        (["sample", "B", "-n", "many"], "UsageError", "should be a valid integer"),
+        (["sample", "B", "-n", "many"], "UsageError", "must be a whole number"),
         (["export", "C", "--out", "B"], "UsageError", "give --force to replace it"),
     ],
 )

@@ -128,8 +128,11 @@ def open_backends(
             reasons[name] = on_command_line(str(error), _OPTIONS)
     matrix = tuple(opened[name] for name in BACKENDS if name in opened and name in names)
     if not matrix:
-        listing = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise MissingDependencyError(f"no backend can run {bundle.path} here: {listing}")
+        # Only where none was named. The one that needs least says what to do first.
+        raise MissingDependencyError(
+            f"no backend can run {bundle.path} here: {reasons['onnxruntime-cpu']}; "
+            "`glow-deploy doctor` tells of the others"
+        )
     for backend in matrix:
         _check_signature(backend, bundle.manifest.model, precision=bundle.manifest.precision)
     return BackendSet(

@@ -17,10 +17,13 @@ def check_report_target(path: Path) -> None:
     """Find out before minutes of work that the page cannot be made or written.
 
     Raises:
-        UsageError: a folder lies in the way, the folder is missing, or nothing can be written there.
+        UsageError: the name is not that of a page, a folder lies in the way, the folder is missing, or nothing can be
+            written there.
         MissingDependencyError: jinja2 is not installed.
     """
     refuse_folder(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{path}: a report is a page; give it a name that ends in .html")
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or name another file")
     check_writable(path.parent)

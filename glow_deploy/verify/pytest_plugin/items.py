@@ -166,7 +166,7 @@ def _image_sets(bundle: Bundle, *, data: bool, ckpt: bool) -> Mapping[str, bool]
     """Name the image sets; true where latents and bits/dim have a float64 reference on them."""
     golden = bundle.manifest.golden_source is not None
     if not golden and not data:
-        raise UsageError(f"{bundle.path} has no golden vectors, so there are no images: give --glow-data")
+        raise UsageError(f"{bundle.path} has no golden vectors: give images with --glow-data, and --glow-ckpt")
     if not golden and not ckpt:
         raise UsageError(
             f"{bundle.path} has no golden vectors, so there is nothing to compare its latents with: give --glow-ckpt"

@@ -58,7 +58,9 @@ def answer_line(report: VerifyReport) -> str:
 
 
 def _images(report: VerifyReport) -> str:
-    return f"{' and '.join(f'{images.n:,} {images.name}' for images in report.image_sets)} images"
+    last = report.image_sets[-1].n if report.image_sets else 0
+    sets = " and ".join(f"{images.n:,} {images.name}" for images in report.image_sets)
+    return f"{sets} image{'' if last == 1 else 's'}"
 
 
 def _against(baseline: BaselineReport) -> str:

@@ -274,7 +274,7 @@ def test_inspect_tells_what_a_checkpoint_leaves_out(invoke):
     result = invoke("inspect", file)
     assert result.exit_code == 0, result.stderr
     assert "rosinality/glow-pytorch" in result.stdout
-    assert f"glow-deploy export {file} with --image-size HxW and --n-bits N" in result.stdout
+    assert f"glow-deploy export {file} --image-size HxW --n-bits N" in result.stdout
     assert "give" not in result.stdout
     assert "blocks.0.flows.0.actnorm.loc" in result.stdout
 

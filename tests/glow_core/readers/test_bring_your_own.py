@@ -47,20 +47,14 @@ def my_glow(site):
     (package / "__init__.py").write_text("")
     (package / "model.py").write_text(block("`my_glow/model.py`:"))
     (package / "reader.py").write_text(block("`my_glow/reader.py`:"))
-    assert 'my-glow = "my_glow.reader:READER"' in block("In the `pyproject.toml`")
+    assert 'my-glow = "my_glow.reader:READER"' in block("the `pyproject.toml` of your package")
     install(site)
     return package
 
 
 @pytest.fixture
 def checkpoint(my_glow, tmp_path):
-    code = (
-        "import torch; from my_glow.model import MyGlow; torch.manual_seed(0); model = MyGlow()\n"
-        "with torch.no_grad():\n"
-        "    for parameter in model.parameters(): parameter.add_(0.05 * torch.randn_like(parameter))\n"
-        f"torch.save(model.state_dict(), {str(tmp_path / 'my_glow.pt')!r})"
-    )
-    run([sys.executable, "-c", code], site=my_glow.parent, folder=tmp_path)
+    run([sys.executable, "-c", block("A checkpoint of it")], site=my_glow.parent, folder=tmp_path)
     return tmp_path / "my_glow.pt"
 
 
@@ -72,6 +66,20 @@ def run(command, *, site, folder):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_the_package_of_the_page_installs(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "my_glow").mkdir(parents=True)
+    (source / "my_glow" / "model.py").write_text(block("`my_glow/model.py`:"))
+    (source / "my_glow" / "reader.py").write_text(block("`my_glow/reader.py`:"))
+    (source / "pyproject.toml").write_text(block("the `pyproject.toml` of your package"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(source)]
+    run(pip, site=target, folder=tmp_path)
+    code = "from glow_core.readers import READERS; from glow_core.readers.installed import installed_readers\n"
+    code += "print([reader.project for reader in installed_readers(READERS).readers])"
+    assert run([sys.executable, "-c", code], site=target, folder=tmp_path).strip() == "['my-glow']"
 
 
 @pytest.mark.slow
