@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from glow_core.archive import zip_members
 from glow_core.checkpoint import (
     Checkpoint,
     check_content,
@@ -25,7 +26,7 @@ from glow_core.config import Weights
 from glow_core.errors import CheckpointError
 from glow_core.import_options import ImportOptions
 from glow_core.model import Glow
-from glow_core.state import key_name, load_pt, zip_members
+from glow_core.state import key_name, load_pt
 
 from .chaiyujin import READER as CHAIYUJIN
 from .file import read_npz, state_of
