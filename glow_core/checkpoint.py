@@ -208,9 +208,10 @@ def read_native(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    if looks_like_safetensors(path):
-        return check_safetensors(path, *load_safetensors(path))
-    return check_content(path, load_pt(path, mmap=False))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        if looks_like_safetensors(path):
+            return check_safetensors(path, *load_safetensors(path))
+        return check_content(path, load_pt(path, mmap=False))
 
 
 def check_content(path: Path, content: Any) -> Checkpoint:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from glow_core.archive import zip_members
@@ -84,6 +85,11 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
     """
     path = Path(path)
     refuse_other_kinds(path)
+    with torch.device("cpu"):  # whatever the caller's default device is
+        return _read(path, options, mmap=mmap)
+
+
+def _read(path: Path, options: ImportOptions | None, *, mmap: bool) -> Checkpoint:
     if looks_like_safetensors(path):
         header, state = load_safetensors(path)
         if is_native(header):
@@ -104,10 +110,11 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
         CheckpointError: not such a file, or damaged.
     """
     path = Path(path)
-    if looks_like_safetensors(path):
-        state = state_of(load_safetensors(path)[1], path=path)
-    else:
-        state = read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
+    with torch.device("cpu"):
+        if looks_like_safetensors(path):
+            state = state_of(load_safetensors(path)[1], path=path)
+        else:
+            state = read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
     prefix = _common_prefix(state)
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 

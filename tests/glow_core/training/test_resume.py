@@ -42,6 +42,7 @@ def test_resumed_curve_is_the_uninterrupted_one(tmp_path: Path, whole: list, mon
 def test_control_a_forgotten_part_of_the_state_changes_the_curve(tmp_path: Path, whole: list, forget: str) -> None:
     path = halted(tmp_path) / "ckpt.pt"
     content = torch.load(path, weights_only=True)
+    del content["digest"]  # which would tell
     if forget == "moments":
         for state in content["training"]["optimizer"]["state"].values():
             state["exp_avg"].zero_()
