@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .errors import CheckpointError
@@ -83,7 +84,8 @@ def lie_in_records(content: Any, records: Mapping[int, int]) -> bool:
         content: as torch gave it: containers with tensors, all of whose numbers are mapped from the file.
         records: of `check_records`.
     """
-    storages = (tensor.untyped_storage() for tensor in tensors_of(content))
+    # What has no numbers of its own in the file (sparse, nested, on the meta device) is refused for that later on.
+    storages = (tensor.untyped_storage() for tensor in tensors_of(content) if _is_in_memory(tensor))
     windows = sorted({(storage.data_ptr(), storage.nbytes()) for storage in storages if storage.nbytes()})
     if not windows:
         return True
@@ -121,6 +123,10 @@ def _place_and_sum(path: Path, member: zipfile.ZipInfo) -> tuple[int, int]:
             crc = zlib.crc32(buffer[:count], crc)
             left -= count
     return place, crc
+
+
+def _is_in_memory(tensor: Tensor) -> bool:
+    return not tensor.is_nested and tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def tensors_of(content: Any) -> Iterator[Tensor]:

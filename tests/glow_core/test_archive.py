@@ -144,6 +144,29 @@ def test_a_record_of_another_length_than_its_tensor_is_refused(tmp_path, mmap, l
 
 
 @pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: torch.zeros(1).expand(12),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+        lambda tensor: torch.nested.nested_tensor([tensor]),
+    ],
+    ids=["sparse", "meta", "expanded", "quantized", "nested"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_without_numbers_of_their_own_are_refused_in_a_line(perturbed_glow, tmp_path, mmap, odd):
+    save_checkpoint(perturbed_glow(SMALL), tmp_path / "good.pt")
+    content = torch.load(tmp_path / "good.pt", weights_only=True)
+    content["model"]["prior.mean"] = odd(content["model"]["prior.mean"])
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError, match=r"bad\.pt: ") as raised:
+        read_checkpoint(tmp_path / "bad.pt", mmap=mmap)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
 def test_a_file_written_without_checksums_is_read(perturbed_glow, tmp_path, mmap):
     glow = perturbed_glow(SMALL)
     torch.serialization.set_crc32_options(False)
