@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .config import GlowConfig, Weights
-from .digest import digest
+from .digest import as_written, digest, without_digest
 from .errors import CheckpointError, ConfigError
 from .import_options import ImportOptions
 from .model import Glow
@@ -226,7 +226,7 @@ def check_content(path: Path, content: Any) -> Checkpoint:
         known = isinstance(version, int) and 0 <= version < 1000
         found = f"format {version}" if known else "of an unknown format"
         raise CheckpointError(f"{path}: checkpoint {found}; this release reads {FORMAT_VERSION}")
-    with _as_written(path, content, content.get("digest")):
+    with as_written(path, content, content.get("digest")):
         return _checked_content(path, content)
 
 
@@ -248,35 +248,6 @@ def _checked_content(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         labels=labels,
         origin=_read_origin(path, content.get("origin")),
     )
-
-
-@contextmanager
-def _as_written(path: Path, content: Mapping[str, Any], written: Any) -> Iterator[None]:
-    """Hold what was read against the digest that was written with it, after whatever else is checked.
-
-    What other checks find in a file that is not as it was written is damage, and is named as such.
-    """
-    try:
-        yield
-    except CheckpointError as error:
-        if _is_as_written(content, written):
-            raise
-        raise _damaged(path, f" ({str(error).removeprefix(f'{path}: ')})") from error
-    if not _is_as_written(content, written):
-        raise _damaged(path, "; if it was changed on purpose, write it anew with save_checkpoint")
-
-
-def _is_as_written(content: Mapping[str, Any], written: Any) -> bool:
-    """Whether a digest fits; the first releases wrote none."""
-    return written is None or (isinstance(written, str) and digest(_summed(content)) == written)
-
-
-def _summed(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: part for name, part in content.items() if name != "digest"}
-
-
-def _damaged(path: Path, more: str) -> CheckpointError:
-    return CheckpointError(f"{path}: damaged: what it holds is not what was written into it: copy the file again{more}")
 
 
 def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -343,7 +314,7 @@ def check_safetensors(path: Path, header: Mapping[str, str], state: Mapping[str,
         raise CheckpointError(
             f"{path}: checkpoint format {header.get('format_version')!r}; this release reads {FORMAT_VERSION}"
         )
-    with _as_written(path, {"header": _summed(header), "tensors": dict(state)}, header.get("digest")):
+    with as_written(path, {"header": without_digest(header), "tensors": dict(state)}, header.get("digest")):
         config = _read_config(path, _json(path, header["config"], "the model config"))
         origin = _read_origin(path, _json(path, header["origin"], "its origin") if "origin" in header else None)
         reference = reference_state(path, config, state)

@@ -10,14 +10,17 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .archive import THREADS, tensors_of
+from .errors import CheckpointError
 
-__all__ = ["digest"]
+__all__ = ["as_written", "digest", "without_digest"]
 
 _MAX_VALUES = 1_000_000  # far more than any training state has; a few bytes can hold one another a million times over
 _MAX_DEPTH = 32
@@ -51,6 +54,44 @@ def digest(content: Any) -> str | None:
     except (_NoDigestError, ValueError, RuntimeError):
         return None
     return f"crc32:{whole.hexdigest()}"
+
+
+@contextmanager
+def as_written(path: Path, content: Mapping[str, Any], written: Any) -> Iterator[None]:
+    """Hold what was read from a file against the digest that was written with it, after the checks inside the block.
+
+    What those find in a file that is not as it was written is damage, and is named as such.
+
+    Args:
+        path: names the file in messages.
+        content: what was read.
+        written: the digest in the file; None for none, as in files of the first releases.
+
+    Raises:
+        CheckpointError: it is not as it was written, or a check inside the block raised one.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if _fits(content, written):
+            raise
+        raise _damaged(path, f" ({str(error).removeprefix(f'{path}: ')})") from error
+    if not _fits(content, written):
+        raise _damaged(path, "; if it was changed on purpose, write it anew with save_checkpoint")
+
+
+def without_digest(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a digest is made of: all of a content but the digest."""
+    return {name: part for name, part in content.items() if name != "digest"}
+
+
+def _fits(content: Mapping[str, Any], written: Any) -> bool:
+    """Whether a digest fits; the first releases wrote none."""
+    return written is None or (isinstance(written, str) and digest(without_digest(content)) == written)
+
+
+def _damaged(path: Path, more: str) -> CheckpointError:
+    return CheckpointError(f"{path}: damaged: what it holds is not what was written into it: copy the file again{more}")
 
 
 def _lines(value: Any, sums: Mapping[int, str], *, depth: int) -> Iterator[str]:
