@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .config import GlowConfig, Weights
+from .digest import as_written, digest, without_digest
 from .errors import CheckpointError, ConfigError
 from .import_options import ImportOptions
 from .model import Glow
@@ -164,6 +165,9 @@ def save_checkpoint(
         if origin is not None:
             header["origin"] = json.dumps(origin.to_dict())
         weights = state if ema is None else _storable(ema)
+        total = digest({"header": header, "tensors": weights})
+        assert total is not None
+        header["digest"] = total
         # Not save_file, which makes the file readable by its owner alone.
         data = save(weights, metadata=header)
         _replace(path, lambda temporary: temporary.write_bytes(data))
@@ -180,6 +184,9 @@ def save_checkpoint(
     }
     if origin is not None:
         content["origin"] = origin.to_dict()
+    total = digest(content)
+    if total is not None:
+        content["digest"] = total
     _replace(path, lambda temporary: torch.save(content, temporary))
 
 
@@ -201,9 +208,10 @@ def read_native(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    if looks_like_safetensors(path):
-        return check_safetensors(path, *load_safetensors(path))
-    return check_content(path, load_pt(path, mmap=False))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        if looks_like_safetensors(path):
+            return check_safetensors(path, *load_safetensors(path))
+        return check_content(path, load_pt(path, mmap=False))
 
 
 def check_content(path: Path, content: Any) -> Checkpoint:
@@ -218,6 +226,11 @@ def check_content(path: Path, content: Any) -> Checkpoint:
         known = isinstance(version, int) and 0 <= version < 1000
         found = f"format {version}" if known else "of an unknown format"
         raise CheckpointError(f"{path}: checkpoint {found}; this release reads {FORMAT_VERSION}")
+    with as_written(path, content, content.get("digest")):
+        return _checked_content(path, content)
+
+
+def _checked_content(path: Path, content: Mapping[str, Any]) -> Checkpoint:
     config = _read_config(path, content.get("config"))
     reference = reference_state(path, config, content.get("model"))
     model = check_state(path, content.get("model"), reference, part="model")
@@ -301,10 +314,11 @@ def check_safetensors(path: Path, header: Mapping[str, str], state: Mapping[str,
         raise CheckpointError(
             f"{path}: checkpoint format {header.get('format_version')!r}; this release reads {FORMAT_VERSION}"
         )
-    config = _read_config(path, _json(path, header["config"], "the model config"))
-    origin = _read_origin(path, _json(path, header["origin"], "its origin") if "origin" in header else None)
-    reference = reference_state(path, config, state)
-    return Checkpoint(config=config, model=check_state(path, state, reference, part="model"), origin=origin)
+    with as_written(path, {"header": without_digest(header), "tensors": dict(state)}, header.get("digest")):
+        config = _read_config(path, _json(path, header["config"], "the model config"))
+        origin = _read_origin(path, _json(path, header["origin"], "its origin") if "origin" in header else None)
+        reference = reference_state(path, config, state)
+        return Checkpoint(config=config, model=check_state(path, state, reference, part="model"), origin=origin)
 
 
 def _json(path: Path, text: str, what: str) -> Any:

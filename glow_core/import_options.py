@@ -11,7 +11,7 @@ from .errors import ConfigError
 __all__ = ["ImportOptions", "InputRange", "ScaleMap"]
 
 InputRange = Literal["unit", "centred"]
-ScaleMap = Literal["sigmoid", "exp", "sigmoid_inv"]
+ScaleMap = Literal["sigmoid", "sigmoid_plain", "exp", "sigmoid_inv"]
 
 _MAX_SIDE = 65536
 
@@ -27,7 +27,7 @@ class ImportOptions:
         n_bits: depth of the pixels the model was trained on, 1 to 8.
         input_range: what the model was fed: `unit`, images in [0,1), or `centred`, the same minus 0.5.
         scale_map: what affine couplings make of their unbounded scale h: `sigmoid` multiplies by sigmoid(h + 2) on the
-            way to the latents, the only map this package's model has.
+            way to the latents, `sigmoid_plain`, of some forks, by sigmoid(h). The others cannot be expressed.
 
     Raises:
         ConfigError: a value is out of range.

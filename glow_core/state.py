@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .archive import check_records, lie_in_records, zip_members
 from .config import GlowConfig
 from .errors import CheckpointError
 from .model import Glow
 
-__all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state", "zip_members"]
+__all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state"]
 
 
 # How torch names, in its refusal, what a file asks to be called.
@@ -47,25 +47,22 @@ _PASSED_OVER: list[Any] = [
 
 
 def load_pt(path: Path, *, mmap: bool) -> Any:
-    """Read a file of torch's, without ever running code from it.
+    """Read a file of torch's that is as it was written, without ever running code from it.
 
     Args:
-        path: written by `torch.save`, in today's format or the older one.
+        path: written by `torch.save`, in today's format or the older one. That has no checksums, only lengths.
         mmap: leave the tensors in the file, where its format (that of torch 1.6 and later) allows it.
 
     Raises:
         CheckpointError: not such a file, damaged, or it holds more than tensors, numbers and strings.
     """
     members = zip_members(path)
-    # A compressed archive can unpack to a thousand times its size, and left in the file it reads as noise.
-    if members is not None and not _are_stored(members, size=path.stat().st_size):
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint (a compressed zip archive, which torch.save never writes); save the "
-            "model's state_dict() with torch.save"
-        )
+    records = None if members is None else check_records(path, members)
+    mapped = mmap and records is not None
     try:
-        with torch.serialization.safe_globals(_PASSED_OVER):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and members is not None)
+        with torch.serialization.safe_globals(_PASSED_OVER), path.open("rb") as file:
+            content = torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
+            rest = b"" if records is not None else file.read(1)
     except pickle.UnpicklingError as error:
         named = _GLOBAL.search(str(error))
         what = f"it holds {key_name(named[1])}, and loading that" if named else "loading it"
@@ -77,6 +74,11 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
         raise CheckpointError(
             f"{path}: not a readable checkpoint (damaged, cut short, or another kind of file)"
         ) from error
+    if rest or (mapped and records is not None and not lie_in_records(content, records)):
+        raise CheckpointError(
+            f"{path}: damaged: its tensors are not as long as the records that hold them; copy the file again"
+        )
+    return content
 
 
 def reference_state(path: Path, config: GlowConfig, state: Any) -> dict[str, Tensor]:
@@ -146,28 +148,6 @@ def is_plain(value: Any) -> bool:
         and value.device.type == "cpu"
         and value.is_contiguous()
     )
-
-
-def zip_members(path: Path) -> list[zipfile.ZipInfo] | None:
-    """List what a zip archive holds, without unpacking it; None for a file of another kind.
-
-    Raises:
-        CheckpointError: it begins as an archive and is none.
-    """
-    with path.open("rb") as handle:
-        if handle.read(4) != b"PK\x03\x04":
-            return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.infolist()
-    except Exception as error:  # damage surfaces as many unrelated types
-        raise CheckpointError(f"{path}: not a readable checkpoint (a damaged zip archive, or one cut short)") from error
-
-
-def _are_stored(members: Sequence[zipfile.ZipInfo], *, size: int) -> bool:
-    """Whether an archive's members lie in the file of `size` bytes as they are, each in a place of its own."""
-    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-    return stored and sum(member.file_size for member in members) <= size
 
 
 def _buffer_problem(name: str, tensor: Tensor) -> str | None:

@@ -88,8 +88,12 @@ InputRange = Annotated[
     typer.Option("--input-range", help="It was fed images in [0,1), or the same minus 0.5.", rich_help_panel=_OTHERS),
 ]
 ScaleMap = Annotated[
-    Literal["sigmoid", "exp", "sigmoid_inv"] | None,
-    typer.Option("--scale-map", help="Of its affine couplings; only sigmoid can be taken.", rich_help_panel=_OTHERS),
+    Literal["sigmoid", "sigmoid_plain", "exp", "sigmoid_inv"] | None,
+    typer.Option(
+        "--scale-map",
+        help="Of its affine couplings: sigmoid(h + 2), or sigmoid(h) for sigmoid_plain; others cannot be taken.",
+        rich_help_panel=_OTHERS,
+    ),
 ]
 
 
@@ -98,7 +102,7 @@ def import_options(
     image_size: str | None,
     n_bits: int | None,
     input_range: Literal["unit", "centred"] | None,
-    scale_map: Literal["sigmoid", "exp", "sigmoid_inv"] | None,
+    scale_map: Literal["sigmoid", "sigmoid_plain", "exp", "sigmoid_inv"] | None,
 ) -> ImportOptions:
     """Gather what was told about another project's checkpoint.
 

@@ -25,9 +25,9 @@ class ZeroConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, edge_bias: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.log_scale = nn.Parameter(torch.zeros(out_channels))
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, 3, 3, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(out_channels, dtype=torch.float32))
+        self.log_scale = nn.Parameter(torch.zeros(out_channels, dtype=torch.float32))
         self.edge = zero_edge(out_channels, wanted=edge_bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,10 +50,10 @@ class Conditioner(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, width: int, edge_bias: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False, dtype=torch.float32)
         self.edge1 = zero_edge(width, wanted=edge_bias)
         self.norm1 = ActNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 1, bias=False, dtype=torch.float32)
         self.norm2 = ActNorm(width)
         self.conv3 = ZeroConv2d(width, out_channels, edge_bias=edge_bias)
         # A module on the meta device only describes; drawing there would import torch's compiler, for seconds.

@@ -59,4 +59,4 @@ def with_edge(y: Tensor, edge: Tensor | None) -> Tensor:
 
 def zero_edge(out_channels: int, *, wanted: bool) -> nn.Parameter | None:
     """The border values of a new convolution, which start at zero; None where none are wanted."""
-    return nn.Parameter(torch.zeros(out_channels, 3, 3)) if wanted else None
+    return nn.Parameter(torch.zeros(out_channels, 3, 3, dtype=torch.float32)) if wanted else None

@@ -39,7 +39,7 @@ class InvertibleConv1x1(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, channels))
+        self.weight = nn.Parameter(torch.empty(channels, channels, dtype=torch.float32))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -76,11 +76,11 @@ class InvertibleConv1x1LU(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("permutation", torch.empty(channels, channels))
-        self.register_buffer("sign", torch.empty(channels))
-        self.lower = nn.Parameter(torch.empty(channels, channels))
-        self.upper = nn.Parameter(torch.empty(channels, channels))
-        self.log_abs_s = nn.Parameter(torch.empty(channels))
+        self.register_buffer("permutation", torch.empty(channels, channels, dtype=torch.float32))
+        self.register_buffer("sign", torch.empty(channels, dtype=torch.float32))
+        self.lower = nn.Parameter(torch.empty(channels, channels, dtype=torch.float32))
+        self.upper = nn.Parameter(torch.empty(channels, channels, dtype=torch.float32))
+        self.log_abs_s = nn.Parameter(torch.empty(channels, dtype=torch.float32))
         self.reset_parameters()
 
     @torch.no_grad()

@@ -31,10 +31,12 @@ class TopPrior(nn.Module):
     def __init__(self, channels: int, *, num_classes: int | None, edge_bias: bool = False) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.mean = nn.Parameter(torch.zeros(channels))
-        self.log_scale = nn.Parameter(torch.zeros(channels))
-        self.class_offset = None if num_classes is None else nn.Parameter(torch.zeros(num_classes, 2 * channels))
-        self.edge = nn.Parameter(torch.zeros(2 * channels, 3, 3)) if edge_bias else None
+        self.mean = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
+        self.log_scale = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
+        self.class_offset = (
+            None if num_classes is None else nn.Parameter(torch.zeros(num_classes, 2 * channels, dtype=torch.float32))
+        )
+        self.edge = nn.Parameter(torch.zeros(2 * channels, 3, 3, dtype=torch.float32)) if edge_bias else None
 
     def parameters_for(self, y: Tensor | None, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return mean and log_scale, [1,C,1,1] or for labels y [N] as [N,C,1,1]; with an edge at every pixel of (H,W).
@@ -77,8 +79,8 @@ class IndependentPrior(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         kinds = 1 if num_classes is None else num_classes
-        self.mean = nn.Parameter(torch.zeros(kinds, *shape))
-        self.log_scale = nn.Parameter(torch.zeros(kinds, *shape))
+        self.mean = nn.Parameter(torch.zeros(kinds, *shape, dtype=torch.float32))
+        self.log_scale = nn.Parameter(torch.zeros(kinds, *shape, dtype=torch.float32))
 
     def parameters_for(self, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and log_scale, [1,C,H,W] or for labels y [N] as [N,C,H,W].

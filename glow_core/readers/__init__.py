@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from glow_core.archive import zip_members
 from glow_core.checkpoint import (
     Checkpoint,
     check_content,
@@ -25,9 +27,10 @@ from glow_core.config import Weights
 from glow_core.errors import CheckpointError
 from glow_core.import_options import ImportOptions
 from glow_core.model import Glow
-from glow_core.state import key_name, load_pt, zip_members
+from glow_core.state import key_name, load_pt
 
 from .chaiyujin import READER as CHAIYUJIN
+from .corenel import READER as CORENEL
 from .file import read_npz, state_of
 from .installed import installed_readers
 from .kinds import refuse_other_kinds
@@ -37,6 +40,7 @@ from .normflows import READER as NORMFLOWS
 from .openai import READER as OPENAI
 from .reader import Reader, Tensors
 from .rosinality import READER as ROSINALITY
+from .unfit import why_unfit
 from .y0ast import READER as Y0AST
 
 __all__ = ["READERS", "Reader", "load_checkpoint", "read_checkpoint", "read_tensors", "reader_of"]
@@ -47,6 +51,7 @@ _MAX_PREFIXES = 4  # a model in a module in a module
 READERS: tuple[Reader, ...] = (
     ROSINALITY,
     CHAIYUJIN,
+    CORENEL,
     Y0AST,
     NORMFLOWS,
     OPENAI,
@@ -83,6 +88,11 @@ def read_checkpoint(path: str | Path, *, options: ImportOptions | None = None, m
     """
     path = Path(path)
     refuse_other_kinds(path)
+    with torch.device("cpu"):  # whatever the caller's default device is
+        return _read(path, options, mmap=mmap)
+
+
+def _read(path: Path, options: ImportOptions | None, *, mmap: bool) -> Checkpoint:
     if looks_like_safetensors(path):
         header, state = load_safetensors(path)
         if is_native(header):
@@ -103,10 +113,11 @@ def read_tensors(path: str | Path) -> Mapping[str, Tensor]:
         CheckpointError: not such a file, or damaged.
     """
     path = Path(path)
-    if looks_like_safetensors(path):
-        state = state_of(load_safetensors(path)[1], path=path)
-    else:
-        state = read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
+    with torch.device("cpu"):
+        if looks_like_safetensors(path):
+            state = state_of(load_safetensors(path)[1], path=path)
+        else:
+            state = read_npz(path) if _is_npz(path) else state_of(load_pt(path, mmap=False), path=path)
     prefix = _common_prefix(state)
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
@@ -173,10 +184,12 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
     tensors = Tensors(state, path=str(path))
     glow = reader.read(tensors, options)
     tensors.finish()
-    if options.scale_map not in (None, "sigmoid") and glow.levels[0].steps[0].net.affine:
+    if options.scale_map == "sigmoid_plain" and glow.affine:
+        glow = glow.with_plain_sigmoid()
+    elif options.scale_map not in (None, "sigmoid") and glow.affine:
         raise tensors.refuse(
             f"--scale-map {options.scale_map} cannot be expressed; of affine couplings only those that multiply by "
-            "sigmoid(h + 2) on the way to the latents are read"
+            "sigmoid(h + 2), or by sigmoid(h), on the way to the latents are read"
         )
     if prefix:
         taken = f"Its tensors' names all begin with {key_name(prefix)!r}, which was taken off."
@@ -186,6 +199,9 @@ def _foreign(path: Path, state: dict[str, Any], options: ImportOptions | None) -
 
 def _unknown(path: Path, names: tuple[str, ...]) -> CheckpointError:
     """The refusal of a layout that nobody knows: what it is near to, and how to teach it."""
+    unfit = why_unfit(names)
+    if unfit is not None:
+        return CheckpointError(f"{path}: {unfit}")
     found = installed_readers(READERS)
     readers = (*READERS, *found.readers)
     parts = [

@@ -23,11 +23,13 @@ from .reader import Reader, Tensors
 __all__ = ["READER"]
 
 _NET = re.compile(r"flow\.layers\.[0-9]+\.f\.[024]\.")
+_OTHERS = re.compile(r"h_top$|flow\.layers\.[0-9]+\.conv2d_zeros\.")  # what corenel/pytorch-glow calls its own
 _BITS = 8  # their dequantisation knows no other depth
 
 
 def _recognise(names: Iterable[str]) -> bool:
-    return any(_NET.match(name) for name in names)
+    known = tuple(names)
+    return any(map(_NET.match, known)) and not any(map(_OTHERS.match, known))
 
 
 def _read(tensors: Tensors, options: ImportOptions) -> ForeignGlow:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glow_core.archive import zip_members
 from glow_core.errors import CheckpointError
-from glow_core.state import key_name, zip_members
+from glow_core.state import key_name
 
 __all__ = ["read_npz", "state_of"]
 

@@ -176,6 +176,13 @@ class Net:
         """Whether it gives t and h, for an affine coupling, and not t alone."""
         return len(self.conv3.bias) == 2 * self.conv1.shape[1]
 
+    def with_scale_moved(self, by: float) -> Net:
+        """Return the same affine network with `by` added to h."""
+        bias = self.conv3.bias.double().clone()
+        half = len(bias) // 2
+        bias[half:] += by * torch.exp(-3 * self.conv3.log_scale[half:].double())
+        return replace(self, conv3=replace(self.conv3, bias=bias))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
@@ -248,3 +255,16 @@ class ForeignGlow:
     levels: tuple[Level, ...]
     prior: TopPrior | IndependentPrior
     notes: tuple[str, ...] = ()
+
+    @property
+    def affine(self) -> bool:
+        """Whether its couplings are affine, by the first."""
+        return self.levels[0].steps[0].net.affine
+
+    def with_plain_sigmoid(self) -> ForeignGlow:
+        """Take its couplings to multiply by sigmoid(h), where sigmoid(h + 2) is what all others do."""
+        levels = tuple(
+            replace(level, steps=tuple(replace(step, net=step.net.with_scale_moved(-2.0)) for step in level.steps))
+            for level in self.levels
+        )
+        return replace(self, levels=levels)

@@ -10,7 +10,7 @@ from .reader import Tensors
 __all__ = ["level_counts", "numbered_levels"]
 
 # No more digits than a count can have: an absurd one is a tensor without a place.
-_LAYER = re.compile(r"flow\.layers\.(0|[1-9][0-9]{0,5})\.([a-z_]+)\.")
+_LAYER = re.compile(r"flow\.layers\.(0|[1-9][0-9]{0,5})\.([a-z0-9_]+)\.")
 
 
 def level_counts(numbers: Iterable[tuple[int, int]]) -> list[int]:
@@ -25,14 +25,15 @@ def level_counts(numbers: Iterable[tuple[int, int]]) -> list[int]:
     return counts
 
 
-def numbered_levels(tensors: Tensors) -> list[tuple[list[str], str | None]]:
+def numbered_levels(tensors: Tensors, *, split: str = "conv") -> list[tuple[list[str], str | None]]:
     """Find the layers of every level, finest first, by the names `flow.layers.{n}.`.
 
     One list holds them all: squeeze, K steps of flow, split; squeeze, K steps, ... A squeeze has a number and no
     tensors.
 
     Args:
-        tensors: with `conv` in the splits and other layers in the steps.
+        tensors: with a layer of one name in the splits and others in the steps.
+        split: the name of that one.
 
     Returns:
         For each level the paths of its steps in encoding order and that of its split, None at the last level.
@@ -41,8 +42,8 @@ def numbered_levels(tensors: Tensors) -> list[tuple[list[str], str | None]]:
         CheckpointError: the numbers have gaps or do not repeat from level to level.
     """
     layers = [(int(found[1]), found[2]) for found in map(_LAYER.match, tensors.names) if found]
-    splits = {number for number, part in layers if part == "conv"}
-    steps = {number for number, part in layers if part != "conv"}
+    splits = {number for number, part in layers if part == split}
+    steps = {number for number, part in layers if part != split}
     levels = len(splits) + 1
     count = min(splits) - 1 if splits else max(steps, default=0)
     if count < 1:

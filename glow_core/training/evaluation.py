@@ -12,7 +12,7 @@ from torch import Tensor
 from glow_core.model import Glow
 
 from .data import ImageSource, read_batch
-from .sampler import dequantize, derive_seed, generator_for
+from .sampler import dequantize, derive_seed, draw_noise, generator_for
 
 __all__ = ["dataset_bits_per_dim", "draw_pixels", "labels_of", "log_prob_sum"]
 
@@ -52,7 +52,7 @@ def log_prob_sum(
         chosen = indices[start : start + batch_size]
         pixels = read_batch(images, chosen, model.config)
         noise = torch.stack(
-            [torch.rand(pixels.shape[1:], generator=generator_for(seed, "evaluation", int(index))) for index in chosen]
+            [draw_noise(pixels.shape[1:], generator_for(seed, "evaluation", int(index))) for index in chosen]
         )
         x = dequantize(pixels, noise, n_bits=model.config.n_bits).to(parameter.device, parameter.dtype)
         log_prob = model.log_prob(x, labels_of(images, chosen, model, parameter.device))

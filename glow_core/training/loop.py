@@ -86,6 +86,8 @@ def train(
         )
     with ExitStack() as stack:
         stack.enter_context(_threads(settings.threads))
+        if torch.get_default_device().type != "cpu":  # optimizers keep their counters on the default device
+            stack.enter_context(torch.device("cpu"))
         signals = stack.enter_context(StopSignals())
         fabric = make_fabric(settings.device)
         if settings.batch_size % fabric.world_size:

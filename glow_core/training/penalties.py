@@ -140,7 +140,8 @@ def draw_directions(
     if at == "steps":
         shapes = [shape for shape in config.level_shapes for _ in range(config.steps)]
     return [
-        torch.randint(0, 2, (count, *shape), generator=generator).to(torch.float32).mul_(2).sub_(1) for shape in shapes
+        torch.randint(0, 2, (count, *shape), generator=generator, device="cpu").to(torch.float32).mul_(2).sub_(1)
+        for shape in shapes
     ]
 
 

@@ -25,7 +25,7 @@ from .optimization import first_non_finite, learning_rate, make_optimizer, set_h
 from .penalties import add_limited_gradient, penalty_terms
 from .progress import Event, Progress, TrainResult
 from .records import Records
-from .sampler import ShuffledSampler, dequantize, derive_seed, generator_for
+from .sampler import ShuffledSampler, dequantize, derive_seed, draw_noise, generator_for
 from .settings import TrainSettings
 from .state import CHECKPOINT_NAME, WEIGHTS_NAME
 from .stopping import StopSignals
@@ -142,7 +142,7 @@ class Run:
     def inputs(self, indices: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Return dequantised images and their labels, on the device."""
         config, device = self.config, self.fabric.device
-        noise = torch.rand((len(indices), config.channels, *config.image_size), generator=generator)
+        noise = draw_noise((len(indices), config.channels, *config.image_size), generator)
         x = dequantize(read_batch(self.train_images, indices, config), noise, n_bits=config.n_bits)
         return x.to(device), labels_of(self.train_images, indices, self.model, device)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ShuffledSampler", "dequantize", "derive_seed", "generator_for"]
+__all__ = ["ShuffledSampler", "dequantize", "derive_seed", "draw_noise", "generator_for"]
 
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -60,11 +61,16 @@ class ShuffledSampler:
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             generator = generator_for(self.seed, "order", epoch)
-            order: np.ndarray = torch.randperm(self.length, generator=generator).numpy()
+            order: np.ndarray = torch.randperm(self.length, generator=generator, device="cpu").numpy()
             # A batch touches neighbouring epochs, so the two latest are enough to keep.
             self._orders = {old: kept for old, kept in self._orders.items() if old == epoch - 1}
             self._orders[epoch] = order
         return self._orders[epoch]
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draw u from [0, 1), float32 of any shape on the CPU, whatever torch's defaults are."""
+    return torch.rand(tuple(shape), generator=generator, dtype=torch.float32, device="cpu")
 
 
 def dequantize(pixels: np.ndarray, noise: Tensor, *, n_bits: int) -> Tensor:

@@ -58,7 +58,7 @@ class RoundTripGradient:
         import torch
 
         with torch.inference_mode():
-            return np.asarray(self._reconstruct(torch.tensor(x), y).numpy())
+            return np.asarray(self._reconstruct(torch.tensor(x, device="cpu"), y).numpy())
 
     def ascend(self, x: Float32Array, y: npt.NDArray[np.int64] | None) -> tuple[Float32Array, Float32Array]:
         """Encode and decode, and differentiate |x_hat - x|^2 of each image by x.
@@ -75,7 +75,7 @@ class RoundTripGradient:
         """
         import torch
 
-        leaf = torch.tensor(x, requires_grad=True)
+        leaf = torch.tensor(x, device="cpu", requires_grad=True)
         x_hat = self._reconstruct(leaf, y)
         # The images of a batch do not touch one another, so the gradient of the sum holds that of each.
         (gradient,) = torch.autograd.grad((x_hat - leaf).square().sum(), leaf)
@@ -84,7 +84,7 @@ class RoundTripGradient:
     def _reconstruct(self, x: Tensor, y: npt.NDArray[np.int64] | None) -> Tensor:
         import torch
 
-        labels = None if y is None or self._model.config.num_classes is None else torch.tensor(y)
+        labels = None if y is None or self._model.config.num_classes is None else torch.tensor(y, device="cpu")
         try:
             latents, _ = self._model.encode(x, labels)
             return self._model.decode(latents, labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from glow_deploy.progress import StageProgress
 
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
+from .reading import origin_notes, suspected_misreading
 from .settings import ExportSettings
 from .sixteen_bit import examine_narrow
 
@@ -76,10 +76,12 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
             found = examine(images, reference, _runner(worker, building), settings, report)
         else:
             found = examine_narrow(images, reference, building.result, folding.result(), planned, settings, report)
+        suspicion = suspected_misreading(path, stored, images, settings)
         if found.problems and not settings.force:
+            advice = suspicion or (_ADVICE if planned is None else _NARROW_ADVICE)
             raise UnsoundModelError(
                 f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
-                f"{_ADVICE if planned is None else _NARROW_ADVICE}, or give force=True to export it all the same"
+                f"{advice}, or give force=True to export it all the same"
             )
         report("writing the bundle")
         folded, graphs = folding.result(), building.result()
@@ -102,7 +104,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                 problems=tuple(found.problems),
                 notes=(
                     *(() if reference.single.is_initialized else (_UNTRAINED,)),
-                    *_origin(stored, found),
+                    *origin_notes(stored, found, suspicion=suspicion),
                     *found.notes,
                 ),
             ),
@@ -199,28 +201,6 @@ def _read(path: Path, settings: ExportSettings) -> Checkpoint:
 
 def _source(origin: Origin) -> dict[str, Any]:
     return {"project": origin.project, "options": dict(origin.options)}
-
-
-def _origin(stored: Checkpoint, found: Findings) -> list[str]:
-    """What is known about another project's model: how it was read, and whether its likelihoods make sense."""
-    if stored.origin is None:
-        return []
-    how = "converted from" if stored.origin.converted else "read as"
-    notes = [f"{how} a checkpoint of {stored.origin.project}", *stored.origin.notes]
-    if found.golden is None or found.source != "data":
-        unseen = (
-            "exported without images of its own kind: `export --data SPEC` shows whether its likelihoods make sense"
-        )
-        return [*notes, unseen]
-    config = stored.config
-    bits = float(np.mean(config.n_bits - found.golden.log_prob / (config.dims * math.log(2))))
-    notes.append(f"{len(found.golden.x)} images of --data have {bits:.3f} bits/dim at bin centres")
-    if not bits < config.n_bits:
-        notes.append(
-            f"that is no better than pixels drawn at random ({config.n_bits} bits/dim): is the model trained, and are "
-            "--n-bits, --image-size, --input-range and the images those it was trained with?"
-        )
-    return notes
 
 
 def _self_check(check: SelfCheck) -> SelfCheckFigures:

@@ -100,7 +100,7 @@ def test_where_converted_weights_came_from_comes_back(glow, tmp_path, name):
 def test_a_model_trained_here_is_written_as_before_there_were_origins(glow, tmp_path):
     assert "origin" not in _content(glow, tmp_path)
     save_checkpoint(glow, tmp_path / "model.safetensors")
-    assert set(load_safetensors(tmp_path / "model.safetensors")[0]) == {"format", "format_version", "config"}
+    assert set(load_safetensors(tmp_path / "model.safetensors")[0]) == {"format", "format_version", "config", "digest"}
 
 
 @pytest.mark.parametrize("name", ["bad.pt", "bad.safetensors"])

@@ -30,7 +30,14 @@ def without(options: list[str], name: str) -> list[str]:
 
 
 def test_every_project_has_a_checkpoint():
-    assert {name.partition("_")[0] for name in FOLDERS} == {"chaiyujin", "normflows", "openai", "rosinality", "y0ast"}
+    assert {name.partition("_")[0] for name in FOLDERS} == {
+        "chaiyujin",
+        "corenel",
+        "normflows",
+        "openai",
+        "rosinality",
+        "y0ast",
+    }
 
 
 @pytest.mark.parametrize(

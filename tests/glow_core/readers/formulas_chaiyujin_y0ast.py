@@ -1,7 +1,9 @@
-"""What the code of chaiyujin/glow-pytorch and of y0ast/Glow-PyTorch computes, read from their sources, in float64.
+"""What the code of chaiyujin/glow-pytorch, y0ast/Glow-PyTorch and corenel/pytorch-glow computes, in float64.
+
+Read from their sources.
 
 Works on their state dictionaries directly, channel by channel as they lie there: nothing is folded or re-ordered first.
-The two differ in names and in what images are fed.
+They differ in names, in what images are fed, in the factor of actnorms' log scales, and in what couplings multiply by.
 """
 
 from __future__ import annotations
@@ -26,9 +28,29 @@ class Names:
     upper: str
     top: str
     centre: float
+    split: str = "conv"
+    start: str = "prior_h"
+    classes: str = "project_ycond"
+    classifier: str = "project_class"
+    actnorm: int = 1
+    offset: float = 2.0
 
 
 CHAIYUJIN = Names(net="f", conv="", linear="", lower="l", upper="u", top="learn_top", centre=0.0)
+CORENEL = Names(
+    net="f",
+    conv="",
+    linear="",
+    lower="",
+    upper="",
+    top="learn_top",
+    centre=0.0,
+    split="conv2d_zeros",
+    start="h_top",
+    classes="y_emb",
+    classifier="classifier",
+    actnorm=3,
+)
 Y0AST = Names(net="block", conv=".conv", linear=".linear", lower="lower", upper="upper", top="learn_top_fn", centre=0.5)
 
 
@@ -98,14 +120,14 @@ def random_state(names: Names, hyper: Hyper, *, seed: int = 0) -> dict[str, Tens
             zeros(f"{net}.4", names.conv, hyper.width, channels if hyper.affine else channels // 2)
         layer += 2
         if level < hyper.levels - 1:
-            zeros(f"flow.layers.{layer - 1}.conv", names.conv, channels // 2, channels)
+            zeros(f"flow.layers.{layer - 1}.{names.split}", names.conv, channels // 2, channels)
             channels //= 2
     if hyper.learn_top:
         zeros(names.top, names.conv, 2 * channels, 2 * channels)
     if hyper.classes is not None:
-        zeros("project_ycond", names.linear, hyper.classes, 2 * channels, conv=False)
-        zeros("project_class", names.linear, channels, hyper.classes, conv=False)
-    state["prior_h"] = torch.zeros(hyper.batch, 2 * channels, height, width)
+        zeros(names.classes, names.linear, hyper.classes, 2 * channels, conv=False)
+        zeros(names.classifier, names.linear, channels, hyper.classes, conv=False)
+    state[names.start] = torch.zeros(hyper.batch, 2 * channels, height, width)
     return state
 
 
@@ -133,7 +155,7 @@ def encode(
             log_prob = log_prob + log_det
         if level < levels - 1:
             h, leaving = h.chunk(2, dim=1)
-            out = _zeros(names, weights, f"flow.layers.{next(layers)}.conv", h)
+            out = _zeros(names, weights, f"flow.layers.{next(layers)}.{names.split}", h)
             log_prob = log_prob + emit(leaving, out[:, 0::2], out[:, 1::2])
     mean, logs = _top(names, weights, y, len(h)).chunk(2, dim=1)
     log_prob = log_prob + emit(h, mean, logs)
@@ -148,19 +170,19 @@ def _squeeze(h: Tensor) -> Tensor:
 
 def _flow_step(names: Names, weights: Mapping[str, Tensor], path: str, h: Tensor) -> tuple[Tensor, Tensor]:
     matrix = _matrix(names, weights, f"{path}.invconv")
-    h = torch.einsum("oi,nihw->nohw", matrix, _actnorm(weights, f"{path}.actnorm", h))
-    constant = weights[f"{path}.actnorm.logs"].sum() + torch.linalg.slogdet(matrix)[1]
+    h = torch.einsum("oi,nihw->nohw", matrix, _actnorm(names, weights, f"{path}.actnorm", h))
+    constant = names.actnorm * weights[f"{path}.actnorm.logs"].sum() + torch.linalg.slogdet(matrix)[1]
     log_det = constant * h.shape[2] * h.shape[3]
     z1, z2 = h.chunk(2, dim=1)
     out = _net(names, weights, f"{path}.{names.net}", z1)
     if out.shape[1] == z2.shape[1]:
         return torch.cat((z1, z2 + out), dim=1), log_det
-    scale = torch.sigmoid(out[:, 1::2] + 2)
+    scale = torch.sigmoid(out[:, 1::2] + names.offset)
     return torch.cat((z1, (z2 + out[:, 0::2]) * scale), dim=1), log_det + torch.log(scale).sum(dim=(1, 2, 3))
 
 
-def _actnorm(weights: Mapping[str, Tensor], path: str, h: Tensor) -> Tensor:
-    return (h + weights[f"{path}.bias"]) * torch.exp(weights[f"{path}.logs"])
+def _actnorm(names: Names, weights: Mapping[str, Tensor], path: str, h: Tensor) -> Tensor:
+    return (h + weights[f"{path}.bias"]) * torch.exp(names.actnorm * weights[f"{path}.logs"])
 
 
 def _matrix(names: Names, weights: Mapping[str, Tensor], path: str) -> Tensor:
@@ -173,9 +195,9 @@ def _matrix(names: Names, weights: Mapping[str, Tensor], path: str) -> Tensor:
 
 def _net(names: Names, weights: Mapping[str, Tensor], path: str, h: Tensor) -> Tensor:
     h = F.conv2d(h, weights[f"{path}.0{names.conv}.weight"], padding=1)
-    h = torch.relu(_actnorm(weights, f"{path}.0.actnorm", h))
+    h = torch.relu(_actnorm(names, weights, f"{path}.0.actnorm", h))
     h = F.conv2d(h, weights[f"{path}.2{names.conv}.weight"])
-    return _zeros(names, weights, f"{path}.4", torch.relu(_actnorm(weights, f"{path}.2.actnorm", h)))
+    return _zeros(names, weights, f"{path}.4", torch.relu(_actnorm(names, weights, f"{path}.2.actnorm", h)))
 
 
 def _zeros(names: Names, weights: Mapping[str, Tensor], path: str, h: Tensor) -> Tensor:
@@ -186,14 +208,14 @@ def _zeros(names: Names, weights: Mapping[str, Tensor], path: str, h: Tensor) ->
 
 def _top(names: Names, weights: Mapping[str, Tensor], y: Tensor | None, n: int) -> Tensor:
     """Mean and log_scale of the coarsest latent, as two halves [N,2C,H,W]."""
-    h = weights["prior_h"][:1].repeat(n, 1, 1, 1)
+    h = weights[names.start][:1].repeat(n, 1, 1, 1)
     if f"{names.top}.logs" in weights:
         h = _zeros(names, weights, names.top, h)
     if y is None:
         return h
-    linear = f"project_ycond{names.linear}"
+    linear = f"{names.classes}{names.linear}"
     chosen = F.one_hot(y, weights[f"{linear}.weight"].shape[1]).double()
     out = (chosen @ weights[f"{linear}.weight"].T + weights[f"{linear}.bias"]) * torch.exp(
-        3 * weights["project_ycond.logs"]
+        3 * weights[f"{names.classes}.logs"]
     )
     return h + out[:, :, None, None]

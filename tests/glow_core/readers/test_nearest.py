@@ -10,7 +10,7 @@ from glow_core.readers import READERS, read_checkpoint, read_tensors
 from glow_core.readers.nearest import nearest_layout
 
 
-@pytest.mark.parametrize("project", ["rosinality", "chaiyujin", "y0ast", "normflows", "openai"])
+@pytest.mark.parametrize("project", ["rosinality", "chaiyujin", "corenel", "y0ast", "normflows", "openai"])
 def test_every_layout_is_nearest_to_itself_whatever_its_outer_modules(project, other_projects):
     (file,) = [
         path

@@ -239,6 +239,31 @@ def test_what_is_told_against_the_file_is_refused(written, refusal):
         assert "sigmoid(h + 2)" in message
 
 
+FORK = replace(Y0AST, offset=0.0)  # of a fork that multiplies by sigmoid(h)
+
+
+@pytest.mark.parametrize("hyper", [SMALL, replace(SMALL, lu=False, levels=1), CLASSES])
+def test_a_fork_that_multiplies_by_sigmoid_of_h_alone_is_read_where_that_is_told(written, hyper):
+    state = random_state(Y0AST, hyper)
+    path = written(state)
+    told = model(path, scale_map="sigmoid_plain")
+    latents, bits, round_trip = differences(told, state, hyper, names=FORK)
+    assert latents < LATENT_TOLERANCE
+    assert bits < BITS_TOLERANCE
+    assert round_trip < 1e-11
+    assert differences(told, state, hyper)[0] > 0.1
+    assert differences(model(path), state, hyper, names=FORK)[0] > 0.1
+    checkpoint = read_checkpoint(path, options=ImportOptions(scale_map="sigmoid_plain"))
+    assert checkpoint.origin.options == {"scale_map": "sigmoid_plain"}
+    assert not any("sigmoid(h + 2)" in note for note in checkpoint.origin.notes)
+
+
+def test_additive_couplings_have_no_scale_to_tell_of(written):
+    state = random_state(Y0AST, replace(SMALL, affine=False))
+    plain, told = (read_checkpoint(written(state), options=ImportOptions(scale_map=m)) for m in (None, "sigmoid_plain"))
+    assert all(torch.equal(plain.model[name], told.model[name]) for name in plain.model)
+
+
 # ---- what is refused; how layers are numbered is tested with chaiyujin/glow-pytorch, which numbers them so too
 
 

@@ -240,3 +240,21 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path, options: dict) ->
         assert left == pytest.approx(right, rel=1e-3)
     validated = [[float(row[-1]) for row in rows if row[-1]] for rows in (ours, theirs)]
     assert validated[0] == pytest.approx(validated[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"inverse_penalty": 0.05, "inverse_penalty_every": 2}])
+@pytest.mark.parametrize(("dtype", "device"), [(torch.float64, None), (torch.float32, "meta")])
+def test_a_run_is_the_same_whatever_torch_s_defaults_are(
+    tmp_path: Path, options: dict, dtype: torch.dtype, device: str | None
+) -> None:
+    toy_training(tmp_path / "plain", max_steps=8, **options)
+    torch.set_default_dtype(dtype)
+    torch.set_default_device(device)
+    try:
+        toy_training(tmp_path / "other", max_steps=8, **options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert curve(tmp_path / "other") == curve(tmp_path / "plain")
+    ours, theirs = (read_checkpoint(tmp_path / name / "ckpt.pt") for name in ("other", "plain"))
+    assert all(torch.equal(ours.model[name], theirs.model[name]) for name in theirs.model)

@@ -42,6 +42,7 @@ def test_resumed_curve_is_the_uninterrupted_one(tmp_path: Path, whole: list, mon
 def test_control_a_forgotten_part_of_the_state_changes_the_curve(tmp_path: Path, whole: list, forget: str) -> None:
     path = halted(tmp_path) / "ckpt.pt"
     content = torch.load(path, weights_only=True)
+    del content["digest"]  # which would tell
     if forget == "moments":
         for state in content["training"]["optimizer"]["state"].values():
             state["exp_avg"].zero_()
@@ -154,3 +155,19 @@ def test_bad_checkpoints_to_resume(tmp_path: Path) -> None:
         torch.save(changed, path)
         with pytest.raises(GlowCoreError):
             toy_training(tmp_path, max_steps=3, resume=True)
+
+
+def test_a_flipped_bit_anywhere_in_the_state_stops_a_resume(tmp_path: Path) -> None:
+    toy_training(tmp_path, max_steps=2)
+    path = tmp_path / "ckpt.pt"
+    whole = path.read_bytes()
+    content = torch.load(path, weights_only=True)
+    moments = [state["exp_avg"] for state in content["training"]["optimizer"]["state"].values()]
+    kept = [max(moments, key=torch.Tensor.numel), content["training"]["rng"]["cpu"], content["ema"]["prior.mean"]]
+    for tensor in kept:
+        place = whole.index(tensor.numpy().tobytes()) + tensor.numpy().nbytes // 2
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match=r"ckpt\.pt: damaged: .*copy the file again"):
+            toy_training(tmp_path, max_steps=3, resume=True)
+    path.write_bytes(whole)
+    toy_training(tmp_path, max_steps=3, resume=True)

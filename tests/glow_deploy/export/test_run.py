@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from glow_core import Glow, GlowConfig, save_checkpoint
+from glow_core import Glow, GlowConfig, ImportOptions, save_checkpoint
 from glow_core.errors import ConfigError
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.files import sha256_file
@@ -335,3 +336,43 @@ def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path):
 def test_settings_are_checked(values):
     with pytest.raises(UsageError):
         ExportSettings(**values)
+
+
+@pytest.fixture
+def other_defaults():
+    """What a caller may have told torch for purposes of its own."""
+    yield lambda dtype, device: (torch.set_default_dtype(dtype), torch.set_default_device(device))
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float16, "cpu"), (torch.float32, "meta")])
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_torch_s_defaults_in_the_callers_session_change_no_byte(
+    perturbed_glow, tmp_path, other_defaults, dtype, device, name
+):
+    from glow_deploy import verify
+
+    glow, path = perturbed_glow(CONFIG), tmp_path / name
+    options = {"ckpt": path, "backends": ["onnxruntime-cpu", "pytorch-fp64", "pytorch-fp32"]}
+    save_checkpoint(glow, path)
+    export(path, out=tmp_path / "plain", settings=FEW)
+    plain = verify(tmp_path / "plain", **options)
+    other_defaults(dtype, device)
+    export(path, out=tmp_path / "other", settings=FEW)
+    other = verify(tmp_path / "other", **options)
+    for file in ("encoder.onnx", "decoder.onnx", "golden.npz", "manifest.json"):
+        assert (tmp_path / "other" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
+    assert plain.sound
+    assert other.sound
+
+
+@pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float32, "meta")])
+def test_another_projects_checkpoint_is_read_whatever_torch_s_defaults_are(other_defaults, tmp_path, dtype, device):
+    folder = Path(__file__).parents[2] / "fixtures/other_projects/rosinality_affine_lu"
+    options = {"options": ImportOptions(image_size=(16, 16), n_bits=8), "golden": 3}
+    export(folder / "model_000001.pt", out=tmp_path / "plain", **options)
+    other_defaults(dtype, device)
+    export(folder / "model_000001.pt", out=tmp_path / "other", **options)
+    for file in ("encoder.onnx", "decoder.onnx", "golden.npz", "manifest.json"):
+        assert (tmp_path / "other" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
