@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glow_deploy.artifact.files import sha256_bytes
-from glow_deploy.artifact.lint import SIZE_LIMIT
+from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.errors import BundleError, EngineError
