@@ -58,8 +58,8 @@ MOST_CONSTANTS = 2**26
 MOST_CONSTANTS_PER_WEIGHT = 16
 """Values that a runtime computes from weights alone while it loads a graph: 2^26, and 16 for each value of a weight.
 
-Such are the edges of convolutions that pad with ones, spread over the image: the full size has 3.7e8 of them beside 2.2e8
-weights, the same model 64 wide 4.6e7.
+Such are the edges of convolutions that pad with ones, spread over the image: the full size has 3.7e8 of them beside
+2.2e8 weights, the same model 64 wide 4.6e7.
 """
 
 MOST_WORK = 2**43
