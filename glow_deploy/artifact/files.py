@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from glow_deploy.errors import GlowDeployError, UsageError
+from glow_deploy.errors import BundleError, GlowDeployError, UsageError
 
 __all__ = [
     "atomic_path",
@@ -143,7 +143,12 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB."""
+    """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB.
+
+    Raises:
+        BundleError: it is no plain file.
+    """
+    check_regular(Path(path), error=BundleError)
     digest = hashlib.sha256()
     with Path(path).open("rb") as handle:
         while piece := handle.read(1 << 20):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.artifact.files import sha256_bytes, sha256_file
+from glow_deploy.artifact.files import check_regular, sha256_bytes, sha256_file
 from glow_deploy.artifact.manifest import MANIFEST
 from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.errors import BundleError, DataError
@@ -37,6 +37,7 @@ def recognise(path: Path) -> str:
         if (path / MANIFEST).exists():
             return "bundle"
         raise DataError(f"{path} is a folder without a {MANIFEST}; name a bundle, or a file in the folder")
+    check_regular(path, error=DataError)
     try:
         with path.open("rb") as handle:
             start = handle.read(16)
