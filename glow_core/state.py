@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from .model import Glow
 
 __all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state", "zip_members"]
 
+
+_MOST_NESTING = 16
 
 # How torch names, in its refusal, what a file asks to be called.
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
@@ -65,7 +68,11 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
         )
     try:
         with torch.serialization.safe_globals(_PASSED_OVER):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and members is not None)
+            if mmap and members is not None:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                if _fill_their_records(path, members, content):
+                    return content
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except pickle.UnpicklingError as error:
         named = _GLOBAL.search(str(error))
         what = f"it holds {key_name(named[1])}, and loading that" if named else "loading it"
@@ -168,6 +175,38 @@ def _are_stored(members: Sequence[zipfile.ZipInfo], *, size: int) -> bool:
     """Whether an archive's members lie in the file of `size` bytes as they are, each in a place of its own."""
     stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
     return stored and sum(member.file_size for member in members) <= size
+
+
+def _fill_their_records(path: Path, members: Sequence[zipfile.ZipInfo], content: Any) -> bool:
+    """Whether tensors left in a file are its records, each from its first byte to its last.
+
+    Torch takes a tensor's size from the pickle then, and would read on past a record that is shorter. Where the file
+    lies in memory is not known, so the distances between tensors are compared with those between records.
+    """
+    records = []
+    with path.open("rb") as handle:
+        for member in members:
+            if member.file_size and "/data/" in member.filename:
+                handle.seek(member.header_offset + 26)  # lengths of the name and of what follows it
+                name, extra = struct.unpack("<2H", handle.read(4))
+                records.append((member.header_offset + 30 + name + extra, member.file_size))
+    storages = {
+        storage.data_ptr(): storage.nbytes() for storage in _storages(content, depth=_MOST_NESTING) if storage.nbytes()
+    }
+    found, wanted = sorted(storages.items()), sorted(records)
+    if len(found) != len(wanted) or not found:
+        return False
+    base = found[0][0] - wanted[0][0]
+    return all((place - base, size) == record for (place, size), record in zip(found, wanted, strict=True))
+
+
+def _storages(content: Any, *, depth: int) -> Iterator[torch.UntypedStorage]:
+    if isinstance(content, Tensor):
+        if content.layout == torch.strided:
+            yield content.untyped_storage()
+    elif depth and isinstance(content, (Mapping, list, tuple)):
+        for value in content.values() if isinstance(content, Mapping) else content:
+            yield from _storages(value, depth=depth - 1)
 
 
 def _buffer_problem(name: str, tensor: Tensor) -> str | None:

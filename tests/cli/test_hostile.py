@@ -57,10 +57,10 @@ PLACES = {
     "convert": lambda bad, m, p: ("convert", bad, "--out", "ckpt.pt"),
     "bench": lambda bad, m, p: ("bench", bad),
     "compile": lambda bad, m, p: ("compile", bad),
-    "edit": lambda bad, m, p: ("edit", m.bundle, p[0], "--directions", bad, "--add", "hat=1"),
-    "inpaint a mask": lambda bad, m, p: ("inpaint", m.bundle, p[0], "--mask", bad, "--ckpt", m.checkpoint),
-    "directions": lambda bad, m, p: ("directions", m.bundle, "--data", p[0].parent, "--tags-file", bad),
-    "train": lambda bad, m, p: ("train", "--data", bad, "--out", "run"),
+    "edit": lambda bad, m, p: ("edit", m.bundle, p[0], "--directions", bad, "--attribute", "hat=1"),
+    "inpaint a mask": lambda bad, m, p: ("inpaint", m.checkpoint, p[0], "--mask", bad),
+    "directions": lambda bad, m, p: ("directions", m.bundle, "--data", p[0].parent, "--labels", bad),
+    "train": lambda bad, m, p: ("train", "--data", bad, "--out", "run", "--max-steps", "1"),
 }
 
 
@@ -71,6 +71,7 @@ def test_pipes_are_refused_at_once(invoke, model, pictures, place, command):
     with _at_once():
         result = invoke(*PLACES[command](place / "pipe.onnx", model, pictures))
     assert result.exit_code == 2, (result.stderr, result.exception)
+    assert "a pipe" in result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
