@@ -129,12 +129,10 @@ def read_regular(path: Path, *, most: int, error: type[GlowDeployError]) -> byte
         if size > most:
             raise error(f"{path} has {size} bytes; {most} at most are accepted for such a file")
         try:
-            data = stream.read(most + 1)
+            # No more than that: a reader makes room for all that it is asked for.
+            return stream.read(size)
         except OSError as problem:
             raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
-    if len(data) > most:
-        raise error(f"{path} grew while it was read; {most} bytes at most are accepted for such a file")
-    return data
 
 
 def sha256_bytes(data: bytes) -> str:
