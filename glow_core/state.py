@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap as mapping
 import pickle
 import re
 import struct
@@ -21,6 +22,8 @@ __all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state", 
 
 
 _MOST_NESTING = 16
+
+_BYTEARRAY = b"\nbytearray\n"
 
 # How torch names, in its refusal, what a file asks to be called.
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
@@ -65,6 +68,11 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
         raise CheckpointError(
             f"{path}: not a readable checkpoint (a compressed zip archive, which torch.save never writes); save the "
             "model's state_dict() with torch.save"
+        )
+    if _asks_for_memory(path, members):
+        raise CheckpointError(
+            f"{path}: refused, because it asks for memory that it does not fill (a bytearray), which no state "
+            "dictionary does; save the model's state_dict() with torch.save"
         )
     try:
         with torch.serialization.safe_globals(_PASSED_OVER):
@@ -175,6 +183,23 @@ def _are_stored(members: Sequence[zipfile.ZipInfo], *, size: int) -> bool:
     """Whether an archive's members lie in the file of `size` bytes as they are, each in a place of its own."""
     stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
     return stored and sum(member.file_size for member in members) <= size
+
+
+def _asks_for_memory(path: Path, members: Sequence[zipfile.ZipInfo] | None) -> bool:
+    """Whether a pickle names `bytearray`, which torch calls with any size: a few bytes would take all memory.
+
+    A pickle names it in plain letters between two line ends, in both formats of torch's.
+    """
+    try:
+        if members is None:
+            with path.open("rb") as handle, mapping.mmap(handle.fileno(), 0, access=mapping.ACCESS_READ) as whole:
+                return whole.find(_BYTEARRAY) >= 0
+        with zipfile.ZipFile(path) as archive:
+            return any(
+                _BYTEARRAY in archive.read(member) for member in members if member.filename.endswith((".pkl", ".PKL"))
+            )
+    except Exception:  # damage, which torch says more about
+        return False
 
 
 def _fill_their_records(path: Path, members: Sequence[zipfile.ZipInfo], content: Any) -> bool:

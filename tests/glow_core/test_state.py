@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
 import zipfile
 
 import pytest
@@ -42,3 +44,22 @@ def test_short_records_are_refused(path, tmp_path, name, mmap):
     _shorten(path, tmp_path / "short.pt", name)
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         load_pt(tmp_path / "short.pt", mmap=mmap)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("module", [b"builtins", b"__builtin__"])
+def test_a_pickle_cannot_ask_for_memory(tmp_path, old, module):
+    asks = b"\x80\x02c" + module + b"\nbytearray\nJ\x00\x00\x00\x40\x85R."  # 1 GiB
+    path = tmp_path / "bomb.pt"
+    if old:
+        magic, version = 0x1950A86A20F9469CFC6C, 1001
+        path.write_bytes(b"".join(pickle.dumps(part, 2) for part in (magic, version, {})) + asks + pickle.dumps([], 2))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in (("data.pkl", asks), ("version", "3\n"), ("byteorder", "little")):
+                archive.writestr(f"archive/{name}", data)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        load_pt(path, mmap=False)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
