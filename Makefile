@@ -9,8 +9,11 @@ STAMP := $(VENV)/.installed-$(RUNTIME)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
 
+MINUTES ?= 10
+SEED ?= 0
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu lint format docs bench clean
+.PHONY: help install demo test test-slow test-gpu fuzz lint format docs bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +40,9 @@ test-slow: install  ## Run the tests of over ten seconds each
 
 test-gpu: install  ## Run the invertibility regression suite on an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu tests/gpu tests/test_readme.py
+
+fuzz: install  ## Feed damaged files to everything that reads files; MINUTES=60 for longer, SEED=1 for others
+	nice $(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .

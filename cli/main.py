@@ -11,6 +11,7 @@ import typer
 
 from .catalogue import Commands
 from .common.errors import DEBUG_VARIABLE, exit_codes
+from .common.terminal import encode_anything
 
 __all__ = ["app", "run"]
 
@@ -50,6 +51,7 @@ def _main(
 
 def run() -> None:
     """Entry point of the console script."""
+    encode_anything()
     with exit_codes():
         if not sys.warnoptions and not os.environ.get(DEBUG_VARIABLE):
             # Libraries warn about their own insides; a user of the command can do nothing about it.

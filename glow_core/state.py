@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mmap as mapping
 import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from .model import Glow
 
 __all__ = ["check_state", "is_plain", "key_name", "load_pt", "reference_state"]
 
+
+_MOST_NESTING = 16
+
+_BYTEARRAY = b"\nbytearray\n"
 
 # How torch names, in its refusal, what a file asks to be called.
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
@@ -58,6 +64,11 @@ def load_pt(path: Path, *, mmap: bool) -> Any:
     """
     members = zip_members(path)
     records = None if members is None else check_records(path, members)
+    if _asks_for_memory(path, members):
+        raise CheckpointError(
+            f"{path}: refused, because it asks for memory that it does not fill (a bytearray), which no state "
+            "dictionary does; save the model's state_dict() with torch.save"
+        )
     mapped = mmap and records is not None
     try:
         with torch.serialization.safe_globals(_PASSED_OVER), path.open("rb") as file:
@@ -148,6 +159,23 @@ def is_plain(value: Any) -> bool:
         and value.device.type == "cpu"
         and value.is_contiguous()
     )
+
+
+def _asks_for_memory(path: Path, members: Sequence[zipfile.ZipInfo] | None) -> bool:
+    """Whether a pickle names `bytearray`, which torch calls with any size: a few bytes would take all memory.
+
+    A pickle names it in plain letters between two line ends, in both formats of torch's.
+    """
+    try:
+        if members is None:
+            with path.open("rb") as handle, mapping.mmap(handle.fileno(), 0, access=mapping.ACCESS_READ) as whole:
+                return whole.find(_BYTEARRAY) >= 0
+        with zipfile.ZipFile(path) as archive:
+            return any(
+                _BYTEARRAY in archive.read(member) for member in members if member.filename.endswith((".pkl", ".PKL"))
+            )
+    except Exception:  # damage, which torch says more about
+        return False
 
 
 def _buffer_problem(name: str, tensor: Tensor) -> str | None:

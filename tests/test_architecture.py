@@ -343,6 +343,7 @@ SPANNING = {
     "initial": "training from given weights",
     "parts": "small parts of training",
     "resume": "training that goes on",
+    "hostile": "files made to harm, in every command",
     "bad_inputs": "every command refuses what it cannot use",
     "bundles": "commands on bundles, one after the other",
     "class_conditional": "classes through every command",

@@ -62,6 +62,7 @@ def decode(
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
     from glow_deploy.latents import decode_latents, load_latents, need_role
+    from glow_deploy.printable import shown
 
     output = Output(quiet=quiet, json=json)
     bundle, rest = split_engine(arguments, engine=engine)
@@ -101,7 +102,7 @@ def decode(
     )
     output.say(f"{counted(len(found), 'latent')} decoded on {provider}; not finite: {len(lost)}")
     for name in lost[:16]:
-        output.say(f"  not written: {name}")
+        output.say(f"  not written: {shown(name)}")
     output.say(f"wrote {counted(len(written), 'picture')} to {out}/" if folder else f"wrote {out}")
 
 

@@ -75,7 +75,9 @@ def _words(value: object, name: str = "") -> str:
     if isinstance(value, dict):
         parts = ((key, item) for key, item in value.items() if item is not None)
         return ", ".join(f"{key} {_words(item, str(key))}" for key, item in parts)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    from glow_deploy.printable import one_line
+
+    return f"{value:,}" if isinstance(value, int) else one_line(value)
 
 
 def inspect_checkpoint(path: Path) -> Inspection:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .terminal import obeys_nothing
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
@@ -106,8 +108,13 @@ class Output:
         return not self.console.quiet
 
     def say(self, text: str) -> None:
-        """Print text as it stands: brackets in file names are no markup, long lines are not broken."""
-        self.console.print(text, markup=False)
+        """Print one line as it stands: brackets in file names are no markup, long lines are not broken.
+
+        Line ends before it are kept. Others come from a name in a file that would pass for a line of ours.
+        """
+        line = text.lstrip("\n")
+        ends = text[: len(text) - len(line)]
+        self.console.print(ends + "?".join(line.splitlines()), markup=False)
 
     def show(self, renderable: RenderableType) -> None:
         """Print a table or another rich object, fitted to the terminal's width."""
@@ -130,7 +137,7 @@ class Output:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True, highlight=False)
+        console = obeys_nothing(Console(stderr=True, highlight=False))
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -154,7 +161,7 @@ def _console(*, quiet: bool) -> Console:
     console = _Console(highlight=False, quiet=quiet, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _FILE_WIDTH  # a file or a pipe has no width of its own; 80 would break the wider tables
-    return console
+    return obeys_nothing(console)
 
 
 def _check_json_target(target: str | None) -> None:

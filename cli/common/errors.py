@@ -18,6 +18,7 @@ import typer
 
 from glow_core.errors import GlowCoreError
 from glow_deploy.errors import GlowDeployError
+from glow_deploy.printable import one_line
 from glow_deploy.spelling import on_command_line
 
 __all__ = [
@@ -104,7 +105,7 @@ class _Exit:
         """Say what is wrong in one line and end."""
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
-        line = " ".join(on_command_line(message, self._options).split())
+        line = one_line(on_command_line(message, self._options))
         print(f"error: {line}", file=sys.stderr)
         self.write(error, line, code)
         raise SystemExit(code) from None
@@ -115,12 +116,12 @@ class _Exit:
             traceback.print_exc()
         command = shlex.join(["glow-deploy", *sys.argv[1:]])
         print(
-            f"error: {type(error).__name__}: {error}\n"
+            f"error: {one_line(f'{type(error).__name__}: {error}')}\n"
             "This is a bug in glow-deploy, not in your input. Please report it in the project's issue tracker with the "
             f"output of\n  {DEBUG_VARIABLE}=1 {command}\n  glow-deploy doctor",
             file=sys.stderr,
         )
-        self.write(error, f"{type(error).__name__}: {error}", BUG)
+        self.write(error, one_line(f"{type(error).__name__}: {error}"), BUG)
         raise SystemExit(BUG) from None
 
     def write(self, error: BaseException, message: str, code: int) -> None:

@@ -46,11 +46,13 @@ def file_names(names: tuple[str, ...]) -> list[str]:
         short = kept.encode("utf-8", "ignore")[:_LONGEST_NAME].decode("utf-8", "ignore")
         stems.append(short.strip(". ") or "picture")
     used: set[str] = set()
+    following: dict[str, int] = {}  # the first number that may be free, so that many equal names do not take for ever
     result = []
     for stem in stems:
-        name, number = stem, 2
+        name, number = stem, following.get(stem.casefold(), 2)
         while name.casefold() in used:
             name, number = f"{stem}-{number}", number + 1
+        following[stem.casefold()] = number
         used.add(name.casefold())
         result.append(f"{name}.png")
     return result

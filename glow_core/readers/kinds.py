@@ -38,6 +38,8 @@ def refuse_other_kinds(path: Path) -> None:
             advice = "no checkpoint is in it: name the file that training wrote"
         raise CheckpointError(f"{path}: a folder, not a checkpoint file; {advice}")
     if not path.is_file():
+        if path.exists():
+            raise CheckpointError(f"{path}: a pipe, a device or a socket, not a checkpoint file")
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
         with path.open("rb") as file:

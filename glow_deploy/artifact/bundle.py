@@ -16,7 +16,7 @@ from typing import Self
 
 from glow_deploy.errors import BundleError, UsageError
 
-from .files import refuse_folder, sha256_bytes, sha256_file, sync_folder
+from .files import check_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
 from .flavors import PLANS
 from .golden import Golden, read_golden
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
@@ -85,6 +85,7 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: its manifest lists no {name}")
         path = self.path / name
+        check_regular(path, error=BundleError)
         try:
             digest = sha256_file(path)
         except OSError as error:

@@ -5,21 +5,35 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import BundleError, GlowDeployError, UsageError
 
 __all__ = [
     "atomic_path",
     "atomic_write",
+    "check_regular",
+    "open_regular",
+    "read_regular",
     "refuse_folder",
     "refuse_overwrite",
     "sha256_bytes",
     "sha256_file",
     "sync_folder",
 ]
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextmanager
@@ -59,13 +73,80 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def check_regular(path: Path, *, error: type[GlowDeployError]) -> None:
+    """Refuse what is no plain file: a pipe or a device would be waited for without end.
+
+    Links are followed. A file that is not there, or not to be looked at, is left to whoever opens it.
+
+    Args:
+        path: a file's name.
+        error: raised.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path.stat gives the same and no more
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
+        raise error(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a special file')}, not a file that can be read")
+
+
+@contextmanager
+def open_regular(path: Path, *, error: type[GlowDeployError]) -> Iterator[IO[bytes]]:
+    """Open a plain file for reading, at once or not at all; see `check_regular`.
+
+    Raises:
+        GlowDeployError: of the kind `error`: missing, no plain file, or not to be read.
+    """
+    path = Path(path)
+    try:
+        # Without waiting: should the name become a pipe's after the look at it, opening would never return.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, ValueError) as problem:
+        check_regular(path, error=error)
+        raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or problem})") from problem
+    with os.fdopen(handle, "rb") as stream:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise error(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a special file')}, not a file that can be read")
+        yield stream
+
+
+def read_regular(path: Path, *, most: int, error: type[GlowDeployError]) -> bytes:
+    """Read a plain file whole.
+
+    Args:
+        path: its name.
+        most: bytes accepted.
+        error: raised.
+
+    Raises:
+        GlowDeployError: of the kind `error`: missing, no plain file, not to be read, or larger than `most`.
+    """
+    with open_regular(path, error=error) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
+            raise error(f"{path} has {size} bytes; {most} at most are accepted for such a file")
+        try:
+            # No more than that: a reader makes room for all that it is asked for.
+            return stream.read(size)
+        except OSError as problem:
+            raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+
+
 def sha256_bytes(data: bytes) -> str:
     """Return the sha256 of `data` as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB."""
+    """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB.
+
+    Raises:
+        BundleError: it is no plain file.
+    """
+    check_regular(Path(path), error=BundleError)
     digest = hashlib.sha256()
     with Path(path).open("rb") as handle:
         while piece := handle.read(1 << 20):

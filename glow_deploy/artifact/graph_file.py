@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from glow_deploy.errors import BundleError
 from glow_deploy.protocol import TensorSpec
 
-from .lint import parse_model
+from .lint import lint_model, load_model
 from .metadata import PREFIX, GraphMetadata
 from .signature import check_signature
 
@@ -27,12 +27,14 @@ class GraphFile:
         metadata: the `glow_deploy.*` strings themselves.
         inputs: without the batch dimension.
         outputs: without the batch dimension.
+        work: multiplications for one image; 0 where they were not counted.
     """
 
     facts: GraphMetadata
     metadata: dict[str, str]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    work: int = 0
 
 
 def read_graph(data: bytes, *, source: str) -> GraphFile:
@@ -45,7 +47,9 @@ def read_graph(data: bytes, *, source: str) -> GraphFile:
     Raises:
         BundleError: not ONNX, damaged, unsafe (external data, functions, foreign operators) or not ours.
     """
-    return describe_graph(parse_model(data, source=source), source=source)
+    model = load_model(data, source=source)
+    sizes = lint_model(model, source=source)
+    return replace(describe_graph(model, source=source), work=sizes.work)
 
 
 def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:

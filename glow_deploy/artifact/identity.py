@@ -6,6 +6,7 @@ from pathlib import Path
 
 from glow_deploy.errors import EngineError
 
+from .files import check_regular
 from .metadata import GraphMetadata
 from .plan_header import MAGICS
 from .sidecar import read_sidecar
@@ -26,6 +27,7 @@ def engine_model_id(path: str | Path) -> str | None:
         EngineError: the file cannot be read.
     """
     path = Path(path)
+    check_regular(path, error=EngineError)
     try:
         with path.open("rb") as file:
             start = file.read(4)

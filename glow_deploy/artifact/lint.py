@@ -1,7 +1,8 @@
 """What a graph may hold before any runtime is allowed to load it.
 
-`onnx.checker` passing does not make a file safe to load: tiny files can ask a runtime for gigabytes or name files
-outside their folder. Graphs of this tool need few operators, so everything else is refused.
+`onnx.checker` passing does not make a file safe to load: tiny files can ask a runtime for gigabytes, make it divide by
+zero, or name files outside their folder. Graphs of this tool need few operators, so everything else is refused, and so
+is every size beyond `artifact.limits`. All this happens on the parsed file, before anything else of ONNX sees it.
 """
 
 from __future__ import annotations
@@ -12,36 +13,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_deploy.errors import BundleError
+from glow_deploy.printable import shown
+
+from .files import read_regular
+from .graph_sizes import GraphSizes, infer_sizes
+from .limits import LONGEST_NAME, MOST_AXES, MOST_DIM, MOST_NODES, SIZE_LIMIT
+from .operator_rules import RULES
+from .wire import check_wire
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ALLOWED_OPS", "SIZE_LIMIT", "check_text", "lint_model", "parse_model", "read_model", "type_name"]
+__all__ = [
+    "ALLOWED_OPS",
+    "check_text",
+    "check_weights",
+    "lint_model",
+    "load_model",
+    "parse_model",
+    "read_model",
+    "type_name",
+]
 
-SIZE_LIMIT = 2**31 - 1  # protobuf's own limit
+ALLOWED_OPS = frozenset(RULES)
 
-ALLOWED_OPS = frozenset(
-    {
-        "Add",
-        "Cast",
-        "Concat",
-        "Conv",
-        "DepthToSpace",
-        "Div",
-        "Exp",
-        "Gather",
-        "Log",
-        "Mul",
-        "Neg",
-        "ReduceSum",
-        "Relu",
-        "Sigmoid",
-        "Softplus",
-        "SpaceToDepth",
-        "Split",
-        "Sub",
-    }
-)
+_MOST_FOREIGN_AXES = 64
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -50,15 +46,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     Raises:
         BundleError: missing, too large, not ONNX, or holding something `lint_model` refuses.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > SIZE_LIMIT:
-            raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of one piece can be")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
-    return parse_model(data, source=str(path))
+    return parse_model(read_regular(Path(path), most=SIZE_LIMIT, error=BundleError), source=str(path))
 
 
 def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
@@ -67,11 +55,21 @@ def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
     Raises:
         BundleError: not ONNX, cut short, or holding something `lint_model` refuses.
     """
+    model = load_model(data, source=source)
+    lint_model(model, source=source)
+    return model
+
+
+def load_model(data: bytes, *, source: str) -> onnx.ModelProto:
+    """Parse the bytes of any ONNX file, in memory that is in proportion to its size; nothing in it is judged.
+
+    Raises:
+        BundleError: not ONNX, cut short, or far larger in memory than as a file.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
-    if len(data) > SIZE_LIMIT:
-        raise BundleError(f"{source} is larger than 2 GiB, which no ONNX file of one piece can be")
+    check_wire(data, source=source)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -79,7 +77,6 @@ def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
         raise BundleError(f"{source}: not an ONNX file, or damaged") from error
     if not model.HasField("graph") or not model.graph.node:
         raise BundleError(f"{source}: not an ONNX file (no graph in it)")
-    lint_model(model, source=source)
     return model
 
 
@@ -92,6 +89,36 @@ def check_text(model: onnx.ModelProto, *, source: str) -> None:
     for text in _texts(model):
         if not isinstance(text, str):
             raise BundleError(f"{source}: a name or metadata entry is not UTF-8 ({text[:40]!r}): the file is damaged")
+        if len(text) > LONGEST_NAME:
+            raise BundleError(
+                f"{source}: a name or metadata entry has {len(text)} letters; {LONGEST_NAME} at most are accepted"
+            )
+
+
+def check_weights(model: onnx.ModelProto, *, source: str) -> None:
+    """Refuse weights of a graph of any origin that claim sizes beyond reason, or other ones than their bytes have.
+
+    Raises:
+        BundleError: naming the first.
+    """
+    from onnx import TensorProto, helper
+
+    for tensor in model.graph.initializer:
+        where = f"{source}: weight {shown(tensor.name)!r}"
+        if (
+            len(tensor.dims) > _MOST_FOREIGN_AXES
+            or not 0 <= math.prod(tensor.dims) < 2**63
+            or min(tensor.dims, default=0) < 0
+        ):
+            raise BundleError(f"{where} has a size out of range")
+        try:
+            size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        except (KeyError, ValueError, TypeError):
+            continue  # of a type that is not known here
+        packed = tensor.data_type > TensorProto.BFLOAT16  # several values in a byte
+        held, wanted = len(tensor.raw_data), size * math.prod(tensor.dims)
+        if held not in (0, wanted) and not packed:
+            raise BundleError(f"{where} holds {held} bytes; its shape asks for {wanted}")
 
 
 def type_name(data_type: int) -> str:
@@ -119,75 +146,99 @@ def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
         yield tensor.name
 
 
-def lint_model(model: onnx.ModelProto, *, source: str) -> None:
+def lint_model(model: onnx.ModelProto, *, source: str) -> GraphSizes:
     """Refuse everything a Glow graph has no use for.
 
-    That is: external data, operators outside `ALLOWED_OPS` (so no Random*, no control flow, no Det or Inverse), custom
-    domains, functions, sparse initializers, float64 tensors, initializers whose data does not match their shape, and
-    names that are not text.
+    That is: external data, operators outside `ALLOWED_OPS` (so no Random*, no control flow, no Det or Inverse) and
+    variants of them that no Glow has, custom domains, functions, training information, sparse initializers, float64
+    tensors, initializers whose data does not match their shape, names that are not text, given twice or used before
+    they are given, and sizes beyond `artifact.limits`.
+
+    Returns:
+        The size of every tensor.
 
     Raises:
         BundleError: naming the first offence.
     """
     from onnx import TensorProto
 
+    graph = model.graph
+    most = max(len(graph.node), len(graph.initializer), len(graph.value_info), len(graph.input), len(graph.output))
+    if max(most, len(model.metadata_props), len(model.opset_import)) > MOST_NODES:
+        raise BundleError(f"{source}: holds {most} nodes or weights; {MOST_NODES} at most are accepted")
     check_text(model, source=source)
     if model.functions:
         raise BundleError(f"{source}: holds {len(model.functions)} local functions, which are not accepted")
+    if model.training_info:
+        raise BundleError(f"{source}: holds training information, which is not accepted")
     for opset in model.opset_import:
         if opset.domain not in ("", "ai.onnx"):
-            raise BundleError(f"{source}: uses operators of the domain '{opset.domain}', which are not accepted")
-    graph = model.graph
+            raise BundleError(f"{source}: uses operators of the domain '{shown(opset.domain)}', which are not accepted")
+    if len(model.opset_import) != 1:
+        raise BundleError(f"{source}: names {len(model.opset_import)} operator sets; one is needed")
     if graph.sparse_initializer:
         raise BundleError(f"{source}: holds sparse initializers, which are not accepted")
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPS:
-            raise BundleError(f"{source}: node {node.name!r} is a {node.op_type}, which is not part of a Glow")
+            raise BundleError(
+                f"{source}: node {shown(node.name)!r} is a {shown(node.op_type)}, which is not part of a Glow"
+            )
         for attribute in node.attribute:
             if attribute.name == "to":
                 _check_cast(node.name, attribute.i, source=source)
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
-            raise BundleError(f"{source}: tensor {value.name!r} is float64; TensorRT would demote it in silence")
+            raise BundleError(f"{source}: tensor {shown(value.name)!r} is float64; TensorRT would demote it in silence")
     for tensor in graph.initializer:
         _check_initializer(tensor, source=source)
+    return infer_sizes(model, source=source)
 
 
 def _check_cast(name: str, to: int, *, source: str) -> None:
     from onnx import TensorProto
 
     if to == TensorProto.DOUBLE:
-        raise BundleError(f"{source}: node {name!r} casts to float64; TensorRT would demote it in silence")
+        raise BundleError(f"{source}: node {shown(name)!r} casts to float64; TensorRT would demote it in silence")
     if to not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16):
         raise BundleError(
-            f"{source}: node {name!r} casts to {type_name(to)}; float32, float16 and bfloat16 are accepted"
+            f"{source}: node {shown(name)!r} casts to {type_name(to)}; float32, float16 and bfloat16 are accepted"
         )
 
 
 def _check_initializer(tensor: onnx.TensorProto, *, source: str) -> None:
     from onnx import TensorProto
 
+    where = f"{source}: weight {shown(tensor.name)!r}"
     if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-        raise BundleError(f"{source}: weight {tensor.name!r} lies in another file; only one-file graphs are accepted")
-    sizes: dict[int, int] = {
-        TensorProto.FLOAT: 4,
-        TensorProto.FLOAT16: 2,
-        TensorProto.BFLOAT16: 2,
-        TensorProto.INT64: 8,
+        raise BundleError(f"{where} lies in another file; only one-file graphs are accepted")
+    # Bytes of one value, and the typed field that is legal instead of them: other tools write small constants so.
+    kinds: dict[int, tuple[int, str]] = {
+        TensorProto.FLOAT: (4, "float_data"),
+        TensorProto.FLOAT16: (2, "int32_data"),
+        TensorProto.BFLOAT16: (2, "int32_data"),
+        TensorProto.INT64: (8, "int64_data"),
     }
-    if tensor.data_type not in sizes:
+    if tensor.data_type not in kinds:
         raise BundleError(
-            f"{source}: weight {tensor.name!r} is {type_name(tensor.data_type)}; "
-            "float32, float16, bfloat16 and int64 are accepted"
+            f"{where} is {type_name(tensor.data_type)}; float32, float16, bfloat16 and int64 are accepted"
         )
     if any(dim < 0 for dim in tensor.dims):
-        raise BundleError(f"{source}: weight {tensor.name!r} has a negative size")
+        raise BundleError(f"{where} has a negative size")
+    if len(tensor.dims) > MOST_AXES:
+        raise BundleError(f"{where} has {len(tensor.dims)} dimensions; {MOST_AXES} at most are accepted")
+    size, typed = kinds[tensor.data_type]
+    fields = ("float_data", "int32_data", "int64_data", "uint64_data", "double_data", "string_data")
+    filled = [name for name in fields if len(getattr(tensor, name))]
+    raw = len(tensor.raw_data)  # once, for each look at them copies all bytes
+    if tensor.HasField("segment") or len(filled) + (raw > 0) > 1 or filled not in ([], [typed]):
+        raise BundleError(f"{where} holds its values in a way that is not accepted, or twice")
     count = math.prod(tensor.dims)
-    if not tensor.raw_data:
-        # Typed fields are legal ONNX; other tools rewrite small constants into them.
-        held = len(tensor.float_data) or len(tensor.int64_data) or len(tensor.int32_data)
+    if not raw:
+        held = len(getattr(tensor, typed))
     else:
-        held, rest = divmod(len(tensor.raw_data), sizes[tensor.data_type])
+        held, rest = divmod(raw, size)
         held += rest > 0  # half a value more than a whole number of them is damage too
     if held != count:
-        raise BundleError(f"{source}: weight {tensor.name!r} holds {held} values; its shape asks for {count}")
+        raise BundleError(f"{where} holds {held} values; its shape asks for {shown(count)}")
+    if not all(0 < dim <= MOST_DIM for dim in tensor.dims):
+        raise BundleError(f"{where} has a size out of range")

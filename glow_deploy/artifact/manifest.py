@@ -12,6 +12,7 @@ from typing import Any
 from glow_deploy.errors import BundleError
 
 from .exported import ExportFigures
+from .files import read_regular
 
 __all__ = [
     "DECODER",
@@ -31,7 +32,7 @@ ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 GOLDEN = "golden.npz"
 
-_LIMIT = 16 << 20  # bytes; a real one has a few thousand
+_LIMIT = 4 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -212,14 +213,9 @@ def read_manifest_bytes(path: Path) -> bytes | None:
     Raises:
         BundleError: it cannot be read, or is far too large.
     """
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise BundleError(f"{path}: far too large to be a manifest")
-        return path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    return read_regular(path, most=_LIMIT, error=BundleError)
 
 
 def manifest_digest(path: Path) -> str | None:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import math
 import os
+import struct
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.errors import DataError
+from glow_deploy.printable import one_line, shown
+
+from .files import check_regular
 
 __all__ = ["NpzArchive", "NpzEntry"]
+
+
+_MOST_ENTRIES = 4096  # arrays of one file; ours hold up to 30
+_CENTRAL_BYTES = 4 << 20  # of the list of them
+_MOST_RATIO = 32  # times the size of the file; pictures and latents shrink fourfold, and zeros a thousandfold
+_SMALL = 128 << 20  # bytes, whatever they were packed to
+_MOST_AXES = 16
+_MOST_EMPTY = 1 << 20  # entries of an array without values: loops over them would have no end
+_KINDS = "biufU"  # truths, whole numbers, numbers, texts
+_LISTED = 12
+_END_BYTES = 66_000  # the end of an archive, with the longest comment and the records before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +47,24 @@ class NpzArchive:
     """The arrays of one .npz file, read one at a time. A context manager.
 
     Opening reads only the headers, and checks each against the size of its entry. Arrays of Python objects are refused,
-    so that nothing is ever unpickled.
+    so that nothing is ever unpickled. What the arrays would take in memory is known before any is read: a file that
+    would unpack to more than 128 MiB and 32 times its own size is refused. One that holds so much sameness in earnest
+    is read when it is written uncompressed (`numpy.savez`), or with a larger `most_ratio`.
 
     Args:
         path: the file.
+        most_ratio: times its own size that a file may unpack to.
 
     Raises:
-        DataError: the file is missing, not an .npz file, cut short, or holds Python objects.
+        DataError: the file is missing, not an .npz file, cut short, packed in a way that NumPy does not write, unpacks
+            to too much, or holds Python objects.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, most_ratio: float = _MOST_RATIO) -> None:
         self.path = Path(path)
         self._zip = self._open()
         try:
-            self._members = {
-                info.filename.removesuffix(".npy"): info
-                for info in self._zip.infolist()
-                if info.filename.endswith(".npy")
-            }
+            self._members = self._arrays(most_ratio)
             self.entries: Mapping[str, NpzEntry] = {
                 name: self._header(name, info) for name, info in self._members.items()
             }
@@ -76,31 +92,96 @@ class NpzArchive:
             DataError: there is no such array, or its bytes are damaged.
         """
         if name not in self.entries:
-            raise DataError(f"{self.path} has no array `{name}`; it has {', '.join(sorted(self.entries))}")
+            raise DataError(f"{self.path} has no array `{name}`; it has {self.listed}")
+        dtype = self.entries[name].dtype
+        if dtype.kind not in _KINDS:
+            raise DataError(f"{self.path}: array `{shown(name)}` is {shown(dtype)}, neither numbers nor texts")
         try:
-            with self._zip.open(self._members[name]) as stream:
+            with self._zip.open(self._members[name]) as stream, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 array: npt.NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False)
-                return array
         except MemoryError:
-            raise DataError(f"{self.path}: array `{name}` does not fit in memory") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-            raise DataError(f"{self.path}: array `{name}` is damaged ({_reason(error)})") from error
+            raise DataError(f"{self.path}: array `{shown(name)}` does not fit in memory") from None
+        except Exception as error:  # zipfile, its decompressors and numpy raise a dozen kinds on damaged bytes
+            raise DataError(f"{self.path}: array `{shown(name)}` is damaged ({_reason(error)})") from error
+        if dtype.kind == "U":
+            self._check_text(name, array)
+        return array
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Read an array of texts [N].
+
+        Raises:
+            DataError: there is no such array, it is something else, or its bytes are damaged.
+        """
+        if name in self.entries and (len(self.entries[name].shape) != 1 or self.entries[name].dtype.kind != "U"):
+            entry = self.entries[name]
+            raise DataError(
+                f"{self.path}: `{shown(name)}` is {shown(entry.dtype)} {list(entry.shape)}; a list of texts is needed"
+            )
+        return tuple(str(text) for text in self.read(name))
+
+    @property
+    def listed(self) -> str:
+        """The names of the arrays, for a message."""
+        names = [shown(name) for name in sorted(self.entries)]
+        return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+
+    def _arrays(self, most_ratio: float) -> dict[str, zipfile.ZipInfo]:
+        """The members that are arrays, by name; how they are packed is checked."""
+        found: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            if not info.filename.endswith(".npy"):
+                continue
+            name = info.filename.removesuffix(".npy")
+            if name in found:
+                raise DataError(f"{self.path}: holds the array `{shown(name)}` twice")
+            if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(
+                    f"{self.path}: array `{shown(name)}` is packed in a way that NumPy does not write; write it with "
+                    "numpy.savez"
+                )
+            found[name] = info
+        unpacked, size = sum(info.file_size for info in found.values()), self.path.stat().st_size
+        if unpacked > max(_SMALL, most_ratio * size):
+            raise DataError(
+                f"{self.path}: refused, because its {size} bytes would unpack to {unpacked}; write it uncompressed, "
+                "with numpy.savez"
+            )
+        return found
+
+    def _check_text(self, name: str, array: npt.NDArray[np.generic]) -> None:
+        """Refuse what is no text: Python ends with an error of its own when it meets such letters."""
+        letters = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="), copy=False)
+        codes = letters.reshape(-1).view(np.uint32)
+        if codes.size and (int(codes.max()) > 0x10FFFF or bool(((codes >= 0xD800) & (codes < 0xE000)).any())):
+            raise DataError(f"{self.path}: array `{shown(name)}` is damaged (it holds letters that are none)")
 
     def _open(self) -> zipfile.ZipFile:
-        if self.path.is_dir():
-            raise DataError(f"{self.path} is a folder, not an .npz file")
+        check_regular(self.path, error=DataError)
         try:
-            return zipfile.ZipFile(self.path)
+            with self.path.open("rb") as stream:
+                listed = _central_bytes(stream)
+            if listed > _CENTRAL_BYTES:
+                raise DataError(f"{self.path} lists more than {_MOST_ENTRIES} arrays; it is no file that is read here")
+            archive = zipfile.ZipFile(self.path)
         except FileNotFoundError:
             raise DataError(f"{self.path}: no such file") from None
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # as when a member is read
             raise DataError(f"{self.path} is not an .npz file, or is cut short ({_reason(error)})") from error
+        if len(archive.infolist()) > _MOST_ENTRIES:
+            archive.close()
+            raise DataError(f"{self.path} lists more than {_MOST_ENTRIES} arrays; it is no file that is read here")
+        return archive
 
     def _header(self, name: str, info: zipfile.ZipInfo) -> NpzEntry:
         try:
-            with self._zip.open(info) as stream:
+            with self._zip.open(info) as stream, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 version = np.lib.format.read_magic(stream)
                 read = {
                     (1, 0): np.lib.format.read_array_header_1_0,
@@ -111,13 +192,35 @@ class NpzArchive:
                 shape, _, dtype = read(stream)
                 offset = stream.tell()
         except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged headers
-            raise DataError(f"{self.path}: array `{name}` is damaged ({_reason(error)})") from error
+            raise DataError(f"{self.path}: array `{shown(name)}` is damaged ({_reason(error)})") from error
         if dtype.hasobject:
-            raise DataError(f"{self.path}: array `{name}` holds Python objects, which are never loaded")
-        if offset + math.prod(shape) * dtype.itemsize != info.file_size:
-            raise DataError(f"{self.path}: array `{name}` is damaged (its header and its size disagree)")
+            raise DataError(f"{self.path}: array `{shown(name)}` holds Python objects, which are never loaded")
+        count = math.prod(shape)
+        sane = len(shape) <= _MOST_AXES and min(shape, default=0) >= 0 and (dtype.itemsize > 0 or count == 0)
+        if not sane or offset + count * dtype.itemsize != info.file_size:
+            raise DataError(f"{self.path}: array `{shown(name)}` is damaged (its header and its size disagree)")
+        if count == 0 and max(shape, default=0) > _MOST_EMPTY:
+            raise DataError(f"{self.path}: array `{shown(name)}` is empty and claims to have {max(shape)} entries")
         return NpzEntry(shape=shape, dtype=dtype)
 
 
+def _central_bytes(stream: IO[bytes]) -> int:
+    """How many bytes a zip archive's list of members takes; 0 where it does not say, which zipfile then refuses."""
+    stream.seek(0, os.SEEK_END)
+    size = stream.tell()
+    start = max(0, size - _END_BYTES)
+    stream.seek(start)
+    tail = stream.read(_END_BYTES)
+    place = tail.rfind(b"PK\x05\x06")
+    if place < 0 or len(tail) < place + 22:
+        return 0
+    (listed,) = struct.unpack_from("<I", tail, place + 12)
+    if listed != 0xFFFFFFFF:
+        return int(listed)
+    # A long list has its size in a record of its own, before the end; it cannot be longer than the file.
+    record = tail.rfind(b"PK\x06\x06", 0, place)
+    return size if record < 0 or len(tail) < record + 48 else int(struct.unpack_from("<Q", tail, record + 40)[0])
+
+
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error, longest=200) or type(error).__name__

@@ -11,6 +11,7 @@ from typing import Any, cast
 from glow_deploy.errors import BundleError
 from glow_deploy.protocol import TensorSpec
 
+from .files import read_regular
 from .flavors import Flavor
 
 __all__ = ["Sidecar", "read_sidecar", "sidecar_path"]
@@ -123,13 +124,11 @@ def read_sidecar(plan: Path) -> Sidecar | None:
         BundleError: there is one that cannot be read.
     """
     path = sidecar_path(plan)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BundleError(f"{path} is too large to be a sidecar")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    try:
+        text = read_regular(path, most=_MAX_BYTES, error=BundleError).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise BundleError(f"{path} cannot be read: {error}") from None
     return Sidecar.from_json(text, source=str(path))
 

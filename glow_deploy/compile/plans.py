@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.files import atomic_path, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.artifact.files import atomic_path, read_regular, refuse_folder, refuse_overwrite, sha256_bytes
 from glow_deploy.artifact.flavors import LABELS, SUFFIXES
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
+from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.plan_header import read_header
 from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.cuda import Cuda
@@ -170,10 +171,7 @@ def _gpu(settings: CompileSettings) -> Cuda:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+    return read_regular(path, most=SIZE_LIMIT, error=BundleError)
 
 
 def _named(tell: ShareProgress, name: str) -> ShareProgress:

@@ -6,13 +6,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.artifact.files import atomic_path
+from glow_deploy.artifact.files import atomic_path, read_regular
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.errors import CompileError
 
 from .settings import CompileSettings
 
 __all__ = ["TimingCache", "configure_tensorrt"]
+
+_MOST_CACHE = 1 << 30  # bytes; a cache has kilobytes to a few megabytes
 
 
 def configure_tensorrt(trt: Any, config: Any, settings: CompileSettings) -> None:
@@ -50,10 +52,7 @@ class TimingCache:
             raise CompileError(f"timing cache {path}: there is no folder {path.parent}; create it or name another file")
         check_writable(path.parent)
         if path.exists():
-            try:
-                self._data = path.read_bytes()
-            except OSError as error:
-                raise CompileError(f"timing cache {path} cannot be read: {error.strerror}") from None
+            self._data = read_regular(path, most=_MOST_CACHE, error=CompileError)
 
     def attach(self, config: Any) -> None:
         """Give the timings to a build.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glow_deploy.artifact.files import check_regular
 from glow_deploy.errors import DataError, UsageError
 
 from .fit import Fit
@@ -66,6 +67,7 @@ def _open(spec: str, split: Split, fit: Fit) -> ImageSet:
         return (
             idx_images(path, split=split, fit=fit) if is_idx_folder(path) else folder_images(path, split=split, fit=fit)
         )
+    check_regular(path, error=DataError)
     if not path.is_file():
         raise DataError(
             f"{spec}: no such file or folder, and not one of the embedded sets ({', '.join(EMBEDDED)}); "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError
+from glow_deploy.printable import one_line
 
 from .arrays import array_images
 from .fit import Fit
@@ -32,7 +33,7 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
     """
     with NpzArchive(path) as archive:
         if "images" not in archive:
-            raise DataError(f"{path} has no array `images`; it has {', '.join(sorted(archive.entries))}")
+            raise DataError(f"{path} has no array `images`; it has {archive.listed}")
         images = array_images(
             archive.read("images"),
             fit=fit,
@@ -45,14 +46,19 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
         if "split" not in archive:
             return take_split(images, split)
         numbers, names = archive.read("split"), _names(archive, "split_names")
-    if numbers.shape != (len(images),):
-        raise DataError(f"{path}: `split` has the shape {list(numbers.shape)} for {len(images)} images")
+    if numbers.shape != (len(images),) or numbers.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path}: `split` has the shape {list(numbers.shape)} and holds {numbers.dtype}; a number for each of "
+            f"{len(images)} images is needed"
+        )
     parts: dict[Split, Callable[[], ImageSet]] = {
         name: partial(images.select, np.flatnonzero(numbers == names.index(name))) for name in SPLITS if name in names
     }
     chosen = named_split(split, parts)
     if chosen is None:
-        raise DataError(f"{path} has no split named {split}; it has {', '.join(names) or 'no split_names'}")
+        raise DataError(
+            f"{path} has no split named {split}; it has {one_line(', '.join(names), longest=200) or 'no split_names'}"
+        )
     return chosen
 
 
@@ -71,15 +77,10 @@ def _attributes(archive: NpzArchive, path: Path) -> npt.NDArray[np.bool_] | None
     if "attribute_names" not in archive:
         raise DataError(f"{path}: `attributes` need `attribute_names`")
     attributes = archive.read("attributes")
-    if not np.isin(attributes, (0, 1)).all():
+    if attributes.dtype.kind not in "biuf" or not np.isin(attributes, (0, 1)).all():
         raise DataError(f"{path}: `attributes` hold other values than 0 and 1")
     return attributes.astype(np.bool_)
 
 
 def _names(archive: NpzArchive, key: str) -> tuple[str, ...]:
-    if key not in archive:
-        return ()
-    entry = archive.entries[key]
-    if len(entry.shape) != 1 or entry.dtype.kind != "U":
-        raise DataError(f"{archive.path}: `{key}` is {entry.dtype} {list(entry.shape)}; a list of texts is needed")
-    return tuple(str(name) for name in archive.read(key))
+    return archive.texts(key) if key in archive else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.artifact.files import check_regular
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError, UsageError
+from glow_deploy.printable import one_line, shown
 
 __all__ = ["MOST_ATTRIBUTES", "AttributeTable", "check_names", "read_attribute_table"]
 
@@ -22,6 +25,7 @@ _FALSE = frozenset({"0", "-1", "false", "no", "0.0", "-1.0"})
 _LONGEST_NAME = 100
 MOST_ATTRIBUTES = 4096  # beyond it a file is not what it is taken for
 _LONGEST_COUNT = 12  # digits
+_MOST_BYTES = 1 << 29  # of text; CelebA's table has 27 MB
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,8 +79,11 @@ def read_attribute_table(path: str | os.PathLike[str], *, tags: Sequence[str] | 
         [[True, False], [False, True]]
     """
     path = Path(path)
+    check_regular(path, error=DataError)
     if _is_zip(path):
         return _read_npz(path, tags)
+    if path.stat().st_size > _MOST_BYTES:
+        raise DataError(f"{path} is larger than {_MOST_BYTES >> 20} MiB; it is no table of attributes")
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
@@ -108,7 +115,7 @@ def check_names(names: Sequence[str], source: str) -> None:
                 f"{source}: {name[:40]!r} cannot name an attribute; 1 to {_LONGEST_NAME} printable letters are needed"
             )
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise DataError(f"{source} names the attribute {twice!r} twice")
 
 
@@ -146,7 +153,7 @@ def _table(
             raise DataError(f"{path}, line {line}: {len(row)} values where the header names {len(names) + 1}")
         file = row[0].strip()
         if not file or file in files:
-            what = f"{file!r} is there already, in line {files[file]}" if file else "there is no file name"
+            what = f"{shown(file)!r} is there already, in line {files[file]}" if file else "there is no file name"
             raise DataError(f"{path}, line {line}: {what}")
         files[file] = line
         values.append(bytes(_value(row[1 + column], path, line, names[column]) for column in columns))
@@ -168,8 +175,8 @@ def _value(text: str, path: Path, line: int, name: str) -> bool:
     if word in _FALSE:
         return False
     raise DataError(
-        f"{path}, line {line}: {name} is {text.strip()[:32]!r}, neither 1, true nor 0, -1, false; if the column is no "
-        "attribute, name those that are (tags=)"
+        f"{path}, line {line}: {shown(name)} is {text.strip()[:32]!r}, neither 1, true nor 0, -1, false; if the column "
+        "is no attribute, name those that are (tags=)"
     )
 
 
@@ -177,7 +184,7 @@ def _columns(names: Sequence[str], tags: Sequence[str] | None, source: str) -> l
     """Numbers of the columns asked for; what is wrong with the names of others does not matter."""
     for tag in tags or ():
         if tag not in names:
-            raise UsageError(f"{source} has no attribute {tag!r}; it has {', '.join(names)}")
+            raise UsageError(f"{source} has no attribute {tag!r}; it has {one_line(', '.join(names), longest=300)}")
     columns = [number for number, name in enumerate(names) if tags is None or name in tags]
     check_names([names[column] for column in columns], source)
     return columns if tags is None else sorted(columns, key=lambda column: list(tags).index(names[column]))
@@ -212,4 +219,4 @@ def _texts(archive: NpzArchive, key: str, *, most: int | None = None) -> tuple[s
     if entry is None or len(entry.shape) != 1 or entry.dtype.kind != "U":
         got = "is missing" if entry is None else f"is {entry.dtype} {list(entry.shape)}"
         raise DataError(f"{archive.path}: `{key}` {got}; a list of texts is needed")
-    return tuple(str(text) for text in archive.read(key))
+    return archive.texts(key)

@@ -15,6 +15,7 @@ from glow_deploy.artifact.files import atomic_path
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.latents.specs import latent_specs
+from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
 from .attribute_table import MOST_ATTRIBUTES, check_names
@@ -149,7 +150,9 @@ def _check_keys(archive: NpzArchive, specs: Sequence[TensorSpec]) -> None:
     wanted = {*_TEXTS, "names", *_COLUMNS, "auc_by_level", *_NUMBERS, *(f"w{i + 1}" for i in range(len(specs)))}
     found = set(archive.entries)
     if found != wanted:
-        wrong = [f"lacks {key}" for key in sorted(wanted - found)] + [f"has {key}" for key in sorted(found - wanted)]
+        wrong = [f"lacks {key}" for key in sorted(wanted - found)] + [
+            f"has {shown(key)}" for key in sorted(found - wanted)
+        ]
         raise DataError(f"{archive.path} does not fit this model or is damaged: it {', '.join(wrong)[:200]}")
 
 
@@ -159,7 +162,7 @@ def _names(archive: NpzArchive) -> tuple[str, ...]:
         raise DataError(f"{archive.path}: `names` must be a list of texts")
     if entry.shape[0] > MOST_ATTRIBUTES:
         raise DataError(f"{archive.path} names {entry.shape[0]} attributes; {MOST_ATTRIBUTES} at most are taken")
-    names = tuple(str(name) for name in archive.read("names"))
+    names = archive.texts("names")
     check_names(names, str(archive.path))
     return names
 

@@ -16,6 +16,7 @@ from glow_deploy.protocol import EngineDetails
 
 from .base import EngineBase
 from .device import Device, count_gpus, parse_device
+from .trial import try_graph
 
 __all__ = ["OnnxRuntimeEngine", "cuda_problem", "open_onnx"]
 
@@ -77,7 +78,12 @@ class OnnxRuntimeEngine(EngineBase):
 
 
 def open_onnx(
-    data: bytes, *, device: str | Device = "auto", source: str = "the graph", threads: int | None = None
+    data: bytes,
+    *,
+    device: str | Device = "auto",
+    source: str = "the graph",
+    threads: int | None = None,
+    trusted: bool = True,
 ) -> OnnxRuntimeEngine:
     """Open ONNX bytes on a device.
 
@@ -88,15 +94,19 @@ def open_onnx(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         source: the file's name, for messages.
         threads: CPU threads for one operator, >= 1; None leaves the choice to ONNX Runtime.
+        trusted: somebody vouches for the graph. Any other is first run once in a process of its own, see `trial`.
 
     Raises:
         BundleError: the graph is damaged, unsafe or not ours.
         MissingDependencyError: CUDA was asked for and cannot be used here.
-        EngineError: ONNX Runtime refuses the graph.
+        EngineError: ONNX Runtime refuses the graph, or it did not survive the process of its own.
         UsageError: no such device name.
     """
     wanted = device if isinstance(device, Device) else parse_device(device)
     graph = read_graph(data, source=source)
+    if not trusted:
+        _import()  # without it there is nothing to try the graph in
+        try_graph(data, work=graph.work, source=source)
     if wanted.kind != "auto":
         return OnnxRuntimeEngine(data, graph=graph, device=wanted, source=source, threads=threads)
     if cuda_problem(Device("cuda")) is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from glow_deploy.artifact.files import sha256_bytes
-from glow_deploy.artifact.lint import SIZE_LIMIT
+from glow_deploy.artifact.files import open_regular, sha256_bytes
+from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.errors import BundleError, EngineError
@@ -27,8 +28,9 @@ def open_engine(
     """Open an encoder or decoder: an ONNX graph, or a TensorRT plan of either flavour.
 
     The kind is told by the file's first bytes, not its name. A `manifest.json` in the same folder that lists the
-    file must agree with it; a lone ONNX file needs none. A plan is executable code: it is opened only with a sidecar
-    (`<plan>.json`) that names its sha256, or on the caller's word.
+    file must agree with it; a lone ONNX file needs none, and is first run once in a process of its own, which takes
+    about a second. A plan is executable code: it is opened only with a sidecar (`<plan>.json`) that names its sha256,
+    or on the caller's word.
 
     Args:
         path: the engine file.
@@ -60,12 +62,15 @@ def open_engine(
         )
     from .onnxruntime import open_onnx
 
-    check_manifest(path, data)
-    return open_onnx(data, device=wanted, source=str(path), threads=threads)
+    listed = check_manifest(path, data)
+    return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
 
 
-def check_manifest(path: Path, data: bytes) -> None:
+def check_manifest(path: Path, data: bytes) -> bool:
     """Compare a file with the sha256 that the manifest beside it gives for its name, if it gives one.
+
+    Returns:
+        True where it gives one.
 
     Raises:
         BundleError: they differ, or the manifest cannot be read.
@@ -76,23 +81,21 @@ def check_manifest(path: Path, data: bytes) -> None:
             f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged; "
             "export the bundle again"
         )
+    return wanted is not None
 
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
         raise EngineError(f"{path} is a folder: name an engine file in it, such as {path / ENCODER}")
-    try:
-        size = path.stat().st_size
+    if not path.exists():
+        lost = "; export the bundle again" if (path.parent / MANIFEST).is_file() else ""
+        raise EngineError(f"{path} does not exist{lost}")
+    with open_regular(path, error=EngineError) as file:
+        size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise BundleError(f"{path} is empty")
         # A plan may pass 2 GiB; an ONNX file may not, and is refused before it is read.
-        with path.open("rb") as file:
-            start = file.read(4)
-            if size > SIZE_LIMIT and start not in MAGICS:
-                raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be")
-            return start + file.read()
-    except FileNotFoundError:
-        lost = "; export the bundle again" if (path.parent / MANIFEST).is_file() else ""
-        raise EngineError(f"{path} does not exist{lost}") from None
-    except OSError as error:
-        raise EngineError(f"{path} cannot be read: {error.strerror or error}") from None
+        start = file.read(4)
+        if size > SIZE_LIMIT and start not in MAGICS:
+            raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be")
+        return start + file.read(size)

@@ -139,15 +139,14 @@ def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
     if sidecar is not None:
         return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json")
     # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
+    from glow_deploy.artifact.files import read_regular
     from glow_deploy.artifact.graph_file import read_graph
+    from glow_deploy.artifact.limits import SIZE_LIMIT
 
     graph = path.with_name(path.name.split(".")[0] + ".onnx")
-    try:
-        data = graph.read_bytes()
-    except OSError:
-        raise EngineError(
-            f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown"
-        ) from None
+    if not graph.exists():
+        raise EngineError(f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown")
+    data = read_regular(graph, most=SIZE_LIMIT, error=EngineError)
     return read_graph(data, source=str(graph)).facts
 
 

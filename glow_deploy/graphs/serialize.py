@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from glow_deploy.artifact.lint import SIZE_LIMIT
+from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.errors import UsageError
 
 from .graph import Graph

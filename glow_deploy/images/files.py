@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.artifact.files import check_regular
 from glow_deploy.errors import DataError
+from glow_deploy.printable import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +30,7 @@ PICTURE_SUFFIXES = frozenset(
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La")
+_BAND = 256  # rows
 
 
 def read_picture(
@@ -61,6 +64,8 @@ def read_picture(
     """
     if name is None:
         name = "picture" if isinstance(source, bytes) else os.fspath(source)
+    if not isinstance(source, bytes):
+        check_regular(Path(source), error=DataError)
     image = _flatten(_open(source, name))
     if channels == 1 and image.mode == "RGB":
         image = _to_grey(image, name, convert=resize)
@@ -138,7 +143,7 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise DataError(f"{name} claims more than {limit} million pixels; make it smaller first") from None
     except Exception as error:  # Pillow's readers raise almost anything on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error, longest=300) or type(error).__name__
         raise DataError(f"{name} is damaged or cut short: {reason}") from error
 
 
@@ -155,21 +160,42 @@ def _no_log() -> Iterator[None]:
 
 def _flatten(image: Image.Image) -> Image.Image:
     """Any mode to `L` or `RGB`, transparency laid over white."""
-    from PIL import Image
-
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT or image.mode == "I":  # `I`: 16-bit PNG and PGM files, in some Pillow releases
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray((wide >> 8).astype(np.uint8))
+        return _high_bytes(image)
     target = "L" if image.mode in _GREY_MODES else "RGB"
     if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA", "RGBa", "La"):
         return image.convert(target)
-    rgba = image.convert("RGBA")
-    if rgba.getchannel("A").getextrema() != (255, 255):
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        rgba = Image.alpha_composite(white, rgba)
-    return rgba.convert("RGB").convert(target)
+    return _over_white(image, target)
+
+
+def _high_bytes(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    values = np.empty((image.height, image.width), np.uint8)
+    for top, band in _bands(image):
+        wide = np.asarray(band)
+        values[top : top + band.height] = (wide if wide.dtype.kind == "u" else wide.clip(0, 65535)) >> 8
+    return Image.fromarray(values)
+
+
+def _over_white(image: Image.Image, target: str) -> Image.Image:
+    from PIL import Image
+
+    flat = Image.new(target, image.size)
+    for top, band in _bands(image):
+        rgba = band.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+        flat.paste(rgba.convert("RGB").convert(target), (0, top))
+    return flat
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Pieces of a picture from the top down, each with its first row: what is made of them on the way stays small."""
+    for top in range(0, image.height, _BAND):
+        yield top, image.crop((0, top, image.width, min(top + _BAND, image.height)))
 
 
 def _to_grey(image: Image.Image, name: str, *, convert: bool) -> Image.Image:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.artifact.files import sha256_bytes, sha256_file
+from glow_deploy.artifact.files import check_regular, sha256_bytes, sha256_file
 from glow_deploy.artifact.manifest import MANIFEST
 from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.errors import BundleError, DataError
@@ -38,6 +38,7 @@ def recognise(path: Path) -> str:
         if (path / MANIFEST).exists():
             return "bundle"
         raise DataError(f"{path} is a folder without a {MANIFEST}; name a bundle, or a file in the folder")
+    check_regular(path, error=DataError)
     try:
         with path.open("rb") as handle:
             start = handle.read(16)
@@ -76,44 +77,33 @@ def _inspect_onnx(path: Path) -> Inspection:
     Raises:
         BundleError: not an ONNX file, damaged, or larger than 2 GiB.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    from glow_deploy.artifact.files import read_regular
+    from glow_deploy.artifact.limits import SIZE_LIMIT
+    from glow_deploy.artifact.lint import check_text, check_weights, load_model, type_name
 
-    from glow_deploy.artifact.lint import SIZE_LIMIT, check_text, type_name
-
-    from .flops import flops_per_image
-
-    if path.stat().st_size > SIZE_LIMIT:
-        raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of one piece can be")
-    data = path.read_bytes()
-    model = onnx.ModelProto()
+    data = read_regular(path, most=SIZE_LIMIT, error=BundleError)
     try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        raise BundleError(_unknown(path, data)) from error
+        model = load_model(data, source=str(path))
+    except BundleError as error:
+        raise BundleError(_unknown(path, data, _reason(error, path))) from error
     graph = model.graph
-    if not graph.node or not model.opset_import:
-        raise BundleError(_unknown(path, data))
     check_text(model, source=str(path))
+    check_weights(model, source=str(path))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     types = Counter[str]()
     for tensor in graph.initializer:
-        types[type_name(tensor.data_type).lower()] += _count(tensor.dims)
-    flops: dict[str, object]
-    try:
-        flops = {"flops_per_image": flops_per_image(model)}
-    except BundleError as error:
-        flops = {"flops_per_image": None, "flops_unknown": str(error)}
+        types[type_name(tensor.data_type).lower()] += math.prod(tensor.dims)
+    own = _own_graph(model, metadata, str(path))
     facts: dict[str, object] = {
         "size": len(data),
         "sha256": sha256_bytes(data),
         "opset": max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None),
         "ir_version": model.ir_version,
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        **_own_graph(model, metadata, str(path)),
+        **own,
         "parameters": sum(types.values()),
         "parameter_types": dict(types.most_common()),
-        **flops,
+        **_flops(model, own),
         "nodes": len(graph.node),
     }
     weights = {tensor.name for tensor in graph.initializer}
@@ -137,8 +127,17 @@ def _own_graph(model: Any, metadata: dict[str, str], source: str) -> dict[str, o
         lint_model(model, source=source)
     except BundleError as error:
         foreign = {"metadata": dict(sorted(metadata.items()))} if metadata else {}
-        return {"ours": False, "not_ours": str(error).removeprefix(f"{source}: "), **foreign}
+        return {"ours": False, "not_ours": _reason(error, source), **foreign}
     return {"ours": True, **asdict(facts)}
+
+
+def _flops(model: Any, own: dict[str, object]) -> dict[str, object]:
+    """The arithmetic of a graph of ours; the sizes inside others are not worked out, for they may be anything."""
+    from .flops import flops_per_image
+
+    if own["ours"]:
+        return {"flops_per_image": flops_per_image(model)}
+    return {"flops_per_image": None, "flops_unknown": "they are counted in graphs of this tool alone"}
 
 
 def _signature(value: Any, way: str) -> dict[str, object]:
@@ -201,14 +200,7 @@ def _is_npz(path: Path) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def _count(dims: Sequence[int]) -> int:
-    total = 1
-    for dim in dims:
-        total *= dim
-    return total
-
-
-def _unknown(path: Path, data: bytes) -> str:
+def _unknown(path: Path, data: bytes, reason: str) -> str:
     """Say of which of our files a JSON file is a part, or that the file is of no kind known here."""
     try:
         content = json.loads(data)
@@ -221,4 +213,8 @@ def _unknown(path: Path, data: bytes) -> str:
         return f"{path} is the sidecar of a plan: inspect the plan, {path.with_suffix('')}"
     if "schema" in names:
         return f"{path} is what a command wrote with --json: a report to read, not a file to inspect"
-    return f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph, plan or .npz file"
+    return f"{path} is nothing glow-deploy knows: no bundle, checkpoint, ONNX graph, plan or .npz file ({reason})"
+
+
+def _reason(error: BundleError, path: str | Path) -> str:
+    return str(error).removeprefix(f"{path}: ")

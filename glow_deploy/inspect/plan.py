@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from glow_deploy.artifact.files import sha256_file
+from glow_deploy.artifact.files import read_regular, sha256_file
 from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.plan_header import read_header
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar, sidecar_path
+from glow_deploy.errors import BundleError
 
 from .inspection import Inspection
 
 __all__ = ["inspect_plan"]
+
+_MOST_PLAN = 16 << 30  # bytes; it holds the weights once
 
 
 def inspect_plan(path: Path) -> Inspection:
@@ -21,7 +24,7 @@ def inspect_plan(path: Path) -> Inspection:
     Raises:
         BundleError: cut short, or the sidecar cannot be read.
     """
-    header = read_header(path.read_bytes(), source=str(path))
+    header = read_header(read_regular(path, most=_MOST_PLAN, error=BundleError), source=str(path))
     digest = sha256_file(path)
     sidecar = read_sidecar(path)
     facts: dict[str, object] = {

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from glow_deploy.artifact.files import atomic_path
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError
+from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
 from .coding import Latents
@@ -31,7 +32,10 @@ def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {f"z{i}": z for i, z in enumerate(latents.z, start=1)}
     arrays |= {name: value for name in _FIGURES if (value := getattr(latents, name)) is not None}
-    arrays["names"] = np.array(latents.names, dtype=np.str_)
+    # File names that are not UTF-8 come with letters that are none; they are written as escapes.
+    arrays["names"] = np.array(
+        [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in latents.names], dtype=np.str_
+    )
     if latents.labels is not None:
         arrays["y"] = latents.labels
     if latents.class_log_prob is not None:
@@ -65,14 +69,14 @@ def load_latents(
         wanted = [spec.name for spec in specs]
         extra = sorted(name for name in archive.entries if name[:1] == "z" and name[1:].isdecimal())
         if not extra:
-            held = ", ".join(sorted(archive.entries)[:5]) or "nothing"
+            held = ", ".join(map(shown, sorted(archive.entries)[:5])) or "nothing"
             raise DataError(
                 f"{path} holds no latents, only {held}: "
                 "`glow-deploy encode BUNDLE PICTURES -o FILE.npz` writes the latents of pictures"
             )
         if set(extra) != set(wanted):
             raise DataError(
-                f"{path} holds latents {', '.join(extra)}, the model takes {', '.join(wanted)}; "
+                f"{path} holds latents {', '.join(map(shown, extra[:16]))}, the model takes {', '.join(wanted)}; "
                 "were they made by another model?"
             )
         count = next(iter(archive.entries[wanted[0]].shape), 0)
@@ -118,7 +122,7 @@ def _names(archive: NpzArchive, count: int) -> tuple[str, ...]:
     entry = archive.entries["names"]
     if entry.shape != (count,) or entry.dtype.kind != "U":
         raise DataError(f"{archive.path}: `names` is {entry.dtype} {entry.shape}, not {count} texts")
-    return tuple(str(name) for name in archive.read("names"))
+    return archive.texts("names")
 
 
 def _labelled(inputs: Sequence[TensorSpec]) -> bool:

@@ -30,7 +30,7 @@ class Float64Graph:
     """A graph made ready for many evaluations. Stored weights are not copied; each is widened where it is used.
 
     Args:
-        model: an encoder or decoder that `graphs.lint.lint_model` accepts.
+        model: an encoder or decoder that `artifact.lint.lint_model` accepts: sizes are not looked at again here.
         source: the file's name, for messages.
 
     Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from glow_deploy.artifact.bundle import Manifest
+from glow_deploy.artifact.files import open_regular
 from glow_deploy.errors import UsageError
 from glow_deploy.verify.report.verification import SCHEMA_VERSION
 
@@ -128,8 +129,10 @@ def read_baseline(path: str | Path) -> Baseline:
     """
     path = Path(path)
     try:
-        with path.open("rb") as handle:
+        with open_regular(path, error=UsageError) as handle:
             data = handle.read(_LIMIT + 1)
+    except UsageError as error:
+        raise UsageError(f"baseline {error}") from error
     except OSError as error:
         raise UsageError(f"baseline {path} cannot be read: {error.strerror or error}") from error
     if len(data) > _LIMIT:

@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(write, content, reason):
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_attribute_table(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         read_attribute_table(tmp_path)
 
 

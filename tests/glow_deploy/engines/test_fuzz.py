@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from glow_deploy.artifact.graph_file import read_graph
+from glow_deploy.engines import onnxruntime as engine_module
 from glow_deploy.engines import open_engine
 from glow_deploy.errors import BundleError, EngineError, GlowDeployError
 from glow_deploy.inspect import inspect_file
@@ -26,7 +27,9 @@ def _flipped(data: bytes, seed: int) -> bytes:
     return array.tobytes()
 
 
-def test_flipped_bits_are_refused_or_harmless(graph, tmp_path):
+def test_flipped_bits_are_refused_or_harmless(graph, tmp_path, monkeypatch):
+    # The first wall alone has to hold: with the second, each would take a second more.
+    monkeypatch.setattr(engine_module, "try_graph", lambda *_, **__: None)
     outcomes = {"opened": 0, "refused": 0}
     for seed in range(300):
         path = tmp_path / "graph.onnx"

@@ -1,0 +1,79 @@
+"""A second wall before ONNX Runtime: a graph that nobody vouches for is first opened and run in a process of its own.
+
+The first wall, `artifact.lint`, refuses what is known to be harmful. ONNX Runtime is a large C++ program, so what is
+not known may still crash it, or make it hang or take all memory; then the other process ends, and not this one. A graph
+that lies in a bundle whose manifest gives its sha256 is not tried. On Linux the process has limits on memory and time;
+macOS knows no limit on memory, and Windows none of both, so that only the wait for the process has an end there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from glow_deploy.errors import EngineError
+from glow_deploy.printable import one_line
+
+__all__ = ["OUT_OF_MEMORY", "PASSED", "try_graph"]
+
+PASSED = b"glow-deploy: passed"
+"""What the other process says at its end, when ONNX Runtime took the graph or refused it in good order."""
+
+OUT_OF_MEMORY = b"glow-deploy: memory"
+"""What it says when ONNX Runtime asked for more memory than it may have."""
+
+_SECONDS = 60.0
+_MULTIPLICATIONS_PER_SECOND = 2e9  # one slow core
+
+
+def try_graph(data: bytes, *, work: int, source: str) -> None:
+    """Open a graph on the CPU in a process of its own and run one image of zeros; returns when that went well.
+
+    It costs the start of Python and of ONNX Runtime, about a second, and one image's time.
+
+    Args:
+        data: the whole ONNX file, which `artifact.lint` accepts.
+        work: multiplications for one image, by which the time limit grows.
+        source: the file's name, for messages.
+
+    Raises:
+        EngineError: the process crashed, or took too much time or memory. What ONNX Runtime refuses in good order is
+            left to be said when the graph is opened here.
+    """
+    seconds = _SECONDS + work / _MULTIPLICATIONS_PER_SECOND
+    root = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
+    # -P: the folder that we are called from may be a stranger's, and nothing is imported from it.
+    command = [sys.executable, "-P", "-m", "glow_deploy.engines.trial_child", str(int(seconds))]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            f"{source}: ONNX Runtime did not come to an end with it in a test process ({seconds:.0f} s): do not use "
+            "the file"
+        ) from None
+    except OSError as error:
+        raise EngineError(f"{source}: the test process could not be started ({error.strerror or error})") from error
+    last = done.stdout.rstrip().splitlines()[-1:]
+    if done.returncode == 0 and last == [PASSED]:
+        return
+    if last == [OUT_OF_MEMORY]:
+        raise EngineError(f"{source}: made ONNX Runtime ask for too much memory in a test process: do not use the file")
+    raise EngineError(
+        f"{source}: the graph made ONNX Runtime crash in a test process ({_how(done)}): do not use the file"
+    )
+
+
+def _how(done: subprocess.CompletedProcess[bytes]) -> str:
+    if done.returncode < 0:
+        import signal
+
+        try:
+            return signal.Signals(-done.returncode).name
+        except ValueError:
+            return f"signal {-done.returncode}"
+    words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"exit status {done.returncode}" + (f", {one_line(words[-1], longest=200)}" if words else "")

@@ -1,0 +1,73 @@
+"""What the test process of `trial` runs: one graph, from stdin, opened and run once under limits.
+
+Started as `python -m glow_deploy.engines.trial_child SECONDS`. Its last line on stdout says how it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .trial import OUT_OF_MEMORY, PASSED
+
+__all__ = ["main"]
+
+_MEMORY = 4 << 30  # bytes beyond what Python and ONNX Runtime take themselves
+_PER_BYTE = 8  # and for each byte of the file: the weights, copies of them, constants made of them
+
+
+def main(seconds: int) -> int:
+    """Try the graph on stdin; returns the exit code."""
+    data = sys.stdin.buffer.read()
+    import onnxruntime
+
+    _limit(_MEMORY + _PER_BYTE * len(data), seconds)
+    answer = PASSED
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            _run(onnxruntime, data)
+    except MemoryError:
+        answer = OUT_OF_MEMORY
+    except Exception as error:  # its exceptions share no base class; what it refuses in good order does no harm
+        words = str(error).lower()
+        if "bad_alloc" in words or "bad allocation" in words or "failed to allocate memory" in words:
+            answer = OUT_OF_MEMORY
+    sys.stdout.buffer.write(b"\n" + answer + b"\n")
+    return 0
+
+
+def _run(onnxruntime: Any, data: bytes) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    feeds = {}
+    for value in session.get_inputs():
+        dtype = np.int64 if value.type == "tensor(int64)" else np.float32
+        feeds[value.name] = np.zeros([dim if isinstance(dim, int) else 1 for dim in value.shape], dtype)
+    session.run(None, feeds)
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Limit what this process may take from here on, as far as the system knows such limits."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds * 4}
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        taken = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = taken + memory
+    for kind, most in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
