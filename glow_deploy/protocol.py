@@ -41,6 +41,7 @@ class EngineDetails:
         tf32: True where TF32 may be used, False where it is known to be off.
         versions: package name -> version of what runs the engine.
         max_batch: the largest batch run at once; larger requests are split. None: no limit.
+        named_batches: sizes that the engine was built for: of a plan, what its profile names. Others may work as well.
     """
 
     backend: str
@@ -50,6 +51,7 @@ class EngineDetails:
     tf32: bool
     versions: Mapping[str, str]
     max_batch: int | None = None
+    named_batches: tuple[int, ...] = ()
 
 
 class Engine(Protocol):

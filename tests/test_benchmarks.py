@@ -1,7 +1,8 @@
-"""The benchmark of precisions runs, and its rows keep their order of error."""
+"""The benchmarks run, and what they measure keeps its order."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,3 +49,24 @@ def test_other_projects_checkpoints_compute_what_their_own_code_does():
         assert float(bits) < 1e-6, name
         assert float(bits_onnx) < 1e-5, name
         assert float(round_trip) < 1e-2, name
+
+
+@pytest.mark.slow
+def test_no_planted_fault_is_hidden_and_no_sound_model_fails(tmp_path):
+    words = ["--seconds", "40", "--rounds", "1", "--precision", "fp32", "mixed", "--json", str(tmp_path / "f.json")]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("planted_faults.py")), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["sound_runs"] == 8
+    assert found["sound_failed"] == []
+    assert len(found["faults"]) >= 10
+    assert all(fault["weights"] for fault in found["faults"])
+    # A control: images alone do not show every fault, and show some.
+    assert any(fault["images"] for fault in found["faults"])

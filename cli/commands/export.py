@@ -37,7 +37,15 @@ def export(
     ] = "fp32",
     tolerance: Annotated[
         float | None,
-        typer.Option(metavar="STEPS", help="auto: largest error of x -> z -> x in pixel steps; 0.5 keeps every pixel."),
+        typer.Option(metavar="STEPS", help="auto: largest error of a calibration image's x -> z -> x, in pixel steps."),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="auto: calibrate on N images, 256 or more; more of them promise more."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="auto: how sure the bound on images beyond the tolerance is; 0.95 by default."),
     ] = None,
     data: Data = None,
     golden: Annotated[
@@ -71,6 +79,8 @@ def export(
     settings = ExportSettings(
         precision=precision,
         tolerance=tolerance,
+        images=images,
+        confidence=confidence,
         data=data,
         golden=parse_golden(golden),
         resize=resize,
@@ -136,7 +146,8 @@ def _choice(choice: ChoiceFigures | None) -> Iterator[str]:
     yield (
         f"auto: {len(choice.steps) - len(choice.kept)} of {len(choice.steps)} conditioners in float16; of {choice.n} "
         f"calibration images 99 % come back within {tail} pixel steps, the worst within {worst}, "
-        f"so that {choice.tolerance:g} holds for more of them (95 % sure: fewer than {choice.bound:.1%} beyond)"
+        f"so that {choice.tolerance:g} holds for more of them ({100 * choice.confidence:.4g} % sure: fewer "
+        f"than {choice.bound:.2%} beyond; --images N promises more)"
     )
     for step in choice.kept:
         yield f"  {step.step} stays in float32: {step.reason}"

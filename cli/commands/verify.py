@@ -56,6 +56,14 @@ def verify(
     ] = 64,
     seed: Seed = 0,
     batch: Batch = 32,
+    largest_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Try batch sizes up to N. Without it, up to the largest that a plan takes, and to 64 in ONNX Runtime.",
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
@@ -68,8 +76,8 @@ def verify(
 ) -> None:
     """Measure whether a bundle is still an invertible flow, on every pair of backends.
 
-    The first line is the answer. What failed, three verdicts (round trip, likelihood, samples) and the figures follow.
-    The exit code is 1 if the model is unsound, or if an error rose above the --baseline.
+    The first line is the answer. What failed, four verdicts (round trip, likelihood, samples, weights) and the figures
+    follow. The exit code is 1 if the model is unsound, or if an error rose above the --baseline.
 
     It encodes on A and decodes on B for all backends that this machine can use, and compares latents and likelihood
     with the trained model in float64. The bundle brings golden vectors for that. --data adds fresh images, and --ckpt
@@ -87,6 +95,7 @@ def verify(
         data=data,
         limit=limit,
         batch=batch,
+        largest_batch=largest_batch,
         device=device,
         resize=resize,
         threads=threads,

@@ -9,6 +9,7 @@ from typing import Any
 from .figures import ErrorFigures
 from .json_values import entry, flag, json_number, number_or_null, sequence, table, text
 from .sixteen_bit import PrecisionFigures
+from .weights import read_digests
 
 __all__ = ["ExportFigures", "SelfCheckFigures"]
 
@@ -68,6 +69,8 @@ class ExportFigures:
         precision: of graphs in 16 bit; None for float32.
         problems: why the model was exported only by force, in words; empty for a sound one.
         notes: what a reader should know, in words.
+        weights: of each role, sha256 of the weights of every part, as `part_digests` gives it; None in bundles of
+            releases that kept none.
     """
 
     yardstick: ErrorFigures | None = None
@@ -75,6 +78,7 @@ class ExportFigures:
     precision: PrecisionFigures | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Mapping[str, str]] | None = None
 
     @classmethod
     def from_dict(cls, values: object, *, levels: int, where: str = "numerics") -> ExportFigures:
@@ -101,6 +105,7 @@ class ExportFigures:
             else PrecisionFigures.from_dict(precision, levels=levels, where=f"{where}.precision"),
             problems=_texts(found.get("problems", ()), f"{where}.problems"),
             notes=_texts(found.get("notes", ()), f"{where}.notes"),
+            weights=read_digests(found.get("weights"), where=f"{where}.weights"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +116,7 @@ class ExportFigures:
             "precision": None if self.precision is None else self.precision.to_dict(),
             "problems": list(self.problems),
             "notes": list(self.notes),
+            **({} if self.weights is None else {"weights": {role: dict(p) for role, p in self.weights.items()}}),
         }
 
 

@@ -157,7 +157,8 @@ class ChoiceFigures:
     Attributes:
         tolerance: largest error of x -> z -> x that was asked for.
         n: calibration images.
-        bound: with 95 % confidence fewer than this share of images like these are beyond the tolerance.
+        bound: with `confidence` fewer than this share of images like these are beyond the tolerance.
+        confidence: 0 to 1.
         share: of the multiply-adds of both graphs that run in float16.
         simulations: round trips of all calibration images that the choice took.
         tail: 99th percentile of their largest errors.
@@ -170,6 +171,7 @@ class ChoiceFigures:
     tolerance: float
     n: int
     bound: float
+    confidence: float
     share: float
     simulations: int
     tail: float
@@ -196,6 +198,8 @@ class ChoiceFigures:
             tolerance=number_or_null(found, "tolerance", where=where),
             n=count(found, "n", where=where),
             bound=number_or_null(found, "bound", where=where),
+            # The first releases knew one, and did not write it down.
+            confidence=number_or_null({"confidence": 0.95, **found}, "confidence", where=where),
             share=number_or_null(found, "share", where=where),
             simulations=count(found, "simulations", where=where),
             tail=number_or_null(found, "tail", where=where),
@@ -211,6 +215,7 @@ class ChoiceFigures:
             "tolerance": json_number(self.tolerance),
             "n": self.n,
             "bound": self.bound,
+            "confidence": self.confidence,
             "share": self.share,
             "simulations": self.simulations,
             "tail": json_number(self.tail),

@@ -19,11 +19,13 @@ from .trained import Trained
 
 if TYPE_CHECKING:
     from glow_core import Glow
+    from glow_deploy.folding import FoldedGlow
 
 __all__ = [
     "Precision",
     "PyTorchEngine",
     "folded_arrays",
+    "folded_model",
     "full_precision",
     "load_model",
     "open_pytorch",
@@ -249,9 +251,19 @@ def folded_arrays(
     Raises:
         CheckpointError: the model cannot be folded.
     """
+    return dict(folded_model(source, weights=weights, options=options).named_arrays())
+
+
+def folded_model(
+    source: str | Path | Trained,
+    *,
+    weights: Weights = "ema",
+    options: Mapping[str, Any] | None = None,
+) -> FoldedGlow:
+    """Fold the model of a checkpoint once more, to build its graphs again; else as `folded_arrays`."""
     from glow_deploy.folding.fold import fold
 
-    return dict(fold(read_model(source, weights=weights, options=options)).named_arrays())
+    return fold(read_model(source, weights=weights, options=options))
 
 
 def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:

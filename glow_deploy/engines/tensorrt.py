@@ -85,7 +85,7 @@ class TensorRTEngine(EngineBase):
             check_signature(facts, inputs, outputs, source=source)
             # A plan lists its tensors in an order that changes from build to build.
             inputs, outputs = _in_order(inputs, tensor_names(facts)[0]), _in_order(outputs, tensor_names(facts)[1])
-            self._smallest, self._largest = self._profile(inputs)
+            self._smallest, preferred, self._largest = self._profile(inputs)
             self._stream = cuda.create_stream()
         except BaseException:
             self._close()
@@ -103,6 +103,7 @@ class TensorRTEngine(EngineBase):
                 tf32=tf32,
                 versions={trt.__name__: str(trt.__version__)},
                 max_batch=self._largest,
+                named_batches=(self._smallest, *preferred, self._largest),
             ),
             num_classes=facts.num_classes,
         )
@@ -209,17 +210,19 @@ class TensorRTEngine(EngineBase):
             sides[is_input].append(TensorSpec(name=name, dtype=_DTYPES[kind], shape=shape[1:]))
         return tuple(sides[True]), tuple(sides[False])
 
-    def _profile(self, inputs: tuple[TensorSpec, ...]) -> tuple[int, int]:
-        """Smallest and largest batch that every input allows."""
+    def _profile(self, inputs: tuple[TensorSpec, ...]) -> tuple[int, tuple[int, ...], int]:
+        """Smallest batch that every input allows, those it is tuned for, and the largest."""
         if self._engine.num_optimization_profiles < 1:
             raise EngineError(f"{self._label}: the plan has no optimization profile: compile it again")
         smallest, largest = 1, 2**31 - 1
+        tuned: set[int] = set()
         for spec in inputs:
-            low, _, high = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(spec.name, 0))
+            low, best, high = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(spec.name, 0))
             smallest, largest = max(smallest, low[0]), min(largest, high[0])
+            tuned.add(best[0])
         if smallest > largest:
             raise EngineError(f"{self._label}: no batch size fits the profiles of all inputs: compile it again")
-        return smallest, largest
+        return smallest, tuple(sorted(size for size in tuned if smallest <= size <= largest)), largest
 
     def _drop_graph(self) -> None:
         if self._graph is not None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from glow_deploy.settings import settings_of
 
-from .settings import ExportOptions, ExportSettings, Precision, Weights
+from .settings import ExportOptions, ExportSettings, Precision
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.progress import StageProgress
 
-__all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights", "default_bundle_path", "export"]
+__all__ = ["ExportOptions", "ExportSettings", "Precision", "default_bundle_path", "export"]
 
 
 def default_bundle_path(checkpoint: str | Path) -> Path:

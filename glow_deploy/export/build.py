@@ -27,10 +27,12 @@ class WrittenGraph:
     Attributes:
         path: of the file, not yet in its final place.
         facts: what it says about itself.
+        digests: sha256 of the weights of each part of the model, as the graph was built.
     """
 
     path: Path
     facts: GraphFile
+    digests: Mapping[str, str]
 
     def open(self) -> Engine:
         """Load the very file that was written into ONNX Runtime on the CPU."""
@@ -52,6 +54,7 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
             value of its number.
     """
     from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.artifact.weights import part_digests
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
@@ -66,5 +69,9 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
         graph = build(folded, metadata=facts, plan=plan)
         with writer.errors():
             writer.add(name, write_graph(graph, writer.place(name)))
-        written[role] = WrittenGraph(path=writer.place(name), facts=describe_graph(graph.skeleton, source=name))
+        written[role] = WrittenGraph(
+            path=writer.place(name),
+            facts=describe_graph(graph.skeleton, source=name),
+            digests=part_digests(graph.weights),
+        )
     return written

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glow_deploy.numerics.statistics import CONFIDENCE
 from glow_deploy.precision.ranges import MIN_HEADROOM_BITS
 
 from .examine import Report
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from .images import GoldenImages
 
-__all__ = ["CALIBRATION_IMAGES", "NARROW_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
+__all__ = ["NARROW_IMAGES", "PIXEL_EXACT", "Planned", "make_plan", "range_check"]
 
-CALIBRATION_IMAGES = 256
 NARROW_IMAGES = 16
 """At least so many images are examined, however few are kept: of a few, one may carry all of the error."""
 
@@ -116,6 +116,7 @@ def make_plan(folded: FoldedGlow, images: GoldenImages, settings: ExportSettings
         profile=profile,
         excluded=narrow_range,
         tolerance=tolerance,
+        confidence=CONFIDENCE if settings.confidence is None else settings.confidence,
         progress=lambda done: report("simulated round trips", done),
     )
     return Planned(plan=choice.plan, choice=choice, tolerance=tolerance)

@@ -22,7 +22,7 @@ from glow_deploy.progress import StageProgress
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
 from .reading import origin_notes, suspected_misreading
-from .settings import ExportSettings
+from .settings import CALIBRATION_IMAGES, ExportSettings
 from .sixteen_bit import examine_narrow
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                     *(() if reference.single.is_initialized else (_UNTRAINED,)),
                     *origin_notes(stored, found, suspicion=suspicion),
                     *found.notes,
+                    *(() if golden is None else _uncovered(golden.y, reference.config.num_classes)),
                 ),
+                weights={role: dict(graph.digests) for role, graph in graphs.items()},
             ),
             versions=_versions(),
             source=None if stored.origin is None else _source(stored.origin),
@@ -119,10 +121,10 @@ def _images(
 ) -> GoldenImages | str:
     """Choose the images; under `force` a model that cannot even be sampled is no error, but what is wrong in words."""
     from .images import choose_images
-    from .plan import CALIBRATION_IMAGES, NARROW_IMAGES
+    from .plan import NARROW_IMAGES
 
     auto, float32 = settings.precision == "auto", settings.precision == "fp32"
-    wanted = CALIBRATION_IMAGES if auto else 1 if float32 else NARROW_IMAGES
+    wanted = settings.images or CALIBRATION_IMAGES if auto else 1 if float32 else NARROW_IMAGES
     try:
         images = choose_images(stored, reference, settings, at_least=wanted)
     except UnsoundModelError as error:
@@ -201,6 +203,21 @@ def _read(path: Path, settings: ExportSettings) -> Checkpoint:
 
 def _source(origin: Origin) -> dict[str, Any]:
     return {"project": origin.project, "options": dict(origin.options)}
+
+
+def _uncovered(y: np.ndarray | None, classes: int | None) -> list[str]:
+    """Say which classes no golden image is of: what only they use is checked by its weights alone."""
+    if classes is None or y is None:
+        return []
+    missing = np.setdiff1d(np.arange(classes), y)
+    if not len(missing):
+        return []
+    shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+    return [
+        f"no golden image is of class {shown}: {classes - len(missing)} of {classes} classes are covered; the others "
+        f"are never run by verify, and only their weights are compared: give --golden {classes} or more, with images "
+        "of every class, to cover all"
+    ]
 
 
 def _self_check(check: SelfCheck) -> SelfCheckFigures:

@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
-from glow_core.config import Weights
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from glow_core import ImportOptions
+    from glow_core.config import Weights
 
-__all__ = ["ExportOptions", "ExportSettings", "Precision", "Weights"]
+__all__ = ["CALIBRATION_IMAGES", "ExportOptions", "ExportSettings", "Precision"]
+
+CALIBRATION_IMAGES = 256
+"""Of `auto`, at least and by default."""
 
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
 
@@ -26,7 +29,10 @@ class ExportSettings:
             and `bf16-mixed` in bfloat16, the trunk in float32; `auto` runs in float16 as many conditioners as keep the
             round trip within `tolerance`; `fp16` runs everything in float16, for decoding only.
         tolerance: of `auto`: the largest error of x -> z -> x in pixel steps that any calibration image may have. 0.5,
-            the default, gives every pixel back exactly.
+            the default, gives every pixel of those images back exactly.
+        images: of `auto`: how many calibration images, 256 by default and at least. With n of them and a confidence p,
+            fewer than 1 - (1 - p)^(1/n) of images like them are beyond the tolerance.
+        confidence: of `auto`: how sure that bound is, 0.95 by default.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
@@ -42,6 +48,8 @@ class ExportSettings:
 
     precision: Precision = "fp32"
     tolerance: float | None = None
+    images: int | None = None
+    confidence: float | None = None
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
@@ -57,6 +65,15 @@ class ExportSettings:
                 raise UsageError(f'a tolerance goes with precision="auto", not with precision="{self.precision}"')
             if not (math.isfinite(self.tolerance) and self.tolerance > 0):
                 raise UsageError(f"the tolerance must be a positive number of pixel steps, not {self.tolerance}")
+        for name in ("images", "confidence"):
+            if getattr(self, name) is not None and self.precision != "auto":
+                raise UsageError(f'{name}= goes with precision="auto", not with precision="{self.precision}"')
+        if self.images is not None and self.images < CALIBRATION_IMAGES:
+            raise UsageError(
+                f"images is {self.images}; a 99th percentile of errors takes at least {CALIBRATION_IMAGES} of them"
+            )
+        if self.confidence is not None and not 0.5 <= self.confidence < 1.0:
+            raise UsageError(f"confidence is {self.confidence}; it must be a number from 0.5 to below 1, such as 0.95")
         if self.weights not in ("ema", "raw"):
             raise UsageError(f"weights must be ema or raw, not {self.weights!r}")
         if self.golden is not None and self.golden < 1:
@@ -70,6 +87,8 @@ class ExportOptions(TypedDict, total=False):
 
     precision: Precision
     tolerance: float | None
+    images: int | None
+    confidence: float | None
     data: str | None
     golden: int | None
     resize: bool

@@ -18,7 +18,7 @@ from glow_deploy.artifact.figures import Figures
 from glow_deploy.errors import UsageError
 
 from .measures import ErrorSummary, Exactness, half_bin
-from .statistics import mean_bound
+from .statistics import mean_bound, most_failures
 
 __all__ = [
     "Factors",
@@ -32,6 +32,7 @@ __all__ = [
     "gate_error",
     "gate_exactness",
     "gate_finite",
+    "gate_promise",
     "gate_tolerance",
     "growth",
     "image_limits",
@@ -39,7 +40,7 @@ __all__ = [
     "rules_for",
 ]
 
-VerdictName = Literal["round_trip", "likelihood", "samples"]
+VerdictName = Literal["round_trip", "likelihood", "samples", "weights"]
 
 _ULP = 2.0**-23  # spacing of float32 at 1
 _FEW_VALUES = 1000  # fewer than this have no 99.9th percentile below their maximum
@@ -235,7 +236,7 @@ class GateResult:
         passed: the verdict. False for a value that is not a number.
         derivation: how the limit came about, for printing.
         verdict: which of the verdicts the gate belongs to; `samples` is for a decoder by itself: the same latents, the
-            same picture.
+            same picture; `weights` for what the graphs hold, whatever any image shows of it.
     """
 
     quantity: str
@@ -330,6 +331,28 @@ def gate_tolerance(summary: ErrorSummary, tolerance: float, *, n_bits: int) -> G
         limit=limit,
         passed=bool(summary.finite and summary.max <= limit),
         derivation=f"promised at export: {tolerance:g} pixel steps",
+        verdict="round_trip",
+    )
+
+
+def gate_promise(beyond: int, n: int, *, tolerance: float, rate: float) -> GateResult:
+    """Of images that the graphs were not calibrated on, no more may be beyond the tolerance than was promised.
+
+    Args:
+        beyond: images with a larger error, or with a value that is not finite.
+        n: images looked at.
+        tolerance: in pixel steps.
+        rate: the promise: fewer than this share of images like the calibration images are beyond it.
+    """
+    limit = most_failures(n, rate)
+    return GateResult(
+        quantity=f"images beyond {tolerance:g} pixel steps",
+        statistic="count",
+        level=None,
+        value=float(beyond),
+        limit=float(limit),
+        passed=beyond <= limit,
+        derivation=f"promised at export: fewer than {rate:.2%} of images, so up to {limit} of {n}",
         verdict="round_trip",
     )
 

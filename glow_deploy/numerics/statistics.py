@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["CONFIDENCE", "failure_rate_bound", "mean_bound"]
+__all__ = ["CONFIDENCE", "failure_rate_bound", "mean_bound", "most_failures"]
 
 CONFIDENCE = 0.95
 
@@ -45,6 +45,31 @@ def failure_rate_bound(failures: int, n: int, *, confidence: float = CONFIDENCE)
             low = middle
         else:
             high = middle
+    return high
+
+
+def most_failures(n: int, rate: float, *, confidence: float = CONFIDENCE) -> int:
+    """Largest number of failures of n that a rate explains: more of them have a probability of 1 - confidence at most.
+
+    Args:
+        n: images looked at, at least 1.
+        rate: of failures, in [0, 1].
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: arguments out of range.
+    """
+    if n < 1 or not 0.0 <= rate <= 1.0 or not 0.0 < confidence < 1.0:
+        raise ValueError(f"a rate of {rate} of {n} trials at confidence {confidence} is impossible")
+    if rate in (0.0, 1.0):
+        return n if rate else 0
+    low, high = -1, n  # the tail up to `low` is short of the confidence, that up to `high` is not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _binomial_tail(middle, n, rate) >= confidence:
+            high = middle
+        else:
+            low = middle
     return high
 
 

@@ -22,7 +22,7 @@ from glow_deploy.budget.predict import Mode, predict
 from glow_deploy.folding.arrays import FoldedGlow
 from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds, step_paths
 from glow_deploy.graphs.rounding import Rounding
-from glow_deploy.numerics.statistics import failure_rate_bound
+from glow_deploy.numerics.statistics import CONFIDENCE, failure_rate_bound
 
 from .simulate import float32_graphs, open_simulated
 
@@ -55,7 +55,9 @@ class AutoChoice:
         n: calibration images.
         tail: 99th percentile of their largest errors with this plan, simulated, in pixel steps; tolerance / 3 at most.
         worst: the largest of them; tolerance / 1.5 at most.
-        bound: none of n was beyond the tolerance: with 95 % confidence fewer than this share of images like these are.
+        bound: none of n was beyond the tolerance: with that confidence fewer than this share of images like these are.
+            Not none: an image of thousands may well be.
+        confidence: of the bound.
         share: of the multiply-adds of both graphs that run in float16.
         simulations: round trips of all calibration images that it took.
         steps: in encoding order.
@@ -67,6 +69,7 @@ class AutoChoice:
     tail: float
     worst: float
     bound: float
+    confidence: float
     share: float
     simulations: int
     steps: tuple[StepChoice, ...]
@@ -77,6 +80,7 @@ class AutoChoice:
             tolerance=self.tolerance,
             n=self.n,
             bound=self.bound,
+            confidence=self.confidence,
             share=self.share,
             simulations=self.simulations,
             tail=self.tail,
@@ -95,6 +99,7 @@ def choose_plan(
     profile: DecodeProfile,
     excluded: Mapping[str, str] | None = None,
     tolerance: float = 0.5,
+    confidence: float = CONFIDENCE,
     progress: Callable[[int], None] | None = None,
 ) -> AutoChoice:
     """Find the conditioners that can run in float16 while x -> z -> x stays within a tolerance.
@@ -105,7 +110,8 @@ def choose_plan(
         y: their class labels [N] int64, for class-conditional models.
         profile: decode gains of the model, of `glow_deploy.budget.measure_profile`.
         excluded: step path -> why it stays in float32 whatever its error, such as its range.
-        tolerance: largest |x_hat - x| allowed, in pixel steps; 0.5 gives every pixel back.
+        tolerance: largest |x_hat - x| allowed, in pixel steps; 0.5 gives every pixel of these images back.
+        confidence: of the bound on what becomes of others, in (0, 1).
         progress: called with the simulations done.
 
     Returns:
@@ -139,7 +145,8 @@ def choose_plan(
         n=len(x),
         tail=tail,
         worst=worst,
-        bound=failure_rate_bound(lost, len(x)),
+        bound=failure_rate_bound(lost, len(x), confidence=confidence),
+        confidence=confidence,
         share=plan.share(folded),
         simulations=search.done,
         steps=rows,

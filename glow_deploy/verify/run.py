@@ -21,30 +21,41 @@ from glow_deploy.numerics.gates import Rules, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.verify.backends.arithmetic import arithmetic_notes, with_canaries
-from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK, BackendSet, open_backends
+from glow_deploy.verify.backends.backend import REFERENCE, SIMULATED, YARDSTICK, BackendSet, open_backends
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
-from glow_deploy.verify.matrix.consistency import measure_decoder, measure_encoder
+from glow_deploy.verify.matrix.consistency import SizesToTry, measure_decoder, measure_encoder, used_sizes
 from glow_deploy.verify.matrix.images import Images, TrueValues, check_bin_centres
-from glow_deploy.verify.matrix.judge import exactness_expected, judge_batches, judge_cell, judge_reference, standard_for
+from glow_deploy.verify.matrix.judge import (
+    exactness_expected,
+    judge_batches,
+    judge_cell,
+    judge_reference,
+    standard_for,
+    without_yardstick,
+)
 from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
 from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
 from glow_deploy.verify.report.verification import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
+from glow_deploy.verify.weights import check_weights
 
 from .environment import environment
 from .sections import (
     measure_budget_of,
     measure_steps_of,
     measure_stress_of,
-    section_failures,
     section_notes,
     steps_backends,
+    stress_failures,
+    weight_failures,
 )
 from .settings import VerifySettings
 from .suggest import suggest
 
 if TYPE_CHECKING:
+    from glow_deploy.verify.report.weights import WeightsReport
+
     from .regression import Baseline
 
 __all__ = ["run_verify"]
@@ -94,9 +105,16 @@ def run_verify(
     plan = None if precision is None else precision.plan
     steps = measure_steps_of(bundle, first, settings, plan=plan, progress=progress) if settings.steps else None
     budget = measure_budget_of(bundle, first, settings, progress=progress) if settings.steps else None
+    weights = check_weights(
+        bundle,
+        plan=plan,
+        ckpt=settings.ckpt,
+        plans=tuple(backend.name for backend in reports if backend.used and backend.name.startswith("tensorrt")),
+    )
     failures = (
+        *weight_failures(weights, steps),
         *explain(run.references, run.cells, run.batches, images=run.image_sets),
-        *section_failures(steps, stress),
+        *stress_failures(stress),
     )
     report = VerifyReport(
         bundle=_describe(bundle),
@@ -108,9 +126,10 @@ def run_verify(
         references=tuple(run.references),
         cells=tuple(run.cells),
         batches=tuple(run.batches),
+        weights=weights,
         random=run.random,
         failures=failures,
-        verdicts=_verdicts(failures, run.references, rules),
+        verdicts=_verdicts(failures, run.references, rules, weights),
         notes=(
             *run.notes,
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
@@ -218,6 +237,7 @@ class _Run:
         self.cells: list[CellReport] = []
         self.batches: list[BatchReport] = []
         self.random: tuple[RandomReport, ...] = ()
+        self._used: set[int] = set()  # batch sizes
         self.notes: list[str] = []
 
     def measure(self, source: Images) -> None:
@@ -226,6 +246,8 @@ class _Run:
         # The golden images are judged by what the manifest says, whatever checkpoint is given: that of another model
         # would measure a yardstick as long as its own distance from the references.
         golden = source.name == GOLDEN_SET
+        self._used |= set(used_sizes(len(source), batch=self._settings.batch))
+        tolerance = None if self._precision is None else self._precision.tolerance
         figures = measure_matrix(
             source,
             self._backends.matrix,
@@ -234,6 +256,7 @@ class _Run:
             batch=self._settings.batch,
             reference=self._backends.reference,
             yardstick=None if golden else self._backends.yardstick,
+            tolerance=tolerance,
             progress=self._stage(f"{len(source)} {source.name} images"),
         )
         yardstick = figures.yardstick or self._stored_yardstick()
@@ -246,18 +269,34 @@ class _Run:
             reference=bool(figures.references),
             own=None if self._precision is None else self._precision.own,
             on_cpu=None if self._precision is None else self._precision.on_cpu,
-            tolerance=None if self._precision is None else self._precision.tolerance,
+            tolerance=tolerance,
+            beyond=None if self._precision is None or golden else self._precision.beyond,
         )
         self.image_sets.append(images)
         self.references += [
             judge_reference(found, images=images, backend=name, rules=self._rules, n_bits=self._n_bits)
             for name, found in figures.references.items()
         ]
-        self.cells += [
-            judge_cell(found, images=images, encode=encode, decode=decode, rules=self._rules, n_bits=self._n_bits)
+        known = {(cell.encode, cell.decode): cell for cell in self.cells if cell.images == GOLDEN_SET}
+        rules, n_bits = self._rules, self._n_bits
+        cells = [
+            without_yardstick(
+                judge_cell(found, images=images, encode=encode, decode=decode, rules=rules, n_bits=n_bits),
+                known.get((encode, decode)),
+                images=images,
+                rules=rules,
+                n_bits=n_bits,
+            )
             for (encode, decode), found in figures.cells.items()
         ]
+        self.cells += cells
         self._note_exactness(images)
+        if unjudged := sum(cell.unjudged for cell in cells):
+            self.notes.append(
+                f"{images.name}: {unjudged} of {len(cells)} pairs not judged: every image comes back exactly, but "
+                "errors lie beyond what the golden images allow; give --ckpt to measure what the trained model itself "
+                "does on these images"
+            )
         if self._rules.decode_only:
             self.notes.append(
                 f"{images.name}: {self._manifest.precision} graphs are for decoding: round trip and likelihood are "
@@ -272,14 +311,19 @@ class _Run:
     def measure_batches(self, source: Images) -> None:
         """Check every engine against itself on the first images of a set."""
         rows = next(source.batches(_CONSISTENCY_IMAGES))
+        if self._settings.random_draws:
+            self._used |= set(used_sizes(self._settings.random_draws, batch=self._settings.batch))
         step = self._stage("batch sizes")
         backends = self._backends.matrix
         for done, backend in enumerate(backends, 1):
-            # PyTorch is what the others are measured with: the small sizes are enough there, and float64 is slow.
-            batch = 0 if backend.name in (REFERENCE, YARDSTICK) else self._settings.batch
-            encoded = measure_encoder(backend, rows.x, rows.y, batch=batch, n_bits=self._n_bits)
+            # PyTorch is what the others are measured with: the small sizes are enough there, and float64 is slow. So
+            # is what 16 bit does, simulated: no engine is deployed in it.
+            few = backend.name in (REFERENCE, YARDSTICK, SIMULATED)
+            used = tuple(sorted(self._used)) if backend.name not in (REFERENCE, YARDSTICK) else ()
+            sizes = SizesToTry(used=used, largest=self._settings.largest_batch, few=few)
+            encoded = measure_encoder(backend, rows.x, rows.y, sizes=sizes, n_bits=self._n_bits)
             z = backend.encode(rows.x, rows.y).z
-            decoded = measure_decoder(backend, z, rows.y, batch=batch)
+            decoded = measure_decoder(backend, z, rows.y, sizes=sizes)
             for role, found in (("encoder", encoded), ("decoder", decoded)):
                 self.batches.append(
                     judge_batches(
@@ -340,13 +384,16 @@ class _Run:
         return lambda done, total: progress(what, done, total)
 
 
-def _verdicts(failures: Sequence[Failure], references: Sequence[ReferenceReport], rules: Rules) -> Verdicts:
+def _verdicts(
+    failures: Sequence[Failure], references: Sequence[ReferenceReport], rules: Rules, weights: WeightsReport
+) -> Verdicts:
     failed = {failure.verdict for failure in failures}
     assert references, "a likelihood without a reference cannot be judged"
     return Verdicts(
         round_trip="unsound" if "round_trip" in failed else "reported" if rules.decode_only else "sound",
         likelihood="unsound" if "likelihood" in failed else "reported" if rules.decode_only else "sound",
         samples="unsound" if "samples" in failed else "sound",
+        weights=weights.verdict,
     )
 
 

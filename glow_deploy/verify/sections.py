@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import UsageError
-from glow_deploy.numerics.gates import GateResult
+from glow_deploy.numerics.gates import GateResult, VerdictName
 from glow_deploy.progress import StageProgress
 from glow_deploy.verify.backends.backend import Backend
 from glow_deploy.verify.matrix.images import ImageBatch
@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from glow_deploy.graphs.precision_plan import PrecisionPlan
     from glow_deploy.verify.report.steps import StepsReport
     from glow_deploy.verify.report.stress import StressReport
+    from glow_deploy.verify.report.weights import WeightsReport
 
 __all__ = [
     "measure_budget_of",
     "measure_steps_of",
     "measure_stress_of",
-    "section_failures",
     "section_notes",
     "steps_backends",
+    "stress_failures",
+    "weight_failures",
 ]
+
+
+_MOST_PARTS = 5  # shown one by one
 
 
 def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
@@ -121,17 +126,40 @@ def measure_stress_of(
     )
 
 
-def section_failures(steps: StepsReport | None, stress: StressReport | None) -> Iterator[Failure]:
-    """What makes the round trip unsound although no image of the matrix shows it."""
-    for fault in () if steps is None else steps.weights[:1]:
+def weight_failures(weights: WeightsReport, steps: StepsReport | None) -> Iterator[Failure]:
+    """The parts of the graphs whose weights are wrong; what comes after the first few is counted.
+
+    Args:
+        weights: what was compared without running a graph.
+        steps: of the error after every step, where it was asked for: a fault that is in it alone.
+    """
+    findings = weights.findings
+    for index, finding in enumerate(findings[:_MOST_PARTS]):
+        left = len(findings) - _MOST_PARTS if index == _MOST_PARTS - 1 else 0
+        more = f"; so are {left} more parts" if left > 0 else ""
+        quantity = "weights that are wrong" if finding.part else "graphs of another structure"
         yield Failure(
-            verdict="round_trip",
+            verdict="weights",
+            where=finding.where,
+            images="",
+            level=finding.level,
+            gate=_gate(quantity, "count", finding.arrays, verdict="weights"),
+            cause=f"{finding.detail}{more}; {finding.advice}",
+        )
+    parts = {finding.part for finding in findings}
+    for fault in [] if steps is None else [fault for fault in steps.weights if fault.step not in parts][:1]:
+        yield Failure(
+            verdict="weights",
             where=f"encoder.onnx and decoder.onnx, {fault.step}",
             images="",
             level=_level(fault.step),
-            gate=_gate("weights that differ between the graphs", "count", len(steps.weights) if steps else 0),
+            gate=_gate("weights that differ between the graphs", "count", 1, verdict="weights"),
             cause=fault.detail,
         )
+
+
+def stress_failures(stress: StressReport | None) -> Iterator[Failure]:
+    """What makes the round trip unsound although no image of the matrix shows it."""
     for failure in () if stress is None else stress.failures:
         yield Failure(
             verdict="round_trip",
@@ -151,7 +179,7 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
     yield from () if stress is None else stress.notes
 
 
-def _gate(quantity: str, statistic: str, value: int) -> GateResult:
+def _gate(quantity: str, statistic: str, value: int, *, verdict: VerdictName = "round_trip") -> GateResult:
     return GateResult(
         quantity=quantity,
         statistic=statistic,
@@ -160,7 +188,7 @@ def _gate(quantity: str, statistic: str, value: int) -> GateResult:
         limit=0.0,
         passed=False,
         derivation="none may be",
-        verdict="round_trip",
+        verdict=verdict,
     )
 
 

@@ -26,6 +26,9 @@ class VerifySettings:
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.
         limit: at most this many images of `data`, from the first on; None for all.
         batch: images at a time.
+        largest_batch: batch sizes are tried up to here, and those in use and named by a plan's profile beyond it. None
+            for the largest that an engine takes, or for 64 where it takes any: the most that any command runs at once
+            by default.
         device: `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
         resize: fit pictures of another size or mode instead of refusing them.
         threads: CPU threads for ONNX Runtime; None leaves the choice to it.
@@ -49,6 +52,7 @@ class VerifySettings:
     data: str | None = None
     limit: int | None = None
     batch: int = 32
+    largest_batch: int | None = None
     device: str = "auto"
     resize: bool = False
     threads: int | None = None
@@ -71,7 +75,7 @@ class VerifySettings:
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
                 raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
-        for name in ("limit", "batch", "steps_images", "threads"):
+        for name in ("limit", "batch", "largest_batch", "steps_images", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
@@ -91,7 +95,7 @@ class VerifySettings:
             words += ["--backend", name]
         defaults = VerifySettings()
         for option in (
-            *("ckpt", "data", "limit", "batch", "device", "threads", "seed", "random_draws"),
+            *("ckpt", "data", "limit", "batch", "largest_batch", "device", "threads", "seed", "random_draws"),
             *("steps_images", "baseline", "baseline_factor"),
         ):
             value = getattr(self, option)
@@ -110,6 +114,7 @@ class VerifyOptions(TypedDict, total=False):
     data: str | None
     limit: int | None
     batch: int
+    largest_batch: int | None
     device: str
     resize: bool
     threads: int | None

@@ -22,7 +22,10 @@ PAIRS = [
 def test_the_keywords_are_the_fields_of_the_settings(module, settings, options):
     found = importlib.import_module(module)
     fields = {field.name for field in dataclasses.fields(getattr(found, settings))}
-    assert set(typing.get_type_hints(getattr(found, options), localns={"ImportOptions": object})) == fields
+    assert (
+        set(typing.get_type_hints(getattr(found, options), localns={"ImportOptions": object, "Weights": object}))
+        == fields
+    )
 
 
 def test_either_way_but_not_both():

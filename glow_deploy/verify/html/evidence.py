@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glow_deploy.verify.report.rows import spelt_sizes
+
 from .formats import ABSENT, count, number, of_limit, percent, value_of
 
 __all__ = ["Evidence", "cell_name", "gates_of", "worst_of"]
@@ -98,13 +100,13 @@ def gates_of(report: Mapping[str, Any]) -> tuple[Evidence, ...]:
     sizes = {str(images.get("name")): int(images.get("n") or 0) for images in report.get("image_sets") or ()}
     found: list[Evidence] = []
     for cell in report.get("cells") or ():
+        if cell.get("verdict") == "not judged":
+            continue  # its limits need not be those of its images
         found += _gates(cell, part="cells", where=cell_name(cell), sizes=sizes)
     for reference in report.get("references") or ():
         found += _gates(reference, part="references", where=f"{reference.get('backend')} against float64", sizes=sizes)
     for batch in report.get("batches") or ():
-        where = (
-            f"{batch.get('backend')} {batch.get('role')}, batches of {', '.join(map(str, batch.get('sizes') or ()))}"
-        )
+        where = f"{batch.get('backend')} {batch.get('role')}, batches of {spelt_sizes(batch.get('sizes') or ())}"
         found += _gates(batch, part="batches", where=where, sizes=sizes)
     return tuple(found)
 

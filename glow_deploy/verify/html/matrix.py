@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from glow_deploy.verify.report.rows import spelt_sizes
+
 from .blocks import Column, HeatCell, HeatMap, Reproduce, Section, Table
 from .evidence import Evidence, cell_name, gates_of, worst_of
 from .formats import bound, count, number, of_limit, percent, value_of
@@ -99,7 +101,7 @@ def batches_section(report: Mapping[str, Any]) -> Section | None:
             (
                 name(batch.get("backend")),
                 text(batch.get("role")),
-                text(", ".join(str(size) for size in batch.get("sizes") or ())),
+                text(spelt_sizes(batch.get("sizes") or ())),
                 text("yes" if batch.get("bit_equal") else "no"),
                 text(worst or "none"),
                 mark(batch.get("verdict")),
@@ -117,7 +119,7 @@ def batches_section(report: Mapping[str, Any]) -> Section | None:
     return Section(
         id="batches",
         title="One engine against itself",
-        lead="The batch that an image travels in must not matter.",
+        lead="The batch that an image travels in must not matter. These sizes were tried, each against batches of one.",
         blocks=(table,),
     )
 

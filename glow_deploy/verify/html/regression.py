@@ -13,7 +13,7 @@ __all__ = ["baseline_card", "baseline_section"]
 
 
 def baseline_card(report: Mapping[str, Any]) -> Card | None:
-    """The outcome for the first screen, beside the three verdicts and no part of them."""
+    """The outcome for the first screen, beside the four verdicts and no part of them."""
     baseline = report.get("baseline")
     if not baseline:
         return None

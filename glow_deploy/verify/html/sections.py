@@ -18,6 +18,7 @@ from .samples import random_section
 from .steps import steps_section
 from .svg import Identifiers
 from .verdicts import failures_section
+from .weights import weights_section
 
 __all__ = ["sections_of"]
 
@@ -35,6 +36,7 @@ def sections_of(
         _notes(report),
         matrix_section(report),
         references_section(report),
+        weights_section(report),
         baseline_section(report),
         steps_section(report, ids=ids),
         budget_section(report, ids=ids),

@@ -46,8 +46,8 @@ def lost_figure(value: str) -> Cell:
 
 
 def mark(verdict: Any) -> Cell:
-    """A verdict; everything that is neither `pass` nor `reported` is a failure."""
-    if verdict == "reported":
-        return Cell(text="reported", kind="muted")
+    """A verdict; everything that is neither `pass` nor `reported` nor `not judged` is a failure."""
+    if verdict in ("reported", "not judged"):
+        return Cell(text=str(verdict), kind="muted")
     passed = verdict == "pass"
     return Cell(text="pass" if passed else "fail", kind="pass" if passed else "fail")

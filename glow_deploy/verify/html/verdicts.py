@@ -1,4 +1,4 @@
-"""The first screen: three verdicts that are never inferred from one another, then what failed and what to do."""
+"""The first screen: four verdicts that are never inferred from one another, then what failed and what to do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from glow_deploy.numerics.statistics import failure_rate_bound
 from .blocks import Card, FailureBlock, Reproduce, Section
 from .evidence import Evidence, cell_name, gates_of, worst_of
 from .formats import bound, count, number, plain, value_of
+from .weights import named_weights, weights_sentence
 
 __all__ = ["VERDICTS", "failures_section", "verdict_cards"]
 
-VERDICTS = {"round_trip": "Round trip", "likelihood": "Likelihood", "samples": "Samples"}
+VERDICTS = {"round_trip": "Round trip", "likelihood": "Likelihood", "samples": "Samples", "weights": "Weights"}
 
 
 def verdict_cards(report: Mapping[str, Any]) -> tuple[Card, ...]:
@@ -26,6 +27,7 @@ def verdict_cards(report: Mapping[str, Any]) -> tuple[Card, ...]:
         "round_trip": _round_trip(report, gates, n_bits=n_bits),
         "likelihood": _likelihood(report, gates, n_bits=n_bits),
         "samples": _samples(report, gates, n_bits=n_bits),
+        "weights": weights_sentence(report),
     }
     verdicts = report["verdicts"]
     return tuple(
@@ -40,7 +42,7 @@ def failures_section(report: Mapping[str, Any]) -> Section | None:
     if not failures:
         return None
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for failure in failures:
+    for failure in sorted(failures, key=_comes_first):
         key = (str(failure.get("verdict")), str(failure.get("cause")), str(failure.get("level")))
         groups.setdefault(key, []).append(failure)
     blocks = tuple(_failure(report, group) for group in groups.values())
@@ -49,9 +51,16 @@ def failures_section(report: Mapping[str, Any]) -> Section | None:
     return Section(
         id="failures",
         title="What failed",
-        lead=f"{missed[0].upper()}{missed[1:]}, with {causes}. Faults of an engine come before the pairs they spoil.",
+        lead=f"{missed[0].upper()}{missed[1:]}, with {causes}. Weights that are wrong come first, and faults of an "
+        "engine before the pairs they spoil.",
         blocks=blocks,
     )
+
+
+def _comes_first(failure: Mapping[str, Any]) -> bool:
+    """Sort what names a weight to the front; all else keeps its order."""
+    gate = failure.get("gate") or {}
+    return not (failure.get("verdict") == "weights" or str(gate.get("measure")).startswith("weights that"))
 
 
 def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> FailureBlock:
@@ -61,9 +70,14 @@ def _failure(report: Mapping[str, Any], group: Sequence[Mapping[str, Any]]) -> F
     backends = _named(report, group)
     advice = [str(first["advice"])] if first.get("advice") else []
     advice += _advice_of_steps(report, backends)
-    if not report.get("steps"):
+    weights = named_weights(report)
+    if weights:
+        # The cause is known: neither another run nor another backend tells more.
+        if first.get("verdict") != "weights":
+            advice.append(f"Look at the weights that are wrong first: {weights[0]}.")
+    elif not report.get("steps"):
         advice.append("Run the command below: --steps names the first step whose error exceeds its prediction.")
-    if not advice:
+    elif not advice:
         advice.append("No step stands out in the error by step: repeat it on the backends concerned alone.")
     return FailureBlock(
         title=text.removesuffix(f" ({cause})"),

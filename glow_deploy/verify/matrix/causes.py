@@ -9,7 +9,7 @@ from dataclasses import replace
 from glow_deploy.numerics.gates import GateResult
 from glow_deploy.numerics.measures import ErrorSummary
 from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK
-from glow_deploy.verify.report.rows import BatchReport, CellReport, ReferenceReport
+from glow_deploy.verify.report.rows import BatchReport, CellReport, ReferenceReport, spelt_sizes
 from glow_deploy.verify.report.verification import Failure, ImageSetReport
 
 __all__ = ["explain"]
@@ -99,6 +99,8 @@ def _reference_failures(report: ReferenceReport, own: CellReport | None, *, n: i
 
 
 def _cell_failures(report: CellReport, known: Mapping[str, ReferenceReport], *, n: int) -> list[Failure]:
+    if report.passed:
+        return []  # some limits may be missed that need not be those of these images
     where = f"encode {report.encode} -> decode {report.decode}, {n} {report.images} images"
     missed = [gate for gate in report.gates if not gate.passed]
     found = []
@@ -128,10 +130,11 @@ def _batch_failures(report: BatchReport) -> list[Failure]:
         return []
     gate = missed[0]
     cause = (
-        "the result depends on the other images of the batch or on its size; verify with --batch 1 to tell, and report "
-        "it to the backend's maintainers"
+        f"the result depends on the other images of the batch or on its size, most of all at {report.worst_size}; "
+        "verify with --batch 1 to tell, and report it to the backend's maintainers"
     )
-    return [_failure(gate, where=f"{report.backend} {report.role} at batches {report.sizes}", level=None, cause=cause)]
+    where = f"{report.backend} {report.role} at batches {spelt_sizes(report.sizes)}"
+    return [_failure(gate, where=where, level=None, cause=cause)]
 
 
 def _failure(gate: GateResult, *, where: str, level: int | None, cause: str, images: str = "") -> Failure:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from glow_deploy.artifact.figures import Figures
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.histogram import ErrorHistogram
@@ -20,12 +22,13 @@ from .images import ImageBatch, Images, TrueValues
 __all__ = ["CellFigures", "MatrixFigures", "ReferenceFigures", "measure_matrix"]
 
 
+_HALF = 0.5  # of a pixel step
 _WORST = 3  # images kept of each cell, to be looked at
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellFigures:
-    """Errors of one pair; the fields are those of `CellReport`."""
+    """Errors of one pair; the fields are those of `CellReport`, and `beyond` counts images beyond the tolerance."""
 
     x: ErrorSummary
     exactness: Exactness
@@ -34,6 +37,7 @@ class CellFigures:
     bits_round_trip: ErrorSummary
     histogram: Mapping[str, Any]
     worst: tuple[WorstImage, ...]
+    beyond: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,7 @@ def measure_matrix(
     batch: int,
     reference: Backend | None = None,
     yardstick: Backend | None = None,
+    tolerance: float | None = None,
     progress: CountProgress | None = None,
 ) -> MatrixFigures:
     """Run the matrix over a set of images.
@@ -83,13 +88,15 @@ def measure_matrix(
         batch: images at a time.
         reference: float64 backend for images that bring no reference along.
         yardstick: float32 backend of the trained model, to measure the yardstick on these very images.
+        tolerance: in pixel steps, to count the images beyond it; None for half a step.
         progress: called with (images done, images in all).
 
     Returns:
         The errors.
     """
     names = [(a.name, b.name) for a in backends for b in backends]
-    walk = _Walk(images=source.name, n_bits=n_bits, dims=dims)
+    limit = (_HALF if tolerance is None else tolerance) * 2.0**-n_bits
+    walk = _Walk(images=source.name, n_bits=n_bits, dims=dims, limit=limit)
     everyone = {backend.name: backend for backend in backends}
     if yardstick is not None:
         everyone.setdefault(yardstick.name, yardstick)
@@ -129,14 +136,22 @@ def _yardstick(cell: CellFigures, reference: ReferenceFigures, *, name: str, n: 
 
 
 class _Cell:
-    def __init__(self, pair: tuple[str, str], *, images: str, levels: int, n_bits: int) -> None:
+    def __init__(self, pair: tuple[str, str], *, images: str, levels: int, n_bits: int, limit: float) -> None:
         self.x = ErrorAccumulator()
+        self.beyond = 0
+        self._limit = limit
         self.histogram = ErrorHistogram(n_bits)
         self.worst = WorstImages(_WORST, images=images, encode=pair[0], decode=pair[1], n_bits=n_bits)
         self.exactness = ExactnessAccumulator(n_bits)
         self.z = [ErrorAccumulator() for _ in range(levels)]
         self.bits_between = ErrorAccumulator()
         self.bits_round_trip = ErrorAccumulator()
+
+    def count(self, x_hat: np.ndarray, x: np.ndarray) -> None:
+        """Count the images of a batch with an error beyond the limit; one that is not finite is."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(x_hat.astype(np.float64) - x).reshape(len(x), -1)
+            self.beyond += int(np.count_nonzero(~(error <= self._limit).all(axis=1)))
 
     def figures(self) -> CellFigures:
         return CellFigures(
@@ -147,6 +162,7 @@ class _Cell:
             bits_round_trip=self.bits_round_trip.summary(),
             histogram=self.histogram.to_dict(),
             worst=self.worst.images(),
+            beyond=self.beyond,
         )
 
 
@@ -165,7 +181,8 @@ class _Reference:
 class _Walk:
     """Accumulators that live through all batches."""
 
-    def __init__(self, *, images: str, n_bits: int, dims: int) -> None:
+    def __init__(self, *, images: str, n_bits: int, dims: int, limit: float) -> None:
+        self._limit = limit
         self._images = images
         self._n_bits = n_bits
         self._dims = dims
@@ -194,11 +211,14 @@ class _Walk:
     def _add_cell(self, images: ImageBatch, a: Backend, b: Backend, z_a: Encoded, z_b: Encoded) -> None:
         pair = (a.name, b.name)
         if pair not in self.cells:
-            self.cells[pair] = _Cell(pair, images=self._images, levels=len(z_a.z), n_bits=self._n_bits)
+            self.cells[pair] = _Cell(
+                pair, images=self._images, levels=len(z_a.z), n_bits=self._n_bits, limit=self._limit
+            )
         cell = self.cells[pair]
         first = images.first
         x_hat = b.decode(z_a.z, images.y)
         cell.x.add(x_hat, images.x, first=first)
+        cell.count(x_hat, images.x)
         cell.exactness.add(x_hat, images.x, first=first)
         cell.histogram.add(x_hat, images.x)
         cell.worst.add(x_hat, images.x, first=first)

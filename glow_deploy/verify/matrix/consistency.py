@@ -13,15 +13,50 @@ import numpy as np
 
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.measures import ErrorSummary, summarize
+from glow_deploy.protocol import EngineDetails
 from glow_deploy.verify.backends.backend import Backend
 
-__all__ = ["ConsistencyFigures", "batch_sizes", "measure_decoder", "measure_encoder"]
+__all__ = [
+    "DYNAMIC_LARGEST",
+    "ConsistencyFigures",
+    "SizesToTry",
+    "batch_sizes",
+    "measure_decoder",
+    "measure_encoder",
+    "used_sizes",
+]
 
-_SIZES = (2, 3, 5)
-_LARGEST = 64
+DYNAMIC_LARGEST = 64
+"""Bound of the sizes tried on graphs that take any batch: the most that any command runs at once by default."""
+
+_SMALL = range(2, 10)  # 1 is what the others are compared with
+_EQUAL = (2, 3, 5)  # sizes at which a batch of equal images is run besides
 _IMAGES = 5  # different ones; larger batches repeat them
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizesToTry:
+    """Which batch sizes an engine is tried at.
+
+    Attributes:
+        used: sizes that it was or will be run at; all of them are tried.
+        largest: powers of two and their neighbours are tried up to here; None for the largest that the engine takes,
+            or for `DYNAMIC_LARGEST` where it takes any.
+        few: `used` and the smallest alone. For what the others are measured with, which is slow.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+
+    used: tuple[int, ...] = ()
+    largest: int | None = None
+    few: bool = False
+
+    def __post_init__(self) -> None:
+        if min((*self.used, self.largest or 1)) < 1:
+            raise ValueError(f"a batch has at least 1 image, not {min((*self.used, self.largest or 1))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,30 +65,49 @@ class ConsistencyFigures:
 
     Attributes:
         sizes: batch sizes tried.
+        worst_size: the one at which the image that differs most was found; None where all results are bit-equal.
         equal_rows: rows of a batch of equal images against the first row.
         split: rows of a batch against the same images run one by one.
         bit_equal: no difference anywhere.
     """
 
     sizes: tuple[int, ...]
+    worst_size: int | None
     equal_rows: dict[str, ErrorSummary]
     split: dict[str, ErrorSummary]
     bit_equal: bool
 
 
-def batch_sizes(*, batch: int, max_batch: int | None) -> tuple[int, ...]:
-    """Sizes to try: small and odd ones, the one in use, and the largest of the engine and one beyond (split).
+def used_sizes(count: int, *, batch: int) -> tuple[int, ...]:
+    """Sizes of the batches that `count` images are run in, `batch` at a time: the last one is what is left over."""
+    return tuple(sorted({min(batch, count), count % batch or batch} if count > batch else {count}))
 
-    The last three up to 64, and none for a batch of 0.
+
+def batch_sizes(sizes: SizesToTry, details: EngineDetails) -> tuple[int, ...]:
+    """Choose the sizes to try, 2 and above, in ascending order.
+
+    They are 2 to 9; powers of two with their neighbours; the largest; the sizes that the plan's profile names, and one
+    beyond its largest, which is split; and the sizes in use. Kernels are chosen, and blocks padded, at such sizes.
+
+    Args:
+        sizes: in use, and the bound.
+        details: of the engine: its profile.
     """
-    sizes = {*_SIZES, min(batch, _LARGEST)}
-    if max_batch is not None and max_batch < _LARGEST:
-        sizes |= {max_batch, max_batch + 1}
-    return tuple(sorted(size for size in sizes if size > 1))
+    if sizes.few:
+        return tuple(sorted({*_EQUAL, *(size for size in sizes.used if size > 1)}))
+    most = details.max_batch
+    bound = sizes.largest or (DYNAMIC_LARGEST if most is None else most)
+    bound = bound if most is None else min(bound, most)
+    powers = {2**power + off for power in range(bound.bit_length() + 1) for off in (-1, 0, 1)}
+    chosen = {size for size in (*_SMALL, *powers, bound) if size <= bound}
+    chosen |= {*sizes.used, *details.named_batches}
+    if most is not None:
+        chosen |= {most, most + 1}
+    return tuple(sorted(size for size in chosen | set(_EQUAL) if size > 1))
 
 
 def measure_encoder(
-    backend: Backend, x: np.ndarray, y: np.ndarray | None, *, batch: int, n_bits: int
+    backend: Backend, x: np.ndarray, y: np.ndarray | None, *, sizes: SizesToTry, n_bits: int
 ) -> ConsistencyFigures:
     """Check an encoder on images x [N, C, H, W] with labels y [N]; they are repeated to fill the largest batch."""
     dims = int(np.prod(x.shape[1:]))
@@ -66,39 +120,45 @@ def measure_encoder(
             "bits/dim": bits_per_dim(encoded.log_prob, dims=dims, n_bits=n_bits)[:, None],
         }
 
-    return _measure(run, n=len(x), sizes=batch_sizes(batch=batch, max_batch=backend.encoder.details.max_batch))
+    return _measure(run, n=len(x), sizes=batch_sizes(sizes, backend.encoder.details), also_equal=sizes.used)
 
 
 def measure_decoder(
-    backend: Backend, z: tuple[np.ndarray, ...], y: np.ndarray | None, *, batch: int
+    backend: Backend, z: tuple[np.ndarray, ...], y: np.ndarray | None, *, sizes: SizesToTry
 ) -> ConsistencyFigures:
     """Check a decoder on latents z1 ... zL of N images, likewise."""
 
     def run(rows: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": backend.decode([part[rows] for part in z], None if y is None else y[rows])}
 
-    return _measure(run, n=len(z[0]), sizes=batch_sizes(batch=batch, max_batch=backend.decoder.details.max_batch))
+    return _measure(run, n=len(z[0]), sizes=batch_sizes(sizes, backend.decoder.details), also_equal=sizes.used)
 
 
-def _measure(run: Run, *, n: int, sizes: tuple[int, ...]) -> ConsistencyFigures:
+def _measure(run: Run, *, n: int, sizes: tuple[int, ...], also_equal: tuple[int, ...]) -> ConsistencyFigures:
     rows = np.arange(max(sizes)) % min(n, _IMAGES)
     one_by_one = [run(np.array([row])) for row in range(min(n, _IMAGES))]
-    alone = {name: np.concatenate([one[name] for one in one_by_one])[rows] for name in one_by_one[0]}
+    alone = {name: np.concatenate([one[name] for one in one_by_one]) for name in one_by_one[0]}
     equal = {name: _Worst() for name in alone}
     split = {name: _Worst() for name in alone}
     bit_equal = True
     for size in sizes:
-        same = run(np.zeros(size, dtype=np.int64))
         mixed = run(rows[:size])
-        for name, expected in alone.items():
-            first = np.broadcast_to(same[name][:1], same[name].shape)
-            bit_equal &= np.array_equal(same[name], first) and np.array_equal(mixed[name], expected[:size])
-            equal[name].add(same[name], first)
-            split[name].add(mixed[name], expected[:size])
+        for name, single in alone.items():
+            expected = single[rows[:size]]
+            bit_equal &= np.array_equal(mixed[name], expected)
+            split[name].add(mixed[name], expected, size=size)
+        if size in _EQUAL or size in also_equal:
+            same = run(np.zeros(size, dtype=np.int64))
+            for name, result in same.items():
+                first = np.broadcast_to(result[:1], result.shape)
+                bit_equal &= np.array_equal(result, first)
+                equal[name].add(result, first, size=size)
+    worst = max((*split.values(), *equal.values()), key=lambda found: found.relative)
     return ConsistencyFigures(
         sizes=sizes,
-        equal_rows={name: worst.summary() for name, worst in equal.items()},
-        split={name: worst.summary() for name, worst in split.items()},
+        worst_size=None if bit_equal else worst.size,
+        equal_rows={name: found.summary() for name, found in equal.items()},
+        split={name: found.summary() for name, found in split.items()},
         bit_equal=bool(bit_equal),
     )
 
@@ -109,9 +169,10 @@ class _Worst:
     def __init__(self) -> None:
         self._rms = -1.0
         self._pair: tuple[np.ndarray, np.ndarray] | None = None
+        self.size = 0
 
-    def add(self, obtained: np.ndarray, expected: np.ndarray) -> None:
-        """Look at the rows of a batch."""
+    def add(self, obtained: np.ndarray, expected: np.ndarray, *, size: int) -> None:
+        """Look at the rows of a batch of this size."""
         with np.errstate(invalid="ignore", over="ignore"):
             error = obtained.astype(np.float64) - expected.astype(np.float64)
             rms = np.sqrt(np.square(error).reshape(len(error), -1).mean(axis=1))
@@ -120,6 +181,15 @@ class _Worst:
         if float(rms[row]) > self._rms:
             self._rms = float(rms[row])
             self._pair = obtained[row : row + 1].copy(), expected[row : row + 1].copy()
+            self.size = size
+
+    @property
+    def relative(self) -> float:
+        """The difference over the size of the values, to compare outputs of several kinds."""
+        assert self._pair is not None
+        with np.errstate(all="ignore"):
+            scale = float(np.sqrt(np.square(self._pair[1].astype(np.float64)).mean()))
+        return self._rms / max(1.0, scale) if math.isfinite(scale) else self._rms
 
     def summary(self) -> ErrorSummary:
         """The difference in that row."""

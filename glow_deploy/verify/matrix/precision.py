@@ -25,12 +25,14 @@ class PrecisionRecord:
         own: errors of the simulated graphs on the golden images: what backends that round are held to.
         on_cpu: errors of the graphs in ONNX Runtime on the CPU, which computes them in float32; None where it cannot.
         tolerance: largest error of x -> z -> x promised by an `auto` plan, in pixel steps; None where nothing is.
+        beyond: share of images, other than the golden ones, that may be beyond it, as promised likewise.
     """
 
     plan: PrecisionPlan
     own: Yardstick
     on_cpu: Yardstick | None
     tolerance: float | None
+    beyond: float | None = None
 
 
 def read_precision(bundle: Bundle) -> PrecisionRecord | None:
@@ -72,6 +74,7 @@ def read_precision(bundle: Bundle) -> PrecisionRecord | None:
             where="precision.onnxruntime_cpu",
         ),
         tolerance=_tolerance(found.choice, where) if plan.name == "auto" else None,
+        beyond=_beyond(found.choice, where) if plan.name == "auto" else None,
     )
 
 
@@ -80,3 +83,10 @@ def _tolerance(choice: ChoiceFigures | None, where: str) -> float:
         value = None if choice is None else choice.tolerance
         raise BundleError(f"{where}.choice.tolerance is {value}; auto graphs promise a number; export again")
     return choice.tolerance
+
+
+def _beyond(choice: ChoiceFigures | None, where: str) -> float:
+    if choice is None or not 0 <= choice.bound <= 1:
+        value = None if choice is None else choice.bound
+        raise BundleError(f"{where}.choice.bound is {value}; auto graphs promise a share; export again")
+    return choice.bound

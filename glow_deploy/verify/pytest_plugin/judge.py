@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from glow_deploy.verify.report.rows import spelt_sizes
+
 __all__ = [
     "Look",
     "Outcome",
@@ -84,7 +86,7 @@ def batches(report: Report, *, backend: str, role: str, asked: Sequence[str]) ->
         return _unmeasured(report, (backend,), asked=asked)
     figures = {f"{name} rms": value["rms"] for name, value in row["split"].items()}
     causes = [f for f in report["failures"] if f["where"].startswith(f"{backend} {role} at batches")]
-    sizes = ", ".join(map(str, row["sizes"]))
+    sizes = spelt_sizes(row["sizes"])
     return _judged(row, causes, what=f"{backend} {role} at batches {sizes}", figures=figures)
 
 
@@ -108,7 +110,7 @@ def backend(report: Report, *, name: str, asked: Sequence[str], foreseen: Sequen
 
 
 def verdict(report: Report, *, name: str) -> Outcome:
-    """Judge one of the verdicts: `round_trip`, `likelihood` or `samples`."""
+    """Judge one of the verdicts: `round_trip`, `likelihood`, `samples` or `weights`."""
     value = report["verdicts"].get(name)
     words = name.replace("_", " ")
     if not report["cells"]:
@@ -118,6 +120,9 @@ def verdict(report: Report, *, name: str) -> Outcome:
     if value == "reported":
         notes = "; ".join(report["notes"]) or "see the report"
         return Outcome(verdict="skip", text=f"{words}: reported, not gated: {notes}")
+    if value == "not compared":
+        reasons = [check["detail"] for check in report["weights"]["checks"] if check["found"] == "not compared"]
+        return Outcome(verdict="skip", text=f"{words}: not compared: {'; '.join(reasons)}")
     failures = [failure["text"] for failure in report["failures"] if failure["verdict"] == name]
     return Outcome(verdict="fail", text=_lines([f"{words}: {value}", *failures, _repeat(report)]))
 
@@ -155,6 +160,9 @@ def _judged(row: Report, causes: Iterable[Report], *, what: str, figures: Mappin
         return Outcome(verdict="pass", figures=figures)
     if row["verdict"] == "reported":
         return Outcome(verdict="skip", text=f"{what}: reported, not gated", figures=figures)
+    if row["verdict"] == "not judged":
+        text = f"{what}: not judged: there is no yardstick for these images: give --glow-ckpt"
+        return Outcome(verdict="skip", text=text, figures=figures)
     missed = [gate for gate in row["gates"] if gate["verdict"] != "pass"]
     lines = [f"{what}: {len(missed)} of {len(row['gates'])} gates missed"]
     lines += [f"  {_gate(gate)}" for gate in missed]

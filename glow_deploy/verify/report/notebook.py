@@ -17,7 +17,7 @@ def notebook_html(
 
     Args:
         sound: the overall verdict.
-        verdicts: the three, by name.
+        verdicts: all of them, by name.
         failures: one line each.
         cells: the matrix.
         n_bits: of the model.

@@ -11,7 +11,7 @@ from glow_deploy.numerics.gates import GateResult
 from glow_deploy.numerics.measures import ErrorSummary, Exactness
 from glow_deploy.numerics.worst import WorstImage
 
-__all__ = ["BatchReport", "CellReport", "Judged", "RandomReport", "ReferenceReport", "gate_dict"]
+__all__ = ["BatchReport", "CellReport", "Judged", "RandomReport", "ReferenceReport", "gate_dict", "spelt_sizes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,21 +21,25 @@ class Judged:
     Attributes:
         gates: the comparisons.
         reported: the figures are not held to anything, for a reason that the report's notes give.
+        unjudged: some figures miss limits that need not be those of these images, for a reason that the notes give.
     """
 
     gates: tuple[GateResult, ...]
     reported: bool = False
+    unjudged: bool = False
 
     @property
     def passed(self) -> bool:
         """True when every gate was met and there was at least one, or none is due."""
-        return (bool(self.gates) or self.reported) and all(gate.passed for gate in self.gates)
+        return (bool(self.gates) or self.reported) and (self.unjudged or all(gate.passed for gate in self.gates))
 
     @property
-    def verdict(self) -> Literal["pass", "fail", "reported"]:
+    def verdict(self) -> Literal["pass", "fail", "reported", "not judged"]:
         """The outcome."""
         if not self.passed:
             return "fail"
+        if self.unjudged:
+            return "not judged"
         return "reported" if self.reported else "pass"
 
 
@@ -123,6 +127,7 @@ class BatchReport(Judged):
         backend: whose engine.
         role: `encoder` or `decoder`.
         sizes: batch sizes tried.
+        worst_size: the size at which the image that differs most was found; None where all is bit-equal.
         bit_equal: every comparison was equal to the last bit (no backend promises it; reported).
         equal_rows: rows of a batch of equal images against its first, the worst row, per output (`z` and `bits/dim`,
             or `x`).
@@ -132,6 +137,7 @@ class BatchReport(Judged):
     backend: str
     role: str
     sizes: tuple[int, ...]
+    worst_size: int | None
     bit_equal: bool
     equal_rows: Mapping[str, ErrorSummary]
     split: Mapping[str, ErrorSummary]
@@ -143,6 +149,7 @@ class BatchReport(Judged):
             "role": self.role,
             "verdict": self.verdict,
             "sizes": list(self.sizes),
+            "worst_size": self.worst_size,
             "bit_equal": self.bit_equal,
             "equal_rows": {name: value.to_dict(unit=name) for name, value in self.equal_rows.items()},
             "split": {name: value.to_dict(unit=name) for name, value in self.split.items()},
@@ -184,6 +191,17 @@ class RandomReport:
             "x_between_backends": _x_dict(self.x_between, n_bits),
             "verdict": "reported",
         }
+
+
+def spelt_sizes(sizes: Sequence[int]) -> str:
+    """Batch sizes in ascending order for people: `2-9, 15-17, 64`."""
+    runs: list[list[int]] = []
+    for size in sizes:
+        if runs and size == runs[-1][-1] + 1:
+            runs[-1].append(size)
+        else:
+            runs.append([size])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def gate_dict(gate: GateResult) -> dict[str, Any]:

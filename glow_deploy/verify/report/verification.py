@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .baseline import BaselineReport
     from .steps import StepsReport
     from .stress import StressReport
+    from .weights import WeightsReport
 
 __all__ = [
     "GOLDEN_SET",
@@ -38,7 +39,7 @@ __all__ = [
 SCHEMA_VERSION = 1
 GOLDEN_SET = "golden"
 
-Verdict = Literal["sound", "unsound", "reported"]
+Verdict = Literal["sound", "unsound", "reported", "not compared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ class ImageSetReport:
             graphs.
         on_cpu: the same for ONNX Runtime on the CPU, which computes such graphs in float32.
         tolerance: largest error of x -> z -> x that the graphs were made for, in pixel steps.
+        beyond: share of images that may be beyond it, where these are not those that the graphs were made for.
         reference: a float64 reference of the latents and log_prob of these images was there.
     """
 
@@ -103,6 +105,7 @@ class ImageSetReport:
     own: Yardstick | None = None
     on_cpu: Yardstick | None = None
     tolerance: float | None = None
+    beyond: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For the JSON report."""
@@ -165,21 +168,29 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
-    """Three questions, never inferred from one another.
+    """Four questions, never inferred from one another.
 
     Attributes:
         round_trip: do images come back, and do latents mean the same to every backend?
         likelihood: are the densities those of the trained model?
         samples: do the same latents give the same picture?
+        weights: do the graphs hold the weights that were exported, in graphs as this version builds them? Images reach
+            few of them.
     """
 
     round_trip: Verdict
     likelihood: Verdict
     samples: Verdict
+    weights: Verdict
 
     def to_dict(self) -> dict[str, str]:
         """For the JSON report."""
-        return {"round_trip": self.round_trip, "likelihood": self.likelihood, "samples": self.samples}
+        return {
+            "round_trip": self.round_trip,
+            "likelihood": self.likelihood,
+            "samples": self.samples,
+            "weights": self.weights,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -196,6 +207,7 @@ class VerifyReport:
         references: per image set with a reference, per backend.
         cells: the matrix, per image set.
         batches: self-consistency per backend and role.
+        weights: what the graphs hold, compared without running them.
         random: z drawn at random.
         failures: empty for a sound model.
         verdicts: the outcome.
@@ -218,6 +230,7 @@ class VerifyReport:
     references: tuple[ReferenceReport, ...]
     cells: tuple[CellReport, ...]
     batches: tuple[BatchReport, ...]
+    weights: WeightsReport
     random: tuple[RandomReport, ...]
     failures: tuple[Failure, ...]
     verdicts: Verdicts
@@ -270,6 +283,7 @@ class VerifyReport:
             "references": [reference.to_dict(n_bits=bits) for reference in self.references],
             "cells": [cell.to_dict(n_bits=bits) for cell in self.cells],
             "batches": [batch.to_dict() for batch in self.batches],
+            "weights": self.weights.to_dict(),
             "random_latents": [row.to_dict(n_bits=bits) for row in self.random],
             "environment": dict(self.environment),
             "command": self.command,

@@ -1,4 +1,4 @@
-"""The answer of a verification, before its tables: one line, then what failed, then the three verdicts."""
+"""The answer of a verification, before its tables: one line, then what failed, then the four verdicts."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def answer_line(report: VerifyReport) -> str:
     if not report.sound:
         wrong = [name for name in ("likelihood", "samples") if verdicts.to_dict()[name] == "unsound"]
         parts = ["images do not come back right"] if verdicts.round_trip == "unsound" else []
+        wrong += ["weights"] if verdicts.weights == "unsound" else []
         parts += [f"{' and '.join(wrong)} {'is' if wrong == ['likelihood'] else 'are'} wrong"] if wrong else []
         return f"UNSOUND: {'; '.join(parts)}"
     if report.baseline is not None and not report.baseline.passed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from glow_deploy.canary.report import CanaryResult
 from glow_deploy.numerics.measures import ErrorSummary, Exactness
 from glow_deploy.verify.backends.backend import REFERENCE
-from glow_deploy.verify.report.rows import CellReport, ReferenceReport
+from glow_deploy.verify.report.rows import CellReport, ReferenceReport, spelt_sizes
 from glow_deploy.verify.report.verification import BackendReport, ImageSetReport, VerifyReport
 
 from .answer import answer
@@ -46,7 +46,7 @@ def report_tables(report: VerifyReport, *, verbose: bool = False) -> Group:
             parts.append(_legend(report, images))
         if any(reference.images == images.name for reference in report.references):
             parts.append(_references(report, images))
-    parts.append(_batches(report))
+    parts += [_weights(report), _batches(report)]
     if report.random:
         parts.append(_random(report))
     parts += _apart(_sections(report))
@@ -176,6 +176,14 @@ def _references(report: VerifyReport, images: ImageSetReport) -> Table:
     return table
 
 
+def _weights(report: VerifyReport) -> Table:
+    table = new_table("Weights and structure of the graphs, which are not run for it", "compared", "found", "verdict")
+    for check in report.weights.checks:
+        mark = styled("not compared", "dim") if check.found == "not compared" else _mark(passed=check.found == "pass")
+        table.add_row(check.name, styled(check.detail, ""), mark)
+    return table
+
+
 def _batches(report: VerifyReport) -> Table:
     table = new_table(
         "Batch consistency: rms of the image that differs most", "backend", "role", "batches", "rms", "verdict"
@@ -183,8 +191,7 @@ def _batches(report: VerifyReport) -> Table:
     for row in report.batches:
         main = "z" if row.role == "encoder" else "x"
         figures = "bit-equal" if row.bit_equal else f"{_error(row.split[main])} ({main})"
-        sizes = ", ".join(str(size) for size in row.sizes)
-        table.add_row(row.backend, row.role, sizes, figures, _mark(passed=row.passed))
+        table.add_row(row.backend, row.role, spelt_sizes(row.sizes), figures, _mark(passed=row.passed))
     return table
 
 
@@ -214,6 +221,8 @@ def _closing(report: VerifyReport) -> Iterator[Text]:
 
 
 def _verdict(part: CellReport | ReferenceReport) -> Text:
+    if part.unjudged:
+        return styled("not judged", "dim")
     if part.passed:
         return _mark(passed=True)
     levels = [gate.level for gate in part.gates if not gate.passed and gate.level is not None]

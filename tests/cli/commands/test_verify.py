@@ -162,7 +162,7 @@ def test_an_unsound_bundle_says_so_first(invoke, own_model):
     result = invoke("verify", own_model.bundle, *FEW)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert lines[0] == "UNSOUND: images do not come back right; samples are wrong"
+    assert lines[0] == "UNSOUND: images do not come back right; samples and weights are wrong"
     assert lines[1].startswith("FAIL ")
     assert result.stderr.startswith(f"error: {own_model.bundle} is unsound: ")
 

@@ -43,6 +43,7 @@ VALUES = {
             "tolerance": 0.5,
             "n": 256,
             "bound": 0.0117,
+            "confidence": 0.99,
             "share": 0.9,
             "simulations": 7,
             "tail": 0.1,
@@ -100,6 +101,7 @@ FREE = {  # may be absent, or hold anything
     ("self_check", "max_error", "x_hat"),
     ("precision", "ranges", "headroom_bits", "level1/step01"),
     ("precision", "ranges", "headroom_bits", "level1/step02"),
+    ("precision", "choice", "confidence"),
     ("precision", "figures", "x_from_z"),
     ("precision", "figures", "non_finite"),
     ("yardstick", "non_finite"),
@@ -134,3 +136,22 @@ def test_problems_and_notes_are_lists_of_text(bad):
     for name in ("problems", "notes"):
         with pytest.raises(ValueError, match=f"numerics.{name}"):
             read({**VALUES, name: bad})
+
+
+def test_a_file_of_the_first_releases_has_no_confidence_and_no_digests():
+    import copy
+
+    older = copy.deepcopy(VALUES)
+    del older["precision"]["choice"]["confidence"]
+    found = read(older)
+    assert found.precision.choice.confidence == 0.95
+    assert found.weights is None
+    assert "weights" not in found.to_dict()
+    older["precision"]["choice"]["confidence"] = ["wrong"]
+    with pytest.raises(ValueError, match=r"choice\.confidence"):
+        read(older)
+
+
+def test_digests_of_the_weights_are_read_back():
+    digests = {"encoder": {"prior": "a" * 64}, "decoder": {"prior": "b" * 64}}
+    assert read({**VALUES, "weights": digests}).to_dict()["weights"] == digests

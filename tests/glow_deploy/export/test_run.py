@@ -376,3 +376,28 @@ def test_another_projects_checkpoint_is_read_whatever_torch_s_defaults_are(other
     export(folder / "model_000001.pt", out=tmp_path / "other", **options)
     for file in ("encoder.onnx", "decoder.onnx", "golden.npz", "manifest.json"):
         assert (tmp_path / "other" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
+
+
+def test_the_manifest_keeps_a_digest_of_every_part_of_both_graphs(checkpoint, tmp_path):
+    from glow_deploy.artifact.weights import part_digests
+
+    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
+    kept = bundle.manifest.numerics.weights
+    for role in ("encoder", "decoder"):
+        model = onnx.load(bundle.path / f"{role}.onnx")
+        held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        assert kept[role] == part_digests(held)
+        steps = {f"level{level}/step0{step}" for level in (1, 2) for step in (1, 2)}
+        assert set(kept[role]) >= steps | {"level1/split", "prior"}
+
+
+@pytest.mark.parametrize(("golden", "missing"), [(2, "class 2, 3, 4"), (5, "")])
+def test_classes_without_a_golden_image_are_named(perturbed_glow, tmp_path, golden, missing):
+    config = GlowConfig(**{**CONFIG.to_dict(), "num_classes": 5})
+    save_checkpoint(perturbed_glow(config), tmp_path / "c.pt")
+    bundle = export(tmp_path / "c.pt", out=tmp_path / "b", settings=ExportSettings(golden=golden))
+    notes = [note for note in bundle.manifest.numerics.notes if "no golden image is of" in note]
+    assert len(notes) == bool(missing)
+    if missing:
+        assert f"{missing}: 2 of 5 classes are covered" in notes[0]
+        assert "--golden 5" in notes[0]

@@ -55,7 +55,12 @@ def test_a_narrow_bundle_is_sound_and_says_what_it_is(checkpoint, tmp_path, prec
     report = verify(bundle.path, settings=VerifySettings(backends=("simulated",), random_draws=0))
     assert report.sound, [str(failure) for failure in report.failures]
     judged = "reported" if precision == "fp16" else "sound"
-    assert report.verdicts.to_dict() == {"round_trip": judged, "likelihood": judged, "samples": "sound"}
+    assert report.verdicts.to_dict() == {
+        "round_trip": judged,
+        "likelihood": judged,
+        "samples": "sound",
+        "weights": "sound",
+    }
 
 
 def test_onnxruntime_runs_float16_and_is_no_proof_of_it(checkpoint, tmp_path):
@@ -147,6 +152,25 @@ def test_a_tolerance_is_a_positive_number(tolerance):
 def test_a_tolerance_belongs_to_auto():
     with pytest.raises(UsageError, match='precision="auto"'):
         ExportSettings(precision="mixed", tolerance=0.5)
+
+
+def test_the_bound_of_auto_can_be_chosen(checkpoint, tmp_path):
+    chosen = settings("auto", images=300, confidence=0.99)
+    choice = export(checkpoint(), out=tmp_path / "b", settings=chosen).manifest.numerics.precision.choice
+    assert (choice.n, choice.confidence) == (300, 0.99)
+    assert choice.bound == pytest.approx(1 - 0.01 ** (1 / 300))
+
+
+@pytest.mark.parametrize("wrong", [{"images": 255}, {"images": 0}, {"confidence": 1.0}, {"confidence": 0.1}])
+def test_a_bound_that_cannot_be_is_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        ExportSettings(precision="auto", **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"images": 300}, {"confidence": 0.9}])
+def test_the_bound_belongs_to_auto(wrong):
+    with pytest.raises(UsageError, match='precision="auto"'):
+        ExportSettings(precision="mixed", **wrong)
 
 
 def test_an_unknown_precision_names_the_known_ones():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from glow_deploy.numerics.statistics import failure_rate_bound, mean_bound
+from glow_deploy.numerics.statistics import failure_rate_bound, mean_bound, most_failures
 
 
 @pytest.mark.parametrize(("n", "bound"), [(100, 0.0295), (299, 0.01), (1000, 0.0030), (2995, 0.001)])
@@ -70,3 +70,26 @@ def test_the_bound_of_a_mean_holds_its_size_and_shrinks_with_trials():
     assert mean_bound(mean=-0.5, rms=0.5, n=1) == 0.5
     with pytest.raises(ValueError, match="no mean"):
         mean_bound(mean=0.0, rms=0.0, n=0)
+
+
+@pytest.mark.parametrize(("n", "rate", "most"), [(60, 0.0117, 2), (1, 0.01, 0), (4000, 0.0, 0), (10, 1.0, 10)])
+def test_the_most_failures_that_a_rate_explains(n, rate, most):
+    assert most_failures(n, rate) == most
+
+
+def test_one_more_failure_is_improbable():
+    from math import comb
+
+    for n, rate in ((300, 0.0117), (50, 0.2), (20, 0.5)):
+        most = most_failures(n, rate)
+
+        def more(k, n=n, rate=rate):
+            return sum(comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k + 1, n + 1))
+
+        assert more(most) <= 0.05 < more(most - 1)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(0, 0.1), (5, -0.1), (5, 1.1)])
+def test_impossible_rates_are_refused(n, rate):
+    with pytest.raises(ValueError, match="impossible"):
+        most_failures(n, rate)

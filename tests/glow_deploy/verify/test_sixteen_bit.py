@@ -121,3 +121,42 @@ def raised(bias):
 )
 def test_faults_that_float32_bundles_fail_on_fail_here_too(narrow, spoil, quick, precision, role, name, change):
     assert not quick(spoil(off(name, change), roles=(role,), source=narrow[precision])).sound
+
+
+@pytest.mark.parametrize(("lost", "sound"), [(0, True), (1, True), (2, True), (8, False)])
+def test_auto_may_lose_as_many_fresh_images_as_its_bound_says(exported, narrow, tamper, npz, lost, sound):
+    """Of 256 calibration images none was lost, so that fewer than 1.2 % of others are: up to 2 of 60."""
+    from glow_deploy.verify.backends import backend as backends
+
+    model = exported(carry=False)
+    seen = []
+
+    def drop(name, x):
+        x = x.copy()
+        for row in range(len(x)):
+            if len(seen) < lost:
+                seen.append(row)
+                x[row, 0, 0, 0] += np.float32(0.6 / 2**model.config.n_bits)
+        return x
+
+    real = backends.Backend.decode
+    data = npz(model, 60)
+    report = None
+    with pytest.MonkeyPatch.context() as patch:
+        # The third decode is the first of the data: after the golden images' own, and of their reference's latents.
+        calls = []
+
+        def decode(self, z, y):
+            calls.append(len(z[0]))
+            x = real(self, z, y)
+            return drop(self.name, x) if len(calls) == 3 else x
+
+        patch.setattr(backends.Backend, "decode", decode)
+        report = verify(
+            narrow["auto"], settings=VerifySettings(backends=("simulated",), random_draws=0, data=data, limit=60)
+        )
+    cell = next(cell for cell in report.cells if cell.images == "data")
+    assert cell.exactness.images - cell.exactness.images_exact == lost
+    (gate,) = (gate for gate in cell.gates if gate.statistic == "count")
+    assert (gate.value, gate.limit) == (lost, 2)
+    assert gate.passed == sound

@@ -103,6 +103,46 @@ def test_the_last_row_of_a_batch_is_another(sound, tamper, quick, role):
     assert "batch" in causes(report)
 
 
+def wrong_at(size):
+    """Off at one batch size, in one row alone."""
+
+    def change(outputs, feeds):
+        if len(next(iter(feeds.values()))) != size:
+            return outputs
+        spoilt = {name: array.copy() for name, array in outputs.items()}
+        for array in spoilt.values():
+            array[size // 2] += np.float32(0.01)
+        return spoilt
+
+    return change
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64])
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_an_engine_that_is_wrong_at_one_batch_size(sound, tamper, quick, role, size):
+    tamper(role, after=wrong_at(size))
+    report = quick(sound.bundle)
+    (failed,) = (batch for batch in report.batches if not batch.passed)
+    assert failed.role == role
+    assert size in failed.sizes or size == 1
+    assert failed.worst_size == size or size == 1
+    assert not report.sound
+
+
+def test_the_sizes_that_data_were_run_at_are_tried(sound, tamper, quick, npz):
+    tamper("decoder", after=wrong_at(12))
+    assert quick(sound.bundle).sound
+    report = quick(sound.bundle, data=npz(sound, 44))  # 32 and 12
+    (failed,) = (batch for batch in report.batches if not batch.passed)
+    assert 12 in failed.sizes
+
+
+def test_the_bound_of_the_sizes_is_an_option(sound, tamper, quick):
+    tamper("decoder", after=wrong_at(128))
+    assert quick(sound.bundle).sound
+    assert not quick(sound.bundle, largest_batch=128).sound
+
+
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
 def test_equal_rows_that_differ(sound, tamper, quick, role):
     def drift(outputs, feeds):

@@ -242,17 +242,18 @@ def test_a_sound_report_shows_no_failure(make_report):
 def test_a_failing_verdict_hides_no_other(make_report):
     report = make_report(failing=True)
     cards = [a["class"] for a in Page(render_report(report)).named("section") if a["class"].startswith("card")]
-    assert cards == ["card bad", "card good", "card good", "card bad"]
+    assert cards == ["card bad", "card good", "card good", "card good", "card bad"]
     report["verdicts"] = {"round_trip": "sound", "likelihood": "unsound", "samples": "reported"}
+    report["verdicts"]["weights"] = "not compared"
     cards = [a["class"] for a in Page(render_report(report)).named("section") if a["class"].startswith("card")]
-    assert cards == ["card good", "card bad", "card plain", "card bad"]
+    assert cards == ["card good", "card bad", "card plain", "card plain", "card bad"]
 
 
 def test_a_verdict_that_is_missing_is_not_sound(make_report):
     report = make_report()
     report["verdicts"] = {"round_trip": "sound"}
     page = Page(render_report(report))
-    assert page.text.count("not judged") == 2
+    assert page.text.count("not judged") == 3
 
 
 def test_a_gate_without_a_verdict_is_a_failure(make_report):
@@ -370,3 +371,56 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_what_names_a_weight_comes_first_and_no_other_advice_is_given(make_report):
+    report = make_report(failing=True)
+    place = "level1/step02"
+    finding = {
+        "check": "graphs with the export",
+        "files": ["decoder.onnx"],
+        "part": place,
+        "arrays": 1,
+        "detail": "its weights are not those that were exported",
+        "advice": "export the model again",
+        "level": 1,
+    }
+    report["weights"]["findings"] = [finding]
+    report["verdicts"]["weights"] = report["weights"]["verdict"] = "unsound"
+    gate = {"measure": "weights that are wrong", "statistic": "count", "value": 1, "limit": 0, "verdict": "fail"}
+    report["failures"].append(
+        {
+            "verdict": "weights",
+            "where": f"decoder.onnx, {place}",
+            "images": "",
+            "level": 1,
+            "gate": gate,
+            "cause": "its weights are not those that were exported; export the model again",
+            "text": f"decoder.onnx, {place}, level 1: 1 weights that are wrong",
+        }
+    )
+    text = Page(render_report(report)).text
+    failed = text[text.index("What failed") :]
+    assert failed.index(f"decoder.onnx, {place}") < failed.index("values overflow")
+    assert "No step stands out" not in text
+    assert "--steps names the first step" not in text
+    assert f"Look at the weights that are wrong first: decoder.onnx, {place}" in text
+    assert "What the graphs hold" in text
+
+
+def test_a_report_of_a_release_that_compared_no_weights(make_report):
+    report = make_report()
+    del report["weights"], report["verdicts"]["weights"]
+    text = Page(render_report(report)).text
+    assert "The graphs' weights were not compared." in text
+    assert "What the graphs hold" not in text
+
+
+def test_a_pair_that_is_not_judged_is_no_failure(make_report):
+    report = make_report()
+    cell = report["cells"][0]
+    cell["verdict"] = "not judged"
+    cell["gates"][0].update({"verdict": "fail", "value": 1.0})
+    text = Page(render_report(report)).text
+    assert "not judged" in text
+    assert "What failed" not in text

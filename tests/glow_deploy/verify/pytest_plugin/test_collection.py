@@ -33,6 +33,7 @@ def test_every_figure_has_a_test_before_anything_is_measured(ids):
         "bundle::verdict[round_trip]",
         "bundle::verdict[likelihood]",
         "bundle::verdict[samples]",
+        "bundle::verdict[weights]",
     ]
 
 

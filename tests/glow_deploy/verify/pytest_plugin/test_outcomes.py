@@ -47,13 +47,13 @@ def one_percent(making, model, pytester):
 def test_a_sound_bundle_passes_and_unusable_backends_are_skipped_with_their_reason(run):
     result = run("-v", "-rs")
     assert result.ret == 0
-    result.assert_outcomes(passed=8, skipped=len(BACKENDS) - 1)
+    result.assert_outcomes(passed=9, skipped=len(BACKENDS) - 1)
     found = outcomes(result)
     assert found["onnxruntime-cpu->onnxruntime-cpu[golden]"] == "PASSED"
     assert found["backend[tensorrt]"] == "SKIPPED"
     text = result.stdout.str()
     assert "encoder.trt and decoder.trt not in bundle: compile with" in text
-    assert "bundle: round trip sound, likelihood sound, samples sound" in text
+    assert "bundle: round trip sound, likelihood sound, samples sound, weights sound" in text
 
 
 def test_a_damaged_decoder_fails_in_the_tests_that_decode(one_percent, run):
@@ -68,6 +68,7 @@ def test_a_damaged_decoder_fails_in_the_tests_that_decode(one_percent, run):
         "verdict[round_trip]": "FAILED",
         "verdict[likelihood]": "PASSED",
         "verdict[samples]": "FAILED",
+        "verdict[weights]": "FAILED",
     }
     text = result.stdout.str()
     assert "encode onnxruntime-cpu -> decode onnxruntime-cpu, 32 golden images:" in text

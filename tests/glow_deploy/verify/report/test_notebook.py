@@ -10,9 +10,9 @@ from glow_deploy.verify import VerifySettings, verify
 def test_a_sound_report(making, tmp_path):
     model = making.export_model(tmp_path)
     report = verify(model.bundle, settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=0))
-    assert repr(report) == "VerifyReport(sound: round trip sound, likelihood sound, samples sound)"
+    assert repr(report) == "VerifyReport(sound: round trip sound, likelihood sound, samples sound, weights sound)"
     shown = report._repr_html_()
-    assert shown.startswith("<p><b>sound</b>: round trip sound, likelihood sound, samples sound</p>")
+    assert shown.startswith("<p><b>sound</b>: round trip sound, likelihood sound, samples sound, weights sound</p>")
     assert shown.count("<tr>") == 1 + len(report.cells)
     assert "<script" not in shown
 
@@ -34,6 +34,7 @@ def test_an_unsound_report_names_the_first_failure(making, tmp_path):
     making.spoil_bundle(model.bundle, tmp_path / "spoilt", change, roles=("decoder",))
     report = verify(tmp_path / "spoilt", settings=VerifySettings(backends=("onnxruntime-cpu",), random_draws=0))
     assert repr(report).startswith("VerifyReport(UNSOUND: round trip unsound")
+    assert "weights unsound" in repr(report)
     assert str(report.failures[0])[:60] in repr(report)
     assert len(repr(report)) < 500
     assert "<b>UNSOUND</b>" in report._repr_html_()

@@ -28,7 +28,8 @@ def test_the_json_report_holds_every_figure_with_its_circumstances(report, sound
     table = json.loads(report.to_json())
     assert (table["schema"], table["schema_version"]) == ("glow_deploy.verify", 1)
     assert table["sound"] is True
-    assert table["verdicts"] == {"round_trip": "sound", "likelihood": "sound", "samples": "sound"}
+    assert table["verdicts"] == {"round_trip": "sound", "likelihood": "sound", "samples": "sound", "weights": "sound"}
+    assert [check["found"] for check in table["weights"]["checks"]] == ["pass"] * 4
     assert len(table["cells"]) == sum(backend["used"] for backend in table["backends"]) ** 2
     for cell in table["cells"]:
         assert {"n", "non_finite", "max", "p999", "rms", "worst", "unit"} <= set(cell["x_z_x"])

@@ -1,4 +1,4 @@
-"""The answer of `verify`: one line, what failed, three verdicts, and only then the tables."""
+"""The answer of `verify`: one line, what failed, four verdicts, and only then the tables."""
 
 from __future__ import annotations
 
@@ -48,22 +48,24 @@ def printed(report, *, width, **options):
     return console.file.getvalue()
 
 
-def test_a_sound_model_in_four_lines(report):
+def test_a_sound_model_in_five_lines(report):
     assert said(report) == [
         "sound: every image comes back exactly on 1 pair of backends (32 golden images)",
         "round trip: sound",
         "likelihood: sound",
         "samples: sound",
+        "weights: sound",
     ]
 
 
 def test_an_unsound_model_first_then_the_failures_then_the_verdicts(spoilt):
     lines = said(spoilt)
-    assert lines[0] == "UNSOUND: images do not come back right; samples are wrong"
+    assert lines[0] == "UNSOUND: images do not come back right; samples and weights are wrong"
     fails = [number for number, line in enumerate(lines) if line.startswith("FAIL ")]
     assert fails[0] == 1
-    assert lines[-3:] == ["round trip: unsound", "likelihood: sound", "samples: unsound"]
-    assert max(fails) < len(lines) - 3
+    assert lines[-4:] == ["round trip: unsound", "likelihood: sound", "samples: unsound", "weights: unsound"]
+    assert "level1/step02" in lines[1]  # what names the weight comes first
+    assert max(fails) < len(lines) - 4
 
 
 def test_failures_of_one_cause_are_counted_and_listed_when_verbose(spoilt):
@@ -83,6 +85,7 @@ def test_failures_of_one_cause_are_counted_and_listed_when_verbose(spoilt):
         (("round_trip",), "UNSOUND: images do not come back right"),
         (("likelihood",), "UNSOUND: likelihood is wrong"),
         (("samples",), "UNSOUND: samples are wrong"),
+        (("weights",), "UNSOUND: weights are wrong"),
         (("likelihood", "samples"), "UNSOUND: likelihood and samples are wrong"),
         (
             ("round_trip", "likelihood", "samples"),
@@ -93,7 +96,7 @@ def test_failures_of_one_cause_are_counted_and_listed_when_verbose(spoilt):
 def test_the_line_names_what_is_wrong(spoilt, wrong, words):
     verdicts = replace(
         spoilt.verdicts,
-        **{name: "unsound" if name in wrong else "sound" for name in ("round_trip", "likelihood", "samples")},
+        **{name: "unsound" if name in wrong else "sound" for name in spoilt.verdicts.to_dict()},
     )
     assert answer_line(replace(spoilt, verdicts=verdicts)) == words
 
