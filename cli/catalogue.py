@@ -117,7 +117,7 @@ COMMANDS = {
         function="encode",
         summary="Turn pictures into latents with their exact likelihood.",
         panel=_USE,
-        examples=("glow-deploy encode demo-out/bundle pictures/ -o latents.npz",),
+        examples=("glow-deploy encode demo-out/bundle demo-out/faces -o latents.npz",),
     ),
     "decode": Entry(
         module="commands.decode",
@@ -131,14 +131,17 @@ COMMANDS = {
         function="score",
         summary="Measure how likely and how typical pictures are under the model, to find those that do not belong.",
         panel=_USE,
-        examples=("glow-deploy score demo-out/bundle pictures/ -o scores.csv",),
+        examples=("glow-deploy score demo-out/bundle demo-out/faces -o scores.csv",),
     ),
     "interpolate": Entry(
         module="commands.interpolate",
         function="interpolate",
         summary="Show what lies between two pictures, or four, in a model's latents.",
         panel=_USE,
-        examples=("glow-deploy interpolate demo-out/bundle a.png b.png -o between.png",),
+        examples=(
+            "glow-deploy interpolate demo-out/bundle demo-out/faces/face-00.png demo-out/faces/face-01.png "
+            "-o between.png",
+        ),
     ),
     "directions": Entry(
         module="commands.directions",
@@ -153,7 +156,8 @@ COMMANDS = {
         summary="Add attributes to pictures or remove them: smiles, hats, whatever `directions` was shown.",
         panel=_USE,
         examples=(
-            "glow-deploy edit demo-out/bundle a.png --directions directions.npz --attribute smiling=1 -o edited.png",
+            "glow-deploy edit demo-out/bundle demo-out/faces/face-00.png --directions directions.npz "
+            "--attribute smiling=1 -o edited.png",
         ),
     ),
     "inpaint": Entry(
@@ -161,14 +165,14 @@ COMMANDS = {
         function="inpaint",
         summary="Fill in missing pixels of a picture, so that the model finds the whole likely.",
         panel=_USE,
-        examples=("glow-deploy inpaint demo-out/ckpt.pt a.png --box 4,4,8,8 -o filled.png",),
+        examples=("glow-deploy inpaint demo-out/ckpt.pt demo-out/faces/face-00.png --box 4,4,8,8 -o filled.png",),
     ),
     "project": Entry(
         module="commands.project",
         function="project",
         summary="Bring a noisy, damaged or foreign picture to the nearest one that the model finds likely.",
         panel=_USE,
-        examples=("glow-deploy project demo-out/ckpt.pt a.png -o projected.png",),
+        examples=("glow-deploy project demo-out/ckpt.pt demo-out/faces/face-00.png -o projected.png",),
     ),
     "explore": Entry(
         module="commands.explore",

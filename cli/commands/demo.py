@@ -35,8 +35,8 @@ def demo(
 ) -> None:
     """Go the whole way in minutes on a CPU: train on embedded faces, export, compile, verify, sample.
 
-    Ends with reconstructions of faces the model has not seen. Leaves DIR/ckpt.pt, DIR/bundle/ and pictures, and
-    prints the command that does each step alone.
+    Ends with reconstructions of faces the model has not seen. Leaves DIR/ckpt.pt, DIR/bundle/, DIR/faces/ and
+    pictures, and prints the command that does each step alone.
     """
     from glow_deploy.errors import UnsoundModelError
 
@@ -211,6 +211,11 @@ def _reconstruct(out: Path, bundle: Bundle, *, output: Output) -> dict[str, Any]
     assert latents.bits_per_dim is not None
     bits = float(latents.bits_per_dim.mean())
     output.say(f"{exact} of {len(pixels)} faces come back exactly, pixel for pixel; {bits:.3f} bits/dim")
+    faces = out / "faces"
+    faces.mkdir(exist_ok=True)
+    for number, face in enumerate(values):
+        write_png(faces / f"face-{number:02d}.png", face)
+    output.say(f"faces/: the {len(values)} originals one by one, for `encode`, `edit` and the rest")
     output.say("reconstructions.png: originals above, reconstructions below them, differences (none is black) last")
     return {
         "reconstructions": out / "reconstructions.png",

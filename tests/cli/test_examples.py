@@ -8,11 +8,8 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from glow_cli.catalogue import COMMANDS, load
-
-from glow_deploy.images import write_png
 
 # Each ends by itself only on a machine with a GPU, serves until it is stopped, or takes a file of another project.
 NOT_RUN = {"explore": "serves until Ctrl-C", "convert": "needs another project's checkpoint", "demo": "takes minutes"}
@@ -53,18 +50,13 @@ def test_the_package_runs_as_a_module():
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """What `demo` leaves, pictures of one's own, and a place to work in."""
+    """What `demo` leaves, and a place to work in."""
     from glow_cli.main import app
     from typer.testing import CliRunner
 
     folder = tmp_path_factory.mktemp("examples")
     done = CliRunner().invoke(app, ["demo", "--quick", "--out", str(folder / "demo-out")])
     assert done.exit_code == 0, done.output
-    (folder / "pictures").mkdir()
-    values = np.random.default_rng(1).integers(0, 256, (2, 3, 16, 16), dtype=np.uint8)
-    for path, value in zip(("a.png", "b.png"), values, strict=True):
-        write_png(folder / path, value)
-        shutil.copy(folder / path, folder / "pictures" / path)
     return folder
 
 
