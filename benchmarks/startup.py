@@ -6,6 +6,7 @@ Every row is a process of its own; the best of several counts. Usage: python ben
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def best(command: list[str], tries: int) -> float:
 
 
 def main() -> None:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as glow-deploy runs it
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer tries")
     tries = 2 if parser.parse_args().quick else 9

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glow_deploy.errors import UsageError
+from glow_deploy.runtime import import_onnxruntime
 
 __all__ = ["MatrixRate", "matrix_rate"]
 
@@ -68,7 +69,6 @@ def _numpy_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Callable[[]
 
 
 def _session_product(a: np.ndarray, b: np.ndarray, threads: int | None) -> Callable[[], object]:
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [b.shape[1], a.shape[1]])
@@ -77,6 +77,7 @@ def _session_product(a: np.ndarray, b: np.ndarray, threads: int | None) -> Calla
     weight = numpy_helper.from_array(np.ascontiguousarray(a.T), "weight")
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "weight"], ["y"])], "product", [x], [y], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if threads is not None:

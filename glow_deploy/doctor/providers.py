@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from glow_deploy.runtime import import_onnxruntime
+
 __all__ = ["Provider", "examine_providers"]
 
 _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+?\.so[\d.]*): cannot open shared object file")
@@ -40,7 +42,7 @@ def examine_providers() -> tuple[Provider, ...]:
     The list alone means nothing: a GPU build names CUDA and TensorRT on machines that have neither.
     """
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         return (Provider(name="onnxruntime", usable=False, detail=_one_line(str(error))),)
     return tuple(_examine(onnxruntime, name) for name in onnxruntime.get_available_providers())

@@ -13,6 +13,7 @@ import numpy as np
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.protocol import EngineDetails
+from glow_deploy.runtime import import_onnxruntime
 
 from .base import EngineBase
 from .device import Device, count_gpus, parse_device
@@ -184,13 +185,12 @@ def _details(session: Any, device: Device, graph: GraphFile) -> EngineDetails:
 
 def _import() -> Any:
     try:
-        import onnxruntime
+        return import_onnxruntime()
     except ImportError as error:
         raise MissingDependencyError(
             f"onnxruntime cannot be imported ({_one_line(error)}): "
             "pip install 'glow-deploy[cpu]', or 'glow-deploy[gpu]' for an NVIDIA GPU"
         ) from None
-    return onnxruntime
 
 
 @contextlib.contextmanager

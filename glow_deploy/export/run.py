@@ -18,6 +18,7 @@ from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.golden import Golden, golden_bytes
 from glow_deploy.errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
 from glow_deploy.progress import StageProgress
+from glow_deploy.runtime import import_onnxruntime
 
 from .build import WrittenGraph, build_graphs
 from .examine import Findings, RunGraphs, examine, is_finite
@@ -244,13 +245,12 @@ def _tensors(folded: FoldedGlow) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     import onnx
-    import onnxruntime
     import torch
 
     return {
         "glow-deploy": __version__,
         "numpy": np.__version__,
         "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": import_onnxruntime().__version__,
         "torch": str(torch.__version__),
     }
