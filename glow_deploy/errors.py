@@ -6,6 +6,7 @@ exits with `exit_code`; anything that is not a `GlowDeployError` is a bug of thi
 
 __all__ = [
     "BundleError",
+    "BundleReplacedError",
     "CheckpointError",
     "CompileError",
     "DataError",
@@ -37,6 +38,10 @@ class CheckpointError(GlowDeployError):
 
 class BundleError(GlowDeployError):
     """A bundle, graph or golden file that is missing, damaged or not what its manifest says."""
+
+
+class BundleReplacedError(BundleError):
+    """A bundle that another export replaced while it was read; reading it again gives the new one."""
 
 
 class EngineError(GlowDeployError):

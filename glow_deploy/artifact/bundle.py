@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import platform
-import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
-from glow_deploy.errors import BundleError, UsageError
+from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 
 from .files import check_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
 from .flavors import PLANS
 from .golden import Golden, read_golden
+from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftovers, retire
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
+from .switch import exchange, leftover_name
 
 __all__ = [
     "DECODER",
@@ -31,11 +30,13 @@ __all__ = [
     "BundleWriter",
     "Manifest",
     "check_bundle_target",
+    "while_unchanged",
 ]
 
-_UNFINISHED = ".unfinished"  # marks the folder of an export that was cut short, if one is left
+_Result = TypeVar("_Result")
 
 _DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN)  # what a bundle need not have
+_TRIES = 5  # to read a bundle that is replaced again and again
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -45,10 +46,12 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: already checked.
+        export: tells this export of the folder from any other, also one of the same model; None: not known.
     """
 
     path: Path
     manifest: Manifest
+    export: tuple[int, ...] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         channels, height, width = self.manifest.image_shape
@@ -69,18 +72,20 @@ class Bundle:
         if not path.is_dir():
             raise BundleError(_no_folder(path))
         manifest = path / MANIFEST
+        export = _export_at(path)
         data = read_manifest_bytes(manifest)
         if data is None:
             raise BundleError(
                 f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short; {_near(path)}"
             )
-        return cls(path=path, manifest=Manifest.from_bytes(data, source=str(manifest)))
+        return cls(path=path, manifest=Manifest.from_bytes(data, source=str(manifest)), export=export)
 
     def file(self, name: str) -> Path:
         """Return the path of a listed file after comparing its sha256 with the manifest's.
 
         Raises:
             BundleError: not listed, missing, or not the file the manifest describes.
+            BundleReplacedError: it belongs to another export, which has replaced this one.
         """
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: its manifest lists no {name}")
@@ -89,12 +94,25 @@ class Bundle:
         try:
             digest = sha256_file(path)
         except OSError as error:
+            self.check_unchanged()
             raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
         if digest != self.manifest.files[name]:
+            self.check_unchanged()
             raise BundleError(
                 f"{path}: changed or damaged since the export (sha256 differs from the manifest); export it again"
             )
         return path
+
+    def check_unchanged(self) -> None:
+        """Make sure that the folder still holds this bundle.
+
+        Raises:
+            BundleReplacedError: another export has replaced it.
+        """
+        if _export_at(self.path) not in (None, self.export):
+            raise BundleReplacedError(
+                f"{self.path} was replaced by another export while it was read; run this again when that is done"
+            )
 
     def golden(self) -> Golden | None:
         """Read the golden vectors, or return None for a bundle exported without.
@@ -131,6 +149,19 @@ def _near(path: Path) -> str:
     return f"name the one in it: {inside[0]}" if inside else "`glow-deploy export CKPT` makes one"
 
 
+def while_unchanged(path: str | Path, use: Callable[[Bundle], _Result]) -> _Result:
+    """Open a bundle and give it to `use`, again from the start where another export replaces it meanwhile.
+
+    Raises:
+        BundleReplacedError: that happens again and again.
+        BundleError: the bundle cannot be opened. What `use` raises passes through.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(BundleReplacedError):
+            return use(Bundle.open(path))
+    return use(Bundle.open(path))
+
+
 def check_bundle_target(path: Path, *, force: bool) -> None:
     """Refuse a target folder before any work is done.
 
@@ -142,7 +173,7 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is a link to nothing; give another out=")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; a bundle is a folder, give another out=")
-    held = path.is_dir() and any(entry.suffix != _UNFINISHED for entry in path.iterdir())
+    held = path.is_dir() and any(entry.suffix != UNFINISHED for entry in path.iterdir())
     if held and not force:
         raise UsageError(f"{path} exists already; give force=True to replace it, or another out=")
     if held and not (path / MANIFEST).is_file():
@@ -154,13 +185,16 @@ def check_bundle_target(path: Path, *, force: bool) -> None:
 
 
 class BundleWriter:
-    """Writes a bundle in a `with` block: files are made in a hidden folder, and `finish` puts them in place.
+    """Writes a bundle in a `with` block: files are made in a hidden folder beside it, and `finish` puts it in place.
 
-    A new bundle appears whole, by one rename. Over an earlier one the files are renamed one by one, the manifest last:
-    a crash between two renames leaves files that the earlier manifest does not describe, which `Bundle.file` notices by
-    their sha256. Plans and golden vectors of the earlier export are removed at the very end, for they no longer belong
-    to it. Leaving the block without `finish`, by an error or not, removes what was made; what a killed process left is
-    removed by the next one.
+    The bundle appears whole in one step, a new one by a rename. An earlier one changes names with it, so that whoever
+    looks finds the old one or the new one. Only where the file system cannot do that there is an instant without
+    either; a process killed in it leaves the earlier one under a hidden name, and the next writer puts it back. Where
+    the folder is a mount point the files are renamed one by one, the manifest last.
+
+    Plans and golden vectors of the earlier export go with it, for they no longer belong to it; other files stay.
+    Leaving the block without `finish`, by an error or not, removes what was made; what a killed process left is removed
+    by the next one.
 
     Args:
         path: the folder, created if need be; its parent must exist.
@@ -171,20 +205,25 @@ class BundleWriter:
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:
+        self._real = path.resolve()  # of a link the folder it leads to is replaced, and the link stays
+        recover(self._real)
         check_bundle_target(path, force=force)
         self._path = path
         self._force = force
         self._digests: dict[str, str] = {}
         # Beside what it becomes: a rename is atomic only within one file system.
-        self._place = path if path.is_dir() else path.parent
-        self._folder = self._place / f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}{_UNFINISHED}"
+        inside = path.is_dir() and not can_replace(self._real)
+        self._place = self._real if inside else self._real.parent
+        self._folder = self._place / self._hidden(UNFINISHED)
 
     def __enter__(self) -> Self:
         with self.errors():
-            for left in self._place.glob(f".{glob.escape(self._path.name)}.{_host()}.*{_UNFINISHED}"):
-                if not _running(left.name.split(".")[-3]):
-                    shutil.rmtree(left, ignore_errors=True)
-            self._folder.mkdir()
+            remove_leftovers(self._real, self._place)
+            try:  # Ctrl-C may come at any moment, also right after the folder has been made
+                self._folder.mkdir()
+            except BaseException:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -218,18 +257,40 @@ class BundleWriter:
         complete = replace(manifest, files=dict(sorted(self._digests.items())))
         names = list(self._digests)
         self.write(MANIFEST, complete.to_bytes())
+        export = _export_at(self._folder)
         check_bundle_target(self._path, force=self._force)
         with self.errors():
-            if self._path.is_dir():
+            sync_folder(self._folder)
+            if self._place == self._real:
                 for name in (*names, MANIFEST):
                     self.place(name).replace(self._path / name)
                 sync_folder(self._path)
+                _remove_stale(self._path, keep=set(names))
             else:
-                sync_folder(self._folder)
-                self._folder.replace(self._path)
-                sync_folder(self._path.parent)
-        _remove_stale(self._path, keep=set(names))
-        return Bundle(path=self._path, manifest=complete)
+                self._switch()
+                sync_folder(self._place)
+        return Bundle(path=self._path, manifest=complete, export=export)
+
+    def _switch(self) -> None:
+        """Put the finished folder in the place of the target, and bring what is not the bundle's after it."""
+        if not self._force or not self._real.is_dir():
+            self._folder.replace(self._real)  # onto an empty folder, or nothing: never onto what came there meanwhile
+            return
+        shutil.copymode(self._real, self._folder)
+        if exchange(self._folder, self._real):
+            retire(self._folder, self._real)
+            return
+        old = self._place / self._hidden(REPLACED)
+        self._real.replace(old)
+        try:
+            self._folder.replace(self._real)
+        except BaseException:
+            old.replace(self._real)
+            raise
+        retire(old, self._real)
+
+    def _hidden(self, suffix: str) -> str:
+        return leftover_name(self._real.name, token=secrets.token_hex(4), suffix=suffix)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -241,22 +302,13 @@ class BundleWriter:
             raise UsageError(f"cannot write {self._path}: {reason}; choose another place with out=") from error
 
 
-def _host() -> str:
-    """This machine's name, without dots: only its own processes can be asked whether they still run."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
-
-
-def _running(pid: str) -> bool:
-    """False where a process is known to have ended."""
-    if not pid.isdigit() or os.name != "posix":
-        return True
+def _export_at(path: Path) -> tuple[int, ...] | None:
+    """What no two exports have in common: the number of the manifest's file and when it was written."""
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
+        found = (path / MANIFEST).stat()
     except OSError:
-        return True
-    return True
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _remove_stale(path: Path, *, keep: set[str]) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from glow_deploy.errors import BundleError, GlowDeployError, UsageError
 
+from .switch import host_name, is_running, leftover_name, writer_of
+
 __all__ = [
     "atomic_path",
+    "atomic_paths",
     "atomic_write",
     "check_regular",
     "open_regular",
     "read_regular",
     "refuse_folder",
     "refuse_overwrite",
+    "remove_temporaries",
     "sha256_bytes",
     "sha256_file",
     "sync_folder",
@@ -47,24 +52,56 @@ def atomic_path(path: Path) -> Iterator[Path]:
         UsageError: the folder is missing or cannot be written, or the disk is full. Errors of other files that the
             caller meets meanwhile pass through.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
+    with atomic_paths([path]) as (temporary,):
         yield temporary
-        # For writing, because Windows flushes no other handle.
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give temporary paths beside several files that belong together; on success they take their places at once.
+
+    Everything is on the disk before the first rename, so that no more than the renames lie between the earlier files
+    and the new ones. Files of the same names that a killed process left are removed.
+
+    Raises:
+        UsageError: see `atomic_path`.
+    """
+    paths = [Path(path) for path in paths]
+    remove_temporaries(paths)
+    temporaries = [
+        path.with_name(leftover_name(path.name, token=secrets.token_hex(4), suffix=".tmp")) for path in paths
+    ]
+    ours = {str(temporary): path for temporary, path in zip(temporaries, paths, strict=True)}
+    try:
+        yield temporaries
+        for temporary in temporaries:
+            # For writing, because Windows flushes no other handle.
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
     except OSError as error:
         # A full disk names no file.
-        if error.filename is not None and str(error.filename) != str(temporary):
+        if error.filename is not None and str(error.filename) not in ours:
             raise
+        path = ours.get(str(error.filename), paths[0])
         reason = error.strerror or str(error)
         raise UsageError(f"cannot write {path}: {reason}; choose another place") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(paths: Sequence[Path]) -> None:
+    """Remove the temporary files of `atomic_path` for these targets whose writers are gone, and no others."""
+    for path in paths:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{host_name()}.*.tmp"):
+            if not is_running(writer_of(left)):
+                with suppress(OSError):
+                    left.unlink()
 
 
 def atomic_write(path: Path, data: bytes) -> None:

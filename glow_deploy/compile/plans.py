@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.files import atomic_path, read_regular, refuse_folder, refuse_overwrite, sha256_bytes
+from glow_deploy.artifact.bundle import DECODER, ENCODER, while_unchanged
+from glow_deploy.artifact.files import atomic_paths, read_regular, refuse_folder, refuse_overwrite, sha256_bytes
 from glow_deploy.artifact.flavors import LABELS, SUFFIXES
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
@@ -73,9 +73,9 @@ def run_compile(
         cache = TimingCache(settings.timing_cache)
     compiled = []
     with ExitStack() as stack:
-        # Left in reverse order: every plan is renamed before the first sidecar, which vouches for it.
-        sidecars = [stack.enter_context(atomic_path(sidecar_path(plan))) for plan in plans]
-        targets = [stack.enter_context(atomic_path(plan)) for plan in plans]
+        # In this order: every plan is renamed before the first sidecar, which vouches for it.
+        places = stack.enter_context(atomic_paths([*plans, *map(sidecar_path, plans)]))
+        targets, sidecars = places[: len(plans)], places[len(plans) :]
         for graph, plan, target, sidecar in zip(graphs, plans, targets, sidecars, strict=True):
             result, data = _compile_one(graph, plan, trt=trt, settings=settings, gpus=gpus, cache=cache, tell=progress)
             target.write_bytes(data)
@@ -154,8 +154,7 @@ def _describe(
 
 def _graphs(path: Path) -> list[Path]:
     if path.is_dir():
-        bundle = Bundle.open(path)
-        return [bundle.file(ENCODER), bundle.file(DECODER)]
+        return while_unchanged(path, lambda bundle: [bundle.file(ENCODER), bundle.file(DECODER)])
     if not path.exists():
         raise BundleError(f"{path} does not exist; name a bundle folder or an .onnx file")
     if path.suffix != ".onnx":

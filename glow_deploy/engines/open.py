@@ -16,6 +16,8 @@ from .device import parse_device
 
 __all__ = ["check_manifest", "open_engine"]
 
+_TRIES = 5  # to read a file of a bundle that is replaced again and again
+
 
 def open_engine(
     path: str | Path,
@@ -62,7 +64,7 @@ def open_engine(
         )
     from .onnxruntime import open_onnx
 
-    listed = check_manifest(path, data)
+    data, listed = _settled(path, data)
     return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
 
 
@@ -82,6 +84,25 @@ def check_manifest(path: Path, data: bytes) -> bool:
             "export the bundle again"
         )
     return wanted is not None
+
+
+def _settled(path: Path, data: bytes) -> tuple[bytes, bool]:
+    """Return a file that agrees with its manifest; read anew where another export replaced both between the two reads.
+
+    Returns:
+        The file, and whether the manifest lists it.
+
+    Raises:
+        BundleError: see `check_manifest`.
+    """
+    for _ in range(_TRIES):
+        try:
+            return data, check_manifest(path, data)
+        except BundleError:
+            before, data = data, _read(path)
+            if data == before:
+                break
+    return data, check_manifest(path, data)
 
 
 def _read(path: Path) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.flavors import PairFlavor, engine_files
 from glow_deploy.artifact.identity import engine_model_id
 from glow_deploy.errors import BundleError, EngineError, UsageError
@@ -48,13 +48,32 @@ def open_pair(
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
     """
-    first, second = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
-    with open_engine(first, device=device, threads=threads, trust_engine=trust_engine) as opened_encoder:
-        _need_role(first, opened_encoder, "encoder")
-        with open_engine(second, device=device, threads=threads, trust_engine=trust_engine) as opened_decoder:
-            _need_role(second, opened_decoder, "decoder")
-            _need_one_model(first, opened_encoder, second, opened_decoder)
-            yield opened_encoder, opened_decoder
+    files = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
+
+    def enter(opened: Bundle | None = None) -> tuple[ExitStack, tuple[Engine, Engine]]:
+        with ExitStack() as stack:
+            try:
+                engines = _open_both(stack, files, device=device, threads=threads, trust_engine=trust_engine)
+            finally:
+                if opened is not None:  # both are of one export, and what is wrong is wrong with that one
+                    opened.check_unchanged()
+            return stack.pop_all(), engines
+
+    held, engines = enter() if bundle is None else while_unchanged(bundle, enter)
+    with held:
+        yield engines
+
+
+def _open_both(
+    stack: ExitStack, files: tuple[Path, Path], *, device: str, threads: int | None, trust_engine: bool
+) -> tuple[Engine, Engine]:
+    first, second = files
+    encoder = stack.enter_context(open_engine(first, device=device, threads=threads, trust_engine=trust_engine))
+    _need_role(first, encoder, "encoder")
+    decoder = stack.enter_context(open_engine(second, device=device, threads=threads, trust_engine=trust_engine))
+    _need_role(second, decoder, "decoder")
+    _need_one_model(first, encoder, second, decoder)
+    return encoder, decoder
 
 
 def pair_files(

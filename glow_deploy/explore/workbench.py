@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.directions.directions import Directions
 from glow_deploy.directions.files import load_directions
@@ -105,14 +105,22 @@ class Workbench:
     def __init__(self, bundle: str | Path, *, settings: ExploreSettings) -> None:
         self.path = Path(bundle)
         self.settings = settings
-        self.bundle = Bundle.open(bundle)
-        self.golden: Golden | None = self.bundle.golden()
-        self.golden_range = golden_range(self.bundle, self.golden)
         self._lock = threading.Lock()
+        while_unchanged(bundle, self._open)
+        self.soundness = Soundness() if self.directions is None else self.directions.soundness
+        self.shape = self.bundle.manifest.image_shape
+        self.n_bits = self.encoder.n_bits
+
+    def _open(self, bundle: Bundle) -> None:
+        """Take in everything of one bundle."""
+        settings = self.settings
+        self.bundle = bundle
+        self.golden: Golden | None = bundle.golden()
+        self.golden_range = golden_range(bundle, self.golden)
         with ExitStack() as stack:
             self.encoder, self.decoder = stack.enter_context(
                 open_pair(
-                    bundle,
+                    self.path,
                     flavor=settings.flavor,
                     device=settings.device,
                     threads=settings.threads,
@@ -123,10 +131,8 @@ class Workbench:
             if settings.directions is not None:
                 model_id = self.bundle.manifest.model_id
                 self.directions = load_directions(settings.directions, self.decoder.inputs, model_id=model_id)
+            bundle.check_unchanged()
             self._close = stack.pop_all()
-        self.soundness = Soundness() if self.directions is None else self.directions.soundness
-        self.shape = self.bundle.manifest.image_shape
-        self.n_bits = self.encoder.n_bits
 
     def __enter__(self) -> Workbench:
         return self

@@ -11,7 +11,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
@@ -99,19 +99,21 @@ class DeployedGlow:
         if backend not in get_args(ModelBackend):
             raise UsageError(f"there is no backend {backend!r}; choose from {', '.join(get_args(ModelBackend))}")
         where = _device(backend, device)
-        self._bundle = Bundle.open(bundle)
-        self._stack = ExitStack()
-        self._encoder: Engine
-        self._decoder: Engine
-        self._encoder, self._decoder = self._stack.enter_context(
-            open_pair(
-                bundle,
-                flavor=BACKEND_FLAVORS.get(backend, "onnx"),
-                device=where,
-                threads=threads,
-                trust_engine=trust_engine,
-            )
-        )
+
+        def enter(opened: Bundle) -> tuple[Bundle, ExitStack, tuple[Engine, Engine]]:
+            with ExitStack() as stack:
+                pair = open_pair(
+                    bundle,
+                    flavor=BACKEND_FLAVORS.get(backend, "onnx"),
+                    device=where,
+                    threads=threads,
+                    trust_engine=trust_engine,
+                )
+                engines = stack.enter_context(pair)
+                opened.check_unchanged()
+                return opened, stack.pop_all(), engines
+
+        self._bundle, self._stack, (self._encoder, self._decoder) = while_unchanged(bundle, enter)
 
     @property
     def bundle(self) -> Bundle:

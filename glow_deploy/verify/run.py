@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.errors import UsageError
 from glow_deploy.images import values_to_x
 from glow_deploy.numerics.gates import Rules, rules_for
@@ -72,9 +72,14 @@ def run_verify(
     progress: StageProgress | None = None,
 ) -> VerifyReport:
     """Do what `glow_deploy.verify` says."""
+    if isinstance(bundle, Bundle):
+        return _verify(bundle, settings=settings, progress=progress)
+    return while_unchanged(bundle, partial(_verify, settings=settings, progress=progress))
+
+
+def _verify(bundle: Bundle, *, settings: VerifySettings | None, progress: StageProgress | None) -> VerifyReport:
     started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     settings = settings or VerifySettings()
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
     precision = read_precision(bundle)
@@ -82,15 +87,18 @@ def run_verify(
         steps_backends(settings)
     sources = _sources(bundle, settings)
     with ExitStack() as stack:
-        backends = open_backends(
-            bundle,
-            stack=stack,
-            wanted=settings.backends,
-            ckpt=settings.ckpt,
-            device=settings.device,
-            threads=settings.threads,
-            trust_engine=settings.trust_engine,
-        )
+        try:
+            backends = open_backends(
+                bundle,
+                stack=stack,
+                wanted=settings.backends,
+                ckpt=settings.ckpt,
+                device=settings.device,
+                threads=settings.threads,
+                trust_engine=settings.trust_engine,
+            )
+        finally:
+            bundle.check_unchanged()  # manifest, images and engines are of one export, or what is wrong tells nothing
         reports = with_canaries(backends.reports, bundle, device=settings.device)
         run = _Run(bundle, settings, backends, rules, precision, progress)
         for source in sources:
