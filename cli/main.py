@@ -11,6 +11,7 @@ import typer
 
 from .catalogue import Commands
 from .common.errors import DEBUG_VARIABLE, exit_codes
+from .common.signals import ended_by_signals
 from .common.terminal import encode_anything
 
 __all__ = ["app", "run"]
@@ -24,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 done; 1 a model judged unsound; 2 bad input, or a missing file, package or device; "
-        "70 a bug of glow-deploy; 130 Ctrl-C. Each command has its own --help."
+        "70 a bug of glow-deploy; 130 Ctrl-C; 143 SIGTERM. Each command has its own --help."
     ),
 )
 
@@ -52,7 +53,7 @@ def _main(
 def run() -> None:
     """Entry point of the console script."""
     encode_anything()
-    with exit_codes():
+    with ended_by_signals(), exit_codes():
         if not sys.warnoptions and not os.environ.get(DEBUG_VARIABLE):
             # Libraries warn about their own insides; a user of the command can do nothing about it.
             warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,8 +12,8 @@ import typer
 
 from ..common.console import Output
 from ..common.engines import Flavor
-from ..common.errors import INTERRUPTED
 from ..common.options import Device, Json, Quiet, Threads, TrustEngine
+from ..common.signals import received_signal
 
 _PORT = 8421
 
@@ -74,7 +75,7 @@ def explore(
             serve(app, listening, started=(lambda: _open(url)) if open_browser else None)
         except KeyboardInterrupt:
             output.say("ended")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(128 + (received_signal() or signal.SIGINT)) from None
 
 
 def _open(url: str) -> None:

@@ -1,13 +1,14 @@
 """Exceptions to exit codes: one clear line on stderr, and no traceback unless asked for.
 
 0 done; 1 a model judged unsound; 2 bad input, checksum mismatch, missing file, package or hardware; 70 a bug of ours;
-130 Ctrl-C; 141 whoever read our output went away.
+130 Ctrl-C; 143 SIGTERM; 141 whoever read our output went away.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from glow_core.errors import GlowCoreError
 from glow_deploy.errors import GlowDeployError
 from glow_deploy.printable import one_line
 from glow_deploy.spelling import on_command_line
+
+from .signals import received_signal, tell_signal
 
 __all__ = [
     "BUG",
@@ -142,12 +145,21 @@ def exit_codes(options: Mapping[str, str] | None = None, json: str | None = None
     """
     try:
         yield
+    except Exception as error:
+        if received_signal() is None:
+            _tell(error, options or {}, json)
+        _interrupted(error, json)  # a library made something else of it
+    except KeyboardInterrupt as error:
+        _interrupted(error, json)
+
+
+def _tell(error: Exception, options: Mapping[str, str], json: str | None) -> NoReturn:
+    try:
+        raise error
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise  # Typer's own ways to end, with its own exit codes
     except (GlowDeployError, GlowCoreError) as error:
-        _Exit(options or {}, json).stop(error, str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        _Exit({}, json).stop(error, "interrupted", INTERRUPTED)
+        _Exit(options, json).stop(error, str(error), error.exit_code)
     except BrokenPipeError:
         # Nobody reads any more (`glow-deploy inspect x | head -1`). Python would complain again while it flushes at
         # exit, so what is left goes nowhere.
@@ -171,6 +183,11 @@ def exit_codes(options: Mapping[str, str] | None = None, json: str | None = None
         )
     except Exception as error:
         _Exit({}, json).bug(error)
+
+
+def _interrupted(error: BaseException, json: str | None) -> NoReturn:
+    number = received_signal() or signal.SIGINT
+    _Exit({}, json).stop(error, tell_signal(number), 128 + number)
 
 
 def _missing_package(error: ImportError) -> str | None:

@@ -9,6 +9,7 @@ from glow_deploy.artifact.flavors import LABELS
 from glow_deploy.artifact.graph_file import GraphFile
 from glow_deploy.engines.trt_module import collection_paused, keep_log
 from glow_deploy.errors import CompileError
+from glow_deploy.interrupts import Deferred, interrupts_deferred
 from glow_deploy.progress import ShareProgress
 
 from .monitor import make_monitor
@@ -52,8 +53,11 @@ def build_plan(
     Raises:
         CompileError: TensorRT refuses the graph or an option.
     """
-    with collection_paused():
-        return _build(data, graph, trt, settings, configure, source, progress, collect)
+    with collection_paused(), interrupts_deferred() as interrupted:
+        plan = _build(data, graph, trt, settings, configure, source, progress, collect, interrupted)
+    if plan is None:
+        raise KeyboardInterrupt  # where the signal's own handler did not
+    return plan
 
 
 def _build(
@@ -65,7 +69,9 @@ def _build(
     source: str,
     progress: ShareProgress | None,
     collect: Configure | None,
-) -> bytes:
+    interrupted: Deferred,
+) -> bytes | None:
+    """Returns None where a signal stopped it; the signal is handled when the caller's block ends."""
     label = LABELS[settings.flavor]
     log = keep_log(trt)
     try:
@@ -81,12 +87,12 @@ def _build(
     _set_tf32(trt, config, settings)
     _set_profile(builder, config, network, graph, settings)
     configure(config)
-    monitor = make_monitor(trt, progress) if progress is not None else None
-    if monitor is not None:
-        config.progress_monitor = monitor
+    config.progress_monitor = monitor = make_monitor(trt, progress, interrupted)
     plan = builder.build_serialized_network(network, config)
-    if monitor is not None and monitor.interrupted:
-        raise KeyboardInterrupt
+    if monitor.failure is not None:
+        raise monitor.failure
+    if interrupted:
+        return None
     if plan is None:
         hint = ""
         if "sm75" in settings.targets:

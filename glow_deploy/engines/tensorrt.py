@@ -10,6 +10,7 @@ import numpy as np
 from glow_deploy.artifact.flavors import LABELS, Flavor
 from glow_deploy.artifact.signature import check_signature, tensor_names
 from glow_deploy.errors import EngineError
+from glow_deploy.interrupts import interrupts_deferred
 from glow_deploy.protocol import EngineDetails, TensorSpec
 
 from .base import EngineBase
@@ -73,13 +74,13 @@ class TensorRTEngine(EngineBase):
         cuda.activate()
         self._log = keep_log(trt)
         try:
-            with collection_paused():
+            with collection_paused(), interrupts_deferred():
                 self._runtime: Any = trt.Runtime(self._log)
         except TypeError:  # what pybind makes of a null pointer
             raise EngineError(f"{LABELS[flavor]} cannot start on {cuda.name}: {self._reason()}") from None
         self._runtime.engine_host_code_allowed = False
         try:
-            with collection_paused():
+            with collection_paused(), interrupts_deferred():
                 self._load(plan, cuda_graphs=cuda_graphs)
             inputs, outputs = self._signature()
             check_signature(facts, inputs, outputs, source=source)

@@ -1,16 +1,20 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
 from glow_deploy.artifact.files import (
     atomic_path,
+    atomic_paths,
     atomic_write,
     refuse_folder,
     refuse_overwrite,
     sha256_bytes,
     sha256_file,
 )
+from glow_deploy.artifact.switch import host_name
 from glow_deploy.errors import UsageError
 
 
@@ -71,3 +75,29 @@ def test_overwriting_needs_force(tmp_path):
     with pytest.raises(UsageError, match=r"give force=True to replace it$"):
         refuse_overwrite(tmp_path / "old", force=False)
     refuse_overwrite(tmp_path / "old", force=True)
+
+
+def test_temporary_files_of_a_killed_process_go_with_the_next_write(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    target, host = tmp_path / "a.b[1].npz", host_name()
+    left, running = (tmp_path / f".{target.name}.{host}.{pid}.00ff.tmp" for pid in (ended.pid, os.getpid()))
+    other = tmp_path / f".other.npz.{host}.{ended.pid}.00ff.tmp"
+    for path in (left, running, other):
+        path.touch()
+    atomic_write(target, b"1")
+    assert set(tmp_path.iterdir()) == {target, running, other}
+
+
+def test_files_that_belong_together_are_all_there_before_the_first_takes_its_place(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"old")
+    second.write_bytes(b"old")
+    with pytest.raises(UsageError, match="cannot write"), atomic_paths([first, second]) as (one, two):
+        one.write_bytes(b"new")  # and nothing for the second
+    assert (first.read_bytes(), second.read_bytes()) == (b"old", b"old")
+    with atomic_paths([first, second]) as (one, two):
+        one.write_bytes(b"new")
+        two.write_bytes(b"new")
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"new")
+    assert set(tmp_path.iterdir()) == {first, second}

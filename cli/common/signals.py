@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM, for every command: unwind, so that nothing stays behind, say one line, exit with 128 + number.
+
+The first signal raises `Interrupted` or `Terminated` in the main thread. Libraries may swallow that, or turn it into an
+error of their own; what counts is that it was received. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+__all__ = ["Terminated", "ended_by_signals", "received_signal", "tell_signal"]
+
+# SIGHUP comes when the terminal is closed. Windows has no such signal.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# A key held down, or a Ctrl-C that reaches us both from the terminal and from the program that started us.
+_ONE_PRESS = 0.5
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP. What is done for Ctrl-C is done for them."""
+
+
+class _Ending:
+    """Takes the signals in."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.told = False
+        self._when = 0.0
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """Handle one signal."""
+        now = time.monotonic()
+        if self.received is not None:
+            if now - self._when > _ONE_PRESS:
+                os._exit(128 + number)
+            return
+        self.received, self._when = signal.Signals(number), now
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+_ENDING: ContextVar[_Ending | None] = ContextVar("ending", default=None)
+
+
+def received_signal() -> signal.Signals | None:
+    """The signal that asked the command to end, or None."""
+    ending = _ENDING.get()
+    return None if ending is None else ending.received
+
+
+def tell_signal(number: signal.Signals) -> str:
+    """The words for the user; whoever asks for them prints them."""
+    ending = _ENDING.get()
+    if ending is not None:
+        ending.told = True
+    return "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
+
+
+@contextmanager
+def ended_by_signals(*, for_good: bool = False) -> Iterator[None]:
+    """Handle the signals while the block runs; the process ends with it where one came.
+
+    Blocks may be nested; the outermost counts. A signal that whoever started us has switched off stays off.
+
+    Args:
+        for_good: nothing but the process's own end comes after the block, and a signal ends that at once.
+    """
+    if _ENDING.get() is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ending = _Ending()
+    _ENDING.set(ending)
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in _SIGNALS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, ending.take)
+        yield
+    finally:
+        if ending.received is not None:
+            if not ending.told:
+                with suppress(Exception):
+                    print(f"error: {tell_signal(ending.received)}", file=sys.stderr)
+            _leave(128 + ending.received)
+        for number, handler in before.items():
+            signal.signal(number, _end_now if for_good else handler)
+        _ENDING.set(None)
+
+
+def _end_now(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _leave(code: int) -> None:
+    """End the process without Python's own way out.
+
+    That waits for threads, and tears libraries down while threads of theirs may still be at work, which can crash.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
