@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,12 +16,16 @@ from glow_core.errors import TrainingError
 from .data import ImageSource, check_images, fingerprint, golden_images
 from .devices import make_fabric
 from .forecast import forecast
+from .lock import run_lock
 from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
 from .state import CHECKPOINT_NAME, StateWriter, check_resumable, restore_model, restore_optimizer, take_initial
 from .stopping import StopSignals
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["ProgressCallback", "SampleWriter", "train"]
 
@@ -67,8 +72,9 @@ def train(
         How the run ended.
 
     Raises:
-        TrainingError: images, folder, device or initial weights unfit; a file that cannot be written; or a loss,
-            gradient or weight that is not finite, which stops the run with the last good checkpoint in place.
+        TrainingError: images, folder, device or initial weights unfit; another process trains in the folder; a file
+            that cannot be written; or a loss, gradient or weight that is not finite, which stops the run with the last
+            good checkpoint in place.
         CheckpointError: the checkpoint to resume from is damaged.
         KeyboardInterrupt: Ctrl-C, after the step in hand was saved.
     """
@@ -79,11 +85,8 @@ def train(
         raise TrainingError("a resumed run has weights of its own; leave initial= out")
     for images, name in ((train_images, "training"), (validation_images, "validation")):
         check_images(images, config, name=name)
-    if not resume and not overwrite and (out / CHECKPOINT_NAME).exists():
-        raise TrainingError(
-            f"{out} already holds a run: continue it with resume=True, replace it with overwrite=True, or choose "
-            "another out="
-        )
+    if not resume and not overwrite:
+        _refuse_run(out)
     with ExitStack() as stack:
         stack.enter_context(_threads(settings.threads))
         if torch.get_default_device().type != "cpu":  # optimizers keep their counters on the default device
@@ -94,6 +97,7 @@ def train(
             raise TrainingError(
                 f"a batch of {settings.batch_size} cannot be shared by {fabric.world_size} processes; choose a multiple"
             )
+        stack.enter_context(_folder(fabric, out, new=not resume and not overwrite))
         cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=cuda))
 
@@ -139,6 +143,32 @@ def train(
         if on_forecast is not None and fabric.is_global_zero and begun:
             on_forecast(forecast(run))
         return run.loop(out)
+
+
+def _refuse_run(out: Path) -> None:
+    if (out / CHECKPOINT_NAME).exists():
+        raise TrainingError(
+            f"{out} already holds a run: continue it with resume=True, replace it with overwrite=True, or choose "
+            "another out="
+        )
+
+
+@contextmanager
+def _folder(fabric: Fabric, out: Path, *, new: bool) -> Iterator[None]:
+    """Hold the run's folder for all processes; none of them goes on where process 0 may not."""
+    with ExitStack() as stack:
+        problem: str | None = None
+        if fabric.is_global_zero:
+            try:
+                stack.enter_context(run_lock(out))
+                if new:  # another session may have ended meanwhile
+                    _refuse_run(out)
+            except TrainingError as error:
+                problem = str(error)
+        problem = fabric.broadcast(problem)
+        if problem is not None:
+            raise TrainingError(problem)
+        yield
 
 
 @contextmanager
