@@ -6,6 +6,7 @@ model it says it is (exact keys, shapes, dtypes, finite values, true permutation
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -261,6 +262,7 @@ def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _replace(path: Path, write: Any) -> None:
     # A crash at any moment leaves the previous file or the new one: temporary file beside it, flushed, then renamed.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    _remove_leftovers(path)
     try:
         write(temporary)
         with temporary.open("rb+") as handle:
@@ -278,6 +280,19 @@ def _replace(path: Path, write: Any) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of this target whose writers were killed."""
+    if os.name != "posix":
+        return
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
+        pid = left.name.split(".")[-2].partition("-")[0]
+        with suppress(OSError, ValueError, OverflowError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                left.unlink()
 
 
 def looks_like_safetensors(path: Path) -> bool:

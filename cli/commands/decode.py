@@ -13,7 +13,7 @@ from ..common.counting import counted
 from ..common.engines import Flavor, OneEngine, one_engine, split_engine
 from ..common.options import Batch, Device, Json, Quiet, Threads, TrustEngine
 from ..common.pictures import file_names
-from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
+from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
 
 if TYPE_CHECKING:
     from glow_deploy.latents import Decoded
@@ -111,7 +111,7 @@ def _write_each(out: Path, names: tuple[str, ...], decoded: Decoded, n_bits: int
     from glow_deploy.artifact.files import sync_folder
     from glow_deploy.images import png_bytes, x_to_values
 
-    out.mkdir(parents=True, exist_ok=True)
+    open_folder(out)
     written = []
     for row, name in enumerate(file_names(names)):
         if decoded.finite[row]:

@@ -14,7 +14,7 @@ from ..common.console import Output
 from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.pictures import file_names, find_pictures
-from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
+from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -288,7 +288,7 @@ def _write_files(pictures: npt.NDArray[np.uint8], out: Path, names: Sequence[str
     """One file for each image: uint8 [n, m, C, H, W]."""
     from glow_deploy.images import grid, png_bytes
 
-    out.mkdir(parents=True, exist_ok=True)
+    open_folder(out)
     for name, row in zip(names, pictures, strict=True):
         write_whole(out / name, png_bytes(row[0] if len(row) == 1 else grid(row, columns=len(row))))
 

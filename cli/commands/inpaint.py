@@ -39,7 +39,7 @@ from ..common.options import (
     TrustEngine,
     import_options,
 )
-from ..common.targets import is_folder
+from ..common.targets import is_folder, open_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +178,7 @@ def inpaint(
                 trust_engine=trust_engine,
             )
     if folder:
-        out.mkdir(parents=True, exist_ok=True)
+        open_folder(out)
         for number, picture in enumerate(filled):
             write_png(out / f"fill-{number:04d}.png", picture)
     else:

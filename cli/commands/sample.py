@@ -16,7 +16,7 @@ from ..common.console import Output
 from ..common.counting import counted
 from ..common.engines import Flavor, OneBundle, OneEngine, one_engine
 from ..common.options import Batch, Device, Json, Quiet, Seed, Threads, TrustEngine
-from ..common.targets import MOST_CELLS, check_target, is_folder, write_whole
+from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
 
 if TYPE_CHECKING:
     from glow_deploy.latents import SampleBatch
@@ -208,7 +208,7 @@ def _write_files(
     digits = max(4, len(str(count - 1)))
     batches = iter(batches)
     first = next(batches)  # the folder is made only once the engine has proved that it can draw
-    out.mkdir(parents=True, exist_ok=True)
+    open_folder(out)
     for batch in itertools.chain([first], batches):
         for row, values in enumerate(x_to_values(batch.x, n_bits)):
             ending = "" if batch.labels is None else f"-class{batch.labels[row]}"

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["MOST_CELLS", "check_target", "is_folder", "write_whole"]
+__all__ = ["MOST_CELLS", "check_target", "is_folder", "open_folder", "write_whole"]
 
 MOST_CELLS = 1024
 """Pictures in one grid: more is a wall nobody looks at."""
@@ -46,14 +46,24 @@ def is_folder(out: Path) -> bool:
     return False
 
 
+def open_folder(folder: Path) -> None:
+    """Make a folder for many files, and remove what a killed process left half-written in it."""
+    from glow_deploy.artifact.files import remove_temporaries
+
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_temporaries([folder / "picture"])
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write one of many files whole or not at all, should this process end.
 
     Not on disk for certain when it returns, for waiting each time would take longest: a power cut may lose or empty
     files written shortly before. `glow_deploy.artifact.files.sync_folder` after the last one makes their names durable.
     """
+    from glow_deploy.artifact.switch import leftover_name
+
     # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(leftover_name("picture", token=secrets.token_hex(8), suffix=".tmp"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:  # Ctrl-C may come at any moment, also right after the file has been made
         with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:
@@ -61,6 +71,8 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except FileExistsError:
         raise  # it is not ours
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise

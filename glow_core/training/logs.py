@@ -70,7 +70,7 @@ class CsvLog:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: killed on the way, the old one is still there."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-0.tmp")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

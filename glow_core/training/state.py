@@ -181,8 +181,8 @@ def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, 
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove the temporary files of a session that was killed while it wrote a checkpoint."""
-    for name in (CHECKPOINT_NAME, WEIGHTS_NAME):
+    """Remove the temporary files of a session that was killed while it wrote; who holds the folder may."""
+    for name in (CHECKPOINT_NAME, WEIGHTS_NAME, "log.csv"):
         for left in out.glob(f".{name}.*.tmp"):
             with suppress(OSError):
                 left.unlink()

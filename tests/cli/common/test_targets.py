@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from glow_cli.common import targets
-from glow_cli.common.targets import check_target
+from glow_cli.common.targets import check_target, open_folder, write_whole
 
+from glow_deploy.artifact.switch import host_name
 from glow_deploy.engines import open as engines_open
 from glow_deploy.engines import pair as engines_pair
 from glow_deploy.errors import UsageError
@@ -53,3 +58,17 @@ def test_every_command_looks_before_an_engine_is_opened(command, invoke, model, 
     assert result.exit_code == 2
     assert "no such folder" in result.stderr
     assert not list(place.iterdir())
+
+
+def test_what_a_killed_command_left_in_a_folder_goes_and_what_a_running_one_writes_stays(tmp_path):
+    host = host_name()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, running = (tmp_path / f".picture.{host}.{pid}.00ff.tmp" for pid in (ended.pid, os.getpid()))
+    others = tmp_path / f".picture.{host}x.{ended.pid}.00ff.tmp", tmp_path / ".mine.tmp", tmp_path / "a.png"
+    for path in (left, running, *others):
+        path.touch()
+    open_folder(tmp_path)
+    assert set(tmp_path.iterdir()) == {running, *others}
+    write_whole(tmp_path / "a.png", b"1")
+    assert set(tmp_path.iterdir()) == {running, *others}
