@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .common.console import RESULT_WRITTEN
 from .common.errors import INTERRUPTED, exit_codes, json_target, option_names, write_error
+from .common.streams import check_folder
 from .common.usage import is_usage_error, usage_message
 
 __all__ = ["COMMANDS", "Commands", "load"]
@@ -205,6 +206,7 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         RESULT_WRITTEN.set(False)
         with exit_codes(option_names(ctx), ctx.params.get("json")):
+            check_folder()
             return super().invoke(ctx)
 
 

@@ -12,6 +12,7 @@ import typer
 from .catalogue import Commands
 from .common.errors import DEBUG_VARIABLE, exit_codes
 from .common.signals import ended_by_signals
+from .common.streams import flush_output, prepare_streams
 from .common.terminal import encode_anything
 
 __all__ = ["app", "run"]
@@ -53,8 +54,12 @@ def _main(
 def run() -> None:
     """Entry point of the console script."""
     encode_anything()
+    prepare_streams()
     with ended_by_signals(), exit_codes():
         if not sys.warnoptions and not os.environ.get(DEBUG_VARIABLE):
             # Libraries warn about their own insides; a user of the command can do nothing about it.
             warnings.simplefilter("ignore")
-        app(prog_name="glow-deploy")
+        try:
+            app(prog_name="glow-deploy")
+        finally:
+            flush_output()

@@ -6,6 +6,7 @@ model it says it is (exact keys, shapes, dtypes, finite values, true permutation
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -275,11 +276,26 @@ def _replace(path: Path, write: Any) -> None:
             finally:
                 os.close(folder)
     except (OSError, RuntimeError) as error:
-        # torch reports a full disk or a missing folder as RuntimeError
-        raise CheckpointError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"cannot write {path}: {_reason(error, temporary)}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError | RuntimeError, temporary: Path) -> str:
+    """Why a file could not be written. torch reports a full disk as a RuntimeError about positions."""
+    found: Exception = error
+    if isinstance(error, RuntimeError):
+        try:
+            with temporary.open("ab") as handle:
+                handle.write(bytes(1 << 20))
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError as trouble:
+            found = trouble
+    words = getattr(found, "strerror", None) or str(found).splitlines()[0]
+    full = isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
+    return f"{words}; make room there, or choose another place" if full else str(words)
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -169,10 +169,12 @@ def _check_json_target(target: str | None) -> None:
 
     A folder that is not there yet may be the one that the command is about to make.
     """
-    if target is None or target == "-":
-        return
     from glow_deploy.errors import UsageError
 
+    if target == "-" and sys.stdout is None:
+        raise UsageError("--json -: standard output is closed; name a file")
+    if target is None or target == "-":
+        return
     path = Path(target)
     if path.is_dir() or not (path.parent.is_dir() or path.parent.parent.is_dir()):
         raise UsageError(f"--json {target}: {'that is a folder' if path.is_dir() else 'no such folder'}; name a file")
@@ -189,7 +191,9 @@ def write_document(target: str, content: Mapping[str, Any], *, schema: str) -> N
     named = {"schema": f"glow_deploy.{schema}", "schema_version": SCHEMA_VERSION, **content}
     text = json.dumps(named, indent=2, allow_nan=False) + "\n"
     if target == "-":
+        _check_json_target(target)
         sys.stdout.write(text)
+        sys.stdout.flush()
     else:
         from glow_deploy.artifact.files import atomic_write
 

@@ -12,17 +12,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
 
 from glow_core.errors import GlowCoreError
-from glow_deploy.errors import GlowDeployError
+from glow_deploy.errors import GlowDeployError, UsageError
 from glow_deploy.printable import one_line
 from glow_deploy.spelling import on_command_line
 
 from .signals import received_signal, tell_signal
+from .streams import drop_output, print_error, system_trouble
 
 __all__ = [
     "BUG",
@@ -109,7 +110,7 @@ class _Exit:
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         line = one_line(on_command_line(message, self._options))
-        print(f"error: {line}", file=sys.stderr)
+        print_error(f"error: {line}")
         self.write(error, line, code)
         raise SystemExit(code) from None
 
@@ -118,11 +119,10 @@ class _Exit:
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         command = shlex.join(["glow-deploy", *sys.argv[1:]])
-        print(
+        print_error(
             f"error: {one_line(f'{type(error).__name__}: {error}')}\n"
             "This is a bug in glow-deploy, not in your input. Please report it in the project's issue tracker with the "
-            f"output of\n  {DEBUG_VARIABLE}=1 {command}\n  glow-deploy doctor",
-            file=sys.stderr,
+            f"output of\n  {DEBUG_VARIABLE}=1 {command}\n  glow-deploy doctor"
         )
         self.write(error, one_line(f"{type(error).__name__}: {error}"), BUG)
         raise SystemExit(BUG) from None
@@ -131,7 +131,9 @@ class _Exit:
         """Write the error object, unless the command has written its result already: a verdict is one."""
         from .console import RESULT_WRITTEN
 
-        if not RESULT_WRITTEN.get():
+        if RESULT_WRITTEN.get():
+            return
+        with suppress(OSError, UsageError):  # what went wrong may be the very place that it would go to
             write_error(self._json, kind=type(error).__name__, message=message, code=code)
 
 
@@ -161,12 +163,14 @@ def _tell(error: Exception, options: Mapping[str, str], json: str | None) -> NoR
     except (GlowDeployError, GlowCoreError) as error:
         _Exit(options, json).stop(error, str(error), error.exit_code)
     except BrokenPipeError:
-        # Nobody reads any more (`glow-deploy inspect x | head -1`). Python would complain again while it flushes at
-        # exit, so what is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()  # nobody reads any more (`glow-deploy inspect x | head -1`)
         raise SystemExit(CLOSED_PIPE) from None
     except OSError as error:
         end = _Exit({}, json)
+        trouble = system_trouble(error)
+        if trouble is not None:
+            drop_output()
+            end.stop(error, trouble, 2)
         if error.filename is None:
             end.bug(error)
         end.stop(error, f"{error.filename}: {error.strerror or error}; check the path and its permissions", 2)

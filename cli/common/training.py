@@ -53,7 +53,12 @@ class SampleGrids:
 
     def __call__(self, step: int, pixels: Any) -> None:
         """Write one grid of n_bits-deep pixels, uint8 [N, C, H, W]."""
+        from glow_deploy.errors import UsageError
         from glow_deploy.images import grid, pixels_to_values, write_png
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_png(self._folder / f"step-{step:06d}.png", grid(pixels_to_values(pixels, self._n_bits)))
+        try:
+            write_png(self._folder / f"step-{step:06d}.png", grid(pixels_to_values(pixels, self._n_bits)))
+        except UsageError as error:
+            # The run knows better what to do than to choose another place.
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,11 @@ class CsvLog:
         """Append a row; floats are written so that they read back exactly, None and what is not given as nothing.
 
         Raises:
-            TrainingError: the disk is full or the file cannot be written.
+            OSError: the disk is full or the file cannot be written.
         """
         cells = (values.get(name) for name in LOG_COLUMNS)
         line = ",".join("" if cell is None else repr(cell) for cell in cells) + "\n"
-        try:
-            self._write(line.encode())
-        except OSError as error:
-            raise TrainingError(f"cannot write {self.path}: {error.strerror}; make room and resume the run") from error
+        self._write(line.encode())
 
     def sync(self) -> None:
         """Force the rows to the disk, which has to happen before the checkpoint that counts on them."""
@@ -109,7 +108,14 @@ class TensorBoardLog:
             raise TrainingError(
                 "TensorBoard logs need the package tensorboard: install glow-deploy[train], or switch them off"
             ) from error
+        self._excepthook = threading.excepthook
+        threading.excepthook = self._quiet
         self._writer: Any = SummaryWriter(log_dir=str(folder), purge_step=first_step if first_step > 1 else None)
+
+    def _quiet(self, found: Any) -> None:
+        """Leave a full disk, which its thread meets first, to the calls that follow: they raise it."""
+        if not isinstance(found.exc_value, OSError):
+            self._excepthook(found)
 
     def scalars(self, step: int, **values: float | None) -> None:
         """Write named values of a step."""
@@ -128,4 +134,8 @@ class TensorBoardLog:
 
     def close(self) -> None:
         """Close the event file."""
-        self._writer.close()
+        try:
+            with suppress(OSError):  # told already by what wrote last
+                self._writer.close()
+        finally:
+            threading.excepthook = self._excepthook

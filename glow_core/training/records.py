@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -83,11 +83,16 @@ class Records:
             raise TrainingError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
 
     def log(self, *, step: int, epoch: float, seconds: float, **values: float | None) -> None:
-        """Write a step's values to the logs."""
+        """Write a step's values to the logs.
+
+        Raises:
+            TrainingError: the disk is full.
+        """
         assert self._csv is not None
-        self._csv.row(step=step, epoch=epoch, seconds=round(seconds, 3), **values)
-        if self._tensorboard is not None:
-            self._tensorboard.scalars(step, **values)
+        with self._errors():
+            self._csv.row(step=step, epoch=epoch, seconds=round(seconds, 3), **values)
+            if self._tensorboard is not None:
+                self._tensorboard.scalars(step, **values)
 
     def samples(self, step: int, pixels: np.ndarray) -> None:
         """Hand on a sample grid: n_bits-deep pixels uint8 [N,C,H,W]; nothing where N is 0.
@@ -98,12 +103,16 @@ class Records:
         if not len(pixels):
             return
         if self._tensorboard is not None:
-            self._tensorboard.images(step, pixels, n_bits=self._n_bits)
+            with self._errors():
+                self._tensorboard.images(step, pixels, n_bits=self._n_bits)
         if self._sample_writer is not None:
             try:
                 self._sample_writer(step, pixels)
             except OSError as error:
-                raise TrainingError(f"step {step}: cannot write the samples: {error}") from error
+                raise TrainingError(
+                    f"step {step}: cannot write the samples: {error.strerror or error}; {self.state.kept()}; "
+                    "make room and resume the run"
+                ) from error
 
     def sync(self) -> None:
         """Bring the logs to the disk, before the checkpoint that counts on them.
@@ -111,12 +120,18 @@ class Records:
         Raises:
             TrainingError: the disk is full.
         """
-        try:
+        with self._errors():
             if self._csv is not None:
                 self._csv.sync()
             if self._tensorboard is not None:
                 self._tensorboard.flush()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise TrainingError(
-                f"cannot write the logs in {self.out}: {error.strerror}; make room and resume the run"
+                f"cannot write the logs in {self.out}: {error.strerror or error}; {self.state.kept()}; "
+                "make room and resume the run"
             ) from error

@@ -255,7 +255,7 @@ class StateWriter:
         try:
             save_checkpoint(model, self.path, ema=ema, training=training, images=images, labels=labels)
         except CheckpointError as error:
-            raise TrainingError(f"step {step}: {error}; {self.kept()}") from error
+            raise TrainingError(f"step {step}: {error}; {self.kept()}{self._how_to_go_on()}") from error
         self.saved_step = step
 
     def save_weights(self, average: AveragedWeights) -> None:
@@ -268,6 +268,9 @@ class StateWriter:
             save_checkpoint(average.model, self.weights_path)
         except CheckpointError as error:
             raise TrainingError(f"{error}; {self.kept()}") from error
+
+    def _how_to_go_on(self) -> str:
+        return "" if self.saved_step is None else ", from which you can resume the run"
 
     def kept(self) -> str:
         """Return what the folder still holds, for messages."""
