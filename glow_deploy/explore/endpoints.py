@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from glow_deploy.latents import Latents, save_latents
 from .answers import describe_image, describe_model, describe_shown
 from .changes import Change, number
 from .commands import Source, equivalent_command
+from .connections import client_of
 from .store import Store
 from .uploads import clean_name, read_upload
 from .workbench import Opened, Shown, Workbench
@@ -35,9 +37,12 @@ Kept = tuple[Opened, Source]
 
 _MOST_JSON = 64 << 10  # bytes of a request that is no picture
 _MOST_WAITING = 64  # requests for the engines; a page has one or two at a time
-_UPLOADS = 4  # pictures read into memory at once
+_UPLOADS = 16  # pictures read into memory at once
+_UPLOADS_EACH = 2  # of them, of one client: whoever sends slowly waits for nobody but itself
 _SLOWEST = 120.0  # seconds that a picture may take to arrive: a place in memory is not held for ever
 _SLOWEST_JSON = 10.0
+_PATIENCE = 10.0  # seconds after which a body must have come at this rate, in bytes a second
+_LEAST_RATE = 4096
 _FORGOTTEN = "the server has forgotten this image, for it keeps only the latest; open it again"
 
 
@@ -62,6 +67,7 @@ class Endpoints:
         self._turn: Any = None
         self._reading: Any = None
         self._uploads: Any = None
+        self._uploads_each: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def start(self) -> None:
         """Make the locks, which belong to the event loop that is running."""
@@ -159,7 +165,7 @@ class Endpoints:
         channels, height, width = self._bench.shape
         settings = self._bench.settings
         too_large = f"{name} is larger than {_size(settings.max_upload)}"
-        async with self._uploads:
+        async with self._share(request), self._uploads:
             data = await _body(request, settings.max_upload, too_large, seconds=_SLOWEST)
 
             def work() -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
@@ -168,6 +174,16 @@ class Endpoints:
                 )
 
             return await self._run(request, work, turn=self._reading)
+
+    def _share(self, request: Request) -> Any:
+        """The uploads that whoever asks may send at once; forgotten when none is under way."""
+        import anyio
+
+        client = client_of(request.client.host if request.client else "")
+        share = self._uploads_each.get(client)
+        if share is None:
+            share = self._uploads_each[client] = anyio.Semaphore(_UPLOADS_EACH)
+        return share
 
     async def _asked(self, request: Request) -> tuple[Kept, Change, Kept | None]:
         """The image, how the sliders stand, and the second image if there is one."""
@@ -260,14 +276,20 @@ async def _body(request: Request, most: int, message: str, *, seconds: float) ->
     if claimed.isdigit() and int(claimed[:20]) > most:
         raise _RefusedError(413, message)
     data = bytearray()
+    stream, begun = request.stream(), anyio.current_time()
     try:
-        with anyio.fail_after(seconds):
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > most:
-                    raise _RefusedError(413, message)
+        while True:
+            # What has come pays for the time that the rest may take.
+            allowed = min(seconds, _PATIENCE + len(data) / _LEAST_RATE)
+            with anyio.fail_after(begun + allowed - anyio.current_time()):
+                chunk = await anext(stream, None)
+            if chunk is None:
+                break
+            data += chunk
+            if len(data) > most:
+                raise _RefusedError(413, message)
     except TimeoutError:
-        raise _RefusedError(408, f"the request did not arrive within {seconds:g} seconds; send it again") from None
+        raise _RefusedError(408, f"the request did not arrive within {allowed:.0f} seconds; send it again") from None
     return bytes(data)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from glow_deploy.errors import MissingDependencyError, UsageError
 
+from .connections import Limits, limited_protocol
+
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
@@ -77,13 +79,20 @@ def page_hosts(host: str, listening: socket.socket) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("*", host.lower(), socket.gethostname().lower(), socket.getfqdn().lower())))
 
 
-def serve(app: Starlette, listening: socket.socket, *, started: Callable[[], Any] | None = None) -> None:
+def serve(
+    app: Starlette,
+    listening: socket.socket,
+    *,
+    started: Callable[[], Any] | None = None,
+    limits: Limits | None = None,
+) -> None:
     """Serve until Ctrl-C, which is raised as `KeyboardInterrupt` once everything is closed.
 
     Args:
         app: see `create_app`.
         listening: see `bind`; closed at the end.
         started: called once before the first request.
+        limits: of a connection; None for the defaults.
 
     Raises:
         MissingDependencyError: uvicorn is not installed.
@@ -96,7 +105,7 @@ def serve(app: Starlette, listening: socket.socket, *, started: Callable[[], Any
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http="h11",
+        http=limited_protocol(limits or Limits()),
         ws="none",
         loop="asyncio",
         lifespan="on",
