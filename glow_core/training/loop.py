@@ -17,6 +17,7 @@ from .data import ImageSource, check_images, fingerprint, golden_images
 from .devices import make_fabric
 from .forecast import forecast
 from .lock import run_lock
+from .peers import peers_watched
 from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .run import ProgressCallback, Run
@@ -142,7 +143,8 @@ def train(
         begun = run.budget.used_up(step=run.step, seconds=run.seconds) is None and signals.received is None
         if on_forecast is not None and fabric.is_global_zero and begun:
             on_forecast(forecast(run))
-        return run.loop(out)
+        with peers_watched(run, out):
+            return run.loop(out)
 
 
 def _refuse_run(out: Path) -> None:
