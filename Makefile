@@ -13,7 +13,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu fuzz lint format docs bench clean
+.PHONY: help install demo test test-slow test-gpu fuzz kill lint format docs bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-gpu: install  ## Run the invertibility regression suite on an NVIDIA GPU
 
 fuzz: install  ## Feed damaged files to everything that reads files; MINUTES=60 for longer, SEED=1 for others
 	nice $(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
+
+kill: install  ## Kill every command that writes, 200 times at random instants, and look at what is left
+	$(BIN)/python scripts/kill.py --kills 200
 
 lint: install  ## Check style and types
 	$(BIN)/ruff check .
