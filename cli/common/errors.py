@@ -148,8 +148,12 @@ def exit_codes(options: Mapping[str, str] | None = None, json: str | None = None
     try:
         yield
     except Exception as error:
-        if received_signal() is None:
+        number = received_signal()
+        if number is None:
             _tell(error, options or {}, json)
+        if isinstance(error, typer.Exit) and error.exit_code == 128 + number:
+            tell_signal(number)  # the command has said so in its own words
+            raise
         _interrupted(error, json)  # a library made something else of it
     except KeyboardInterrupt as error:
         _interrupted(error, json)
