@@ -1,5 +1,6 @@
 """A bundle that is replaced again and again, by a process that may be killed: it is the old one or the new one."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -77,13 +78,16 @@ def whole(path: Path) -> str:
 
 
 def test_a_reader_never_meets_half_a_bundle(target, two):
-    writer = start_writer(target, two, pause=0.05)
-    seen, ends = set(), time.monotonic() + 6
+    writer = start_writer(target, two, pause=0.1)
+    seen, opened, ends = set(), 0, time.monotonic() + 60
     try:
-        while time.monotonic() < ends:
-            seen.add(while_unchanged(target, whole_of))
-            with open_pair(target, threads=1) as (encoder, decoder):
-                assert encoder.n_bits == decoder.n_bits
+        while (len(seen) < 2 or opened < 5) and time.monotonic() < ends:
+            # On a slow machine it may be replaced at every try; that is told as what it is, and never as damage.
+            with contextlib.suppress(BundleReplacedError):
+                seen.add(while_unchanged(target, whole_of))
+                with open_pair(target, threads=1) as (encoder, decoder):
+                    assert encoder.n_bits == decoder.n_bits
+                    opened += 1
     finally:
         writer.kill()
         writer.wait()
