@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .common.console import RESULT_WRITTEN
-from .common.errors import INTERRUPTED, exit_codes, json_target, option_names, write_error
-from .common.streams import check_folder
+from .common.errors import exit_codes, json_target, option_names, write_error
+from .common.signals import received_signal, tell_signal
+from .common.streams import check_folder, print_error
 from .common.usage import is_usage_error, usage_message
 
 __all__ = ["COMMANDS", "Commands", "load"]
@@ -234,14 +236,15 @@ class Commands(TyperGroup):
         except typer.Abort:
             if not standalone_mode:
                 raise
-            print("error: interrupted", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+            number = received_signal() or signal.SIGINT
+            print_error(f"error: {tell_signal(number)}")
+            raise SystemExit(128 + number) from None
         except Exception as error:
             if not (standalone_mode and is_usage_error(error)):
                 raise
             called = given[0] if given and given[0] in COMMANDS else ""
             message = usage_message(error, program=f"glow-deploy {called}".rstrip())
-            print(f"error: {message}", file=sys.stderr)
+            print_error(f"error: {message}")
             write_error(json_target(given), kind="UsageError", message=message, code=2)
             raise SystemExit(2) from None
         if not standalone_mode:

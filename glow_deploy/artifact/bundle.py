@@ -143,7 +143,7 @@ def _no_folder(path: Path) -> str:
 def _near(path: Path) -> str:
     """Which bundles lie in a folder that is none itself."""
     try:
-        inside = sorted(item for item in path.iterdir() if (item / MANIFEST).is_file())
+        inside = sorted(item for item in path.iterdir() if item.name[0] != "." and (item / MANIFEST).is_file())
     except OSError:
         inside = []
     return f"name the one in it: {inside[0]}" if inside else "`glow-deploy export CKPT` makes one"
