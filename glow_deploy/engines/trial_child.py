@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from glow_deploy.runtime import import_onnxruntime
+
 from .trial import OUT_OF_MEMORY, PASSED
 
 __all__ = ["main"]
@@ -24,8 +26,7 @@ _PER_BYTE = 8  # and for each byte of the file: the weights, copies of them, con
 def main(seconds: int) -> int:
     """Try the graph on stdin; returns the exit code."""
     data = sys.stdin.buffer.read()
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     _limit(_MEMORY + _PER_BYTE * len(data), seconds)
     answer = PASSED
     try:
