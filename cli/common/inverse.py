@@ -76,7 +76,7 @@ def need_torch() -> None:
         ModuleNotFoundError: PyTorch is not installed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        raise ModuleNotFoundError("torch is not installed", name="torch")
 
 
 def check_picture(option: str, path: Path) -> None:
