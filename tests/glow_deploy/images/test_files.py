@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import math
 import subprocess
 import sys
 
@@ -11,89 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from glow_deploy.errors import DataError, UsageError
+from glow_deploy.errors import DataError
 from glow_deploy.images import (
-    bits_per_dim,
-    grid,
-    pixels_to_values,
-    pixels_to_x,
     png_bytes,
     read_picture,
-    values_to_pixels,
-    values_to_x,
     write_png,
-    x_to_pixels,
-    x_to_values,
 )
-
-ALL_BITS = range(1, 9)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
-
-
-@pytest.mark.parametrize("n_bits", ALL_BITS)
-def test_pixels_survive_values_and_x(n_bits):
-    pixels = np.arange(2**n_bits, dtype=np.uint8)
-    values = pixels_to_values(pixels, n_bits)
-    assert values[0] == 0
-    assert values[-1] == 255
-    assert values.tolist() == [round(int(p) * 255 / (2**n_bits - 1)) for p in pixels]
-    np.testing.assert_array_equal(values_to_pixels(values, n_bits), pixels)
-    np.testing.assert_array_equal(x_to_pixels(pixels_to_x(pixels, n_bits), n_bits), pixels)
-
-
-@pytest.mark.parametrize("n_bits", ALL_BITS)
-def test_noise_never_reaches_the_next_bin(n_bits):
-    pixels = np.arange(2**n_bits, dtype=np.uint8)
-    below_one = np.full(pixels.shape, np.nextafter(1.0, 0.0))
-    x = pixels_to_x(pixels, n_bits, u=below_one)
-    assert x.dtype == np.float32
-    assert x.max() < 1.0
-    np.testing.assert_array_equal(x_to_pixels(x, n_bits), pixels)
-    # Control: the plain formula does leave the bin, in float32.
-    plain = (pixels.astype(np.float32) + below_one.astype(np.float32)) * np.float32(2.0**-n_bits)
-    assert (np.floor(plain * 2**n_bits) != pixels).any()
-
-
-def test_bin_centres():
-    np.testing.assert_array_equal(
-        values_to_x(np.array([0, 7, 8, 255], np.uint8), 5), np.float32([0.5 / 32, 0.5 / 32, 1.5 / 32, 31.5 / 32])
-    )
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.floats(-3.0, 3.0, width=32), st.integers(1, 8))
-def test_x_to_pixels_is_the_clamped_floor(x, n_bits):
-    expected = min(max(math.floor(x * 2**n_bits), 0), 2**n_bits - 1)
-    assert x_to_pixels(np.array([x], np.float32), n_bits)[0] == expected
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_non_finite_x_is_no_picture(bad):
-    with pytest.raises(DataError, match="1 of 3 decoded values are not finite"):
-        x_to_values(np.array([0.5, bad, 0.1], np.float32), 8)
-    assert x_to_pixels(np.array([3e38, -3e38], np.float32), 8).tolist() == [255, 0]
-
-
-def test_wrong_pixels_are_refused():
-    with pytest.raises(DataError, match="pixel value 32 does not fit in 5 bits"):
-        pixels_to_values(np.array([32], np.uint8), 5)
-    with pytest.raises(DataError, match="must be uint8"):
-        values_to_pixels(np.zeros(3, np.int64), 5)
-    with pytest.raises(UsageError, match="n_bits must be 1 to 8"):
-        values_to_pixels(np.zeros(3, np.uint8), 9)
-
-
-def test_bits_per_dim():
-    # The uniform density on [0,1)^D codes n bits a dimension.
-    np.testing.assert_array_equal(bits_per_dim([0.0], dims=12, n_bits=5), [5.0])
-    value = bits_per_dim(np.float32([12 * math.log(2) * 3]), dims=12, n_bits=5)
-    assert value.dtype == np.float64
-    np.testing.assert_allclose(value, [2.0], rtol=1e-7)
 
 
 def test_png_round_trip(tmp_path):
@@ -218,27 +146,6 @@ def test_damaged_bytes_never_escape_as_other_errors(data):
     except DataError:
         return
     assert values.dtype == np.uint8
-
-
-def test_grid_places_every_picture():
-    values = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 6), np.uint8)
-    out = grid(values, columns=3, scale=2, padding=1, background=99)
-    assert out.shape == (3, 2 * 9 + 1, 3 * 13 + 1)
-    for index in range(5):
-        top, left = 1 + index // 3 * 9, 1 + index % 3 * 13
-        assert (out[:, top : top + 8, left : left + 12] == index).all()
-    assert (out[:, 10:18, 27:39] == 99).all()
-    assert (out[:, 0] == 99).all()
-
-
-def test_grid_makes_small_pictures_visible():
-    assert grid(np.zeros((4, 1, 16, 16), np.uint8), padding=0).shape == (1, 128, 128)
-    assert grid(np.zeros((1, 1, 30, 60), np.uint8), padding=0).shape == (1, 60, 120)
-    assert grid(np.zeros((1, 1, 300, 200), np.uint8), padding=0).shape == (1, 300, 200)
-    with pytest.raises(DataError, match=r"\[N,C,H,W\]"):
-        grid(np.zeros((4, 16, 16), np.uint8))
-    with pytest.raises(UsageError, match="columns"):
-        grid(np.zeros((4, 1, 4, 4), np.uint8), columns=0)
 
 
 def test_what_pillow_logs_about_a_damaged_file_stays_off_stderr():
