@@ -319,7 +319,6 @@ SPANNING = {
     "graphs": "encoder and decoder against the model",
     "sixteen_bit": "narrow graphs through several modules",
     "edges_and_priors": "one feature of the model through several modules",
-    "outputs": "tables, pictures and sets of scores",
     "sound": "a sound model passes everywhere",
     "faults": "planted faults, found wherever they are",
     "tampering": "changed files, noticed wherever they are",
