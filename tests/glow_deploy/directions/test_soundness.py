@@ -4,41 +4,11 @@ import doctest
 
 import numpy as np
 import pytest
+from spoiled_engines import GREY, grey, pair
 
 from glow_deploy.directions import reach, soundness
-from glow_deploy.directions.reach import measure_reach
 from glow_deploy.directions.soundness import Soundness, bisect, examine, round_trip_limits
-from glow_deploy.engines.example import example_pair
 from glow_deploy.errors import UnsoundModelError, UsageError
-from glow_deploy.latents import encode_images
-
-GREY = 128
-STEP = [np.full((2, 1, 1), 4.0)] * 2  # of z = 4 (x - 0.5): x moves by 1
-
-
-class Spoiled:
-    """An engine whose outputs are changed: `spoil` gets the inputs and copies of the outputs, and changes those."""
-
-    def __init__(self, engine, spoil):
-        self._engine, self._spoil = engine, spoil
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def run(self, feeds):
-        out = {name: array.copy() for name, array in self._engine.run(feeds).items()}
-        self._spoil(feeds, out)
-        return out
-
-
-def pair(*, decoded=None, encoded=None):
-    encoder, decoder = example_pair(size=(2, 2))
-    nothing = lambda feeds, out: None  # noqa: E731
-    return Spoiled(encoder, encoded or nothing), Spoiled(decoder, decoded or nothing)
-
-
-def grey(count: int):
-    return encode_images(example_pair(size=(2, 2))[0], np.full((count, 1, 2, 2), GREY, np.uint8))
 
 
 def beyond(edge, value):
@@ -141,69 +111,3 @@ def test_bisection_asks_only_about_open_rows():
     assert found.tolist() == [0.5, 1.0]
     assert bisect(np.ones(2), np.ones(2), holds, steps=3).tolist() == [1, 1]
     assert len(asked) == 3
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("edge", [0.4, 1.9, 2.99])
-def test_the_range_ends_where_decodes_break(edge, sign):
-    latents = grey(10)
-    start = float(latents.z[0].max())
-
-    def spoil(feeds, out):
-        out["x"][sign * (feeds["z1"].max(axis=(1, 2, 3)) - start) > 4 * edge] = np.nan
-
-    step = [sign * level for level in STEP]
-    options = {"limit": 3.0, "survival": 0.95, "soundness": Soundness(margin=100)}
-    found = measure_reach(*pair(decoded=spoil), latents, step, **options)
-    assert edge - 3 / 6 / 2**4 <= found.amount <= edge
-    assert (found.median, found.images) == (found.amount, 10)
-    # Control: what never breaks reaches the limit.
-    assert measure_reach(*pair(), latents, step, **options).amount == 3
-
-
-def test_a_hole_on_the_way_ends_the_range():
-    latents = grey(4)
-
-    def spoil(feeds, out):
-        moved = feeds["z1"].max(axis=(1, 2, 3)) - float(latents.z[0].max())
-        out["x"][(moved > 4 * 0.9) & (moved < 4 * 1.1)] = np.inf
-
-    options = {"limit": 3.0, "survival": 0.95, "soundness": Soundness(margin=100)}
-    assert 0.85 < measure_reach(*pair(decoded=spoil), latents, STEP, **options).amount <= 0.9
-
-
-@pytest.mark.parametrize(
-    ("count", "survival", "lost"), [(40, 0.95, 2), (39, 0.95, 1), (10, 0.95, 0), (10, 0.5, 5), (3, 1.0, 0)]
-)
-def test_no_more_images_are_lost_than_allowed(count, survival, lost):
-    """Image i breaks at i + 1 tenths of the limit."""
-    encoder = example_pair(size=(2, 2))[0]
-    latents = encode_images(encoder, np.full((count, 1, 2, 2), GREY, np.uint8))
-    z2 = latents.z[1]
-    z2[:, 1] += 0.001 * np.arange(count)[:, None, None]  # tells the images apart
-
-    def spoil(feeds, out):
-        number = np.rint((feeds["z2"][:, 1, 0, 0] - feeds["z2"][:, 0, 0, 0]) / 0.001)
-        moved = (feeds["z1"][:, 0, 0, 0] - latents.z[0][0, 0, 0, 0]) / 4
-        out["x"][moved > 3 * (number + 1) / (count + 1)] = np.nan
-
-    found = measure_reach(
-        *pair(decoded=spoil), latents, STEP, limit=3.0, survival=survival, soundness=Soundness(margin=100)
-    )
-    edge = 3 * (lost + 1) / (count + 1)
-    assert edge - 3 / 6 / 2**4 <= found.amount <= edge + 1e-9
-    assert found.median >= found.amount
-
-
-def test_each_image_is_held_to_its_own_limit():
-    """A model that is 0.05 coarse everywhere passes; one that gets coarse on the way does not."""
-
-    def coarse(feeds, out):
-        out["z1"] += 0.05
-
-    def worse(feeds, out):
-        out["z1"] += np.where(np.abs(out["z1"]) > 4, 0.3, 0.05).astype(np.float32)
-
-    options = {"limit": 3.0, "survival": 0.95, "soundness": Soundness(margin=100)}
-    assert measure_reach(*pair(encoded=coarse), grey(4), STEP, **options).amount == 3
-    assert measure_reach(*pair(encoded=worse), grey(4), STEP, **options).amount < 1
