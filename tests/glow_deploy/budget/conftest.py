@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glow_core import GlowConfig
+from glow_deploy.budget import measure_budget
 from glow_deploy.folding import FoldedConditioner, FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from glow_deploy.folding.fold import fold
 from glow_deploy.precision.simulate import float32_graphs
@@ -110,3 +111,8 @@ def images():
         return ((pixels + 0.5) / 2**n_bits).astype(np.float32)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def report(small_glow, graphs, images):
+    return measure_budget(*graphs(small_glow(steps=7)), images(3, (3, 16, 16)))
