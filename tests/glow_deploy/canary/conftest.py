@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from glow_deploy.canary import make_canary
+from glow_deploy.canary.graph import canary_graph
 from glow_deploy.canary.patterns import predict
 
 detect_module = importlib.import_module("glow_deploy.canary.detect")  # hidden by the function of that name
@@ -188,3 +189,8 @@ def stand_ins():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return canary_graph(make_canary())
