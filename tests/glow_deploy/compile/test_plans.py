@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 
 import onnx
@@ -13,12 +12,10 @@ import pytest
 from glow_deploy.artifact.plan_header import read_header
 from glow_deploy.artifact.sidecar import read_sidecar
 from glow_deploy.compile import CompileSettings, compile_bundle, plans
-from glow_deploy.compile import build as build_module
 from glow_deploy.engines import open_engine
 from glow_deploy.errors import BundleError, CompileError, MissingDependencyError, UsageError
 
 pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
-
 SMALL = CompileSettings(gpus=("sm86", "sm89"), min_batch=1, opt_batch=2, max_batch=4)
 PLANS = ("encoder.rtx.trt", "decoder.rtx.trt")
 
@@ -78,42 +75,9 @@ def test_tf32_is_off_unless_asked_for(bundle):
     assert plan.path.read_bytes() != without
 
 
-def test_a_tf32_flag_that_stays_set_is_an_error(bundle, monkeypatch):
-    class Stubborn:
-        def clear_flag(self, flag):
-            pass
-
-        def get_flag(self, flag):
-            return True
-
-    import tensorrt_rtx
-
-    with pytest.raises(CompileError, match="TF32"):
-        build_module._set_tf32(tensorrt_rtx, Stubborn(), SMALL)
-
-
 def test_turing_compiles_when_asked_for(bundle):
     plan = compile_bundle(bundle, settings=CompileSettings(gpus=("sm75",)))[0]
     assert read_header(plan.path.read_bytes(), source="p").targets == ("sm75",)
-
-
-def test_a_missing_profile_is_reported_with_tensorrts_own_words(bundle, monkeypatch):
-    monkeypatch.setattr(build_module, "_set_profile", lambda *arguments: None)
-    before = _names(bundle)
-    with pytest.raises(CompileError, match="no optimization profile") as caught:
-        compile_bundle(bundle, settings=SMALL)
-    assert "\n" not in str(caught.value)
-    assert _names(bundle) == before
-
-
-def test_parser_errors_name_the_node(bundle, tiny):
-    model = tiny.encoder()
-    model.graph.node[1].input[1] = "half"  # a scalar where the convolution's weight belongs
-    path = bundle / "broken.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(CompileError, match=r"cannot read broken\.onnx.*level1/step01/invconv"):
-        compile_bundle(path, settings=SMALL)
-    assert "broken.rtx.trt" not in _names(bundle)
 
 
 def test_existing_plans_are_kept_unless_forced(bundle):
@@ -134,37 +98,6 @@ def test_a_folder_in_the_way_is_named_before_compiling(bundle, monkeypatch, name
         compile_bundle(bundle, settings=SMALL, force=True)
 
 
-def test_objects_of_a_failed_build_are_never_freed_inside_tensorrt(bundle):
-    """A builder kept by a cycle, as a traceback keeps it, locked the next build up when it was freed in its logger."""
-    code = """
-import gc, importlib, sys
-import tensorrt_rtx as trt
-from glow_deploy.compile import CompileSettings, compile_bundle
-
-build = importlib.import_module("glow_deploy.compile.build")
-
-class Collecting(trt.ILogger):
-    errors = messages = ()
-
-    def __init__(self):
-        trt.ILogger.__init__(self)
-
-    def log(self, severity, message):
-        if gc.isenabled():  # then Python may collect here at any time
-            gc.collect()
-
-def leave_a_builder(trt):
-    cycle = [trt.Builder(Collecting())]
-    cycle.append(cycle)
-    return Collecting()  # TensorRT tells a second logger, with its lock held, that there is another one already
-
-build.keep_log = leave_a_builder
-compile_bundle(sys.argv[1], settings=CompileSettings(gpus=("sm86",)), force=True)
-assert gc.isenabled()
-"""
-    subprocess.run([sys.executable, "-c", code, str(bundle)], check=True, timeout=120)
-
-
 @pytest.mark.parametrize("failure", [CompileError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)
 def test_a_failure_in_the_second_graph_leaves_the_old_plans_and_nothing_else(bundle, monkeypatch, failure):
     compile_bundle(bundle, settings=SMALL)
@@ -180,51 +113,6 @@ def test_a_failure_in_the_second_graph_leaves_the_old_plans_and_nothing_else(bun
     with pytest.raises(type(failure)):
         compile_bundle(bundle, settings=CompileSettings(gpus=("sm120",)), force=True)
     assert _contents(bundle) == before
-
-
-def test_ctrl_c_while_tensorrt_builds_cancels_the_build(bundle):
-    before = _names(bundle)
-
-    def interrupt(what, share):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        compile_bundle(bundle, settings=SMALL, progress=interrupt)
-    assert _names(bundle) == before
-
-
-def test_a_real_ctrl_c_is_never_lost(bundle):
-    """The handler runs in whatever Python code comes next, often a callback of TensorRT."""
-    before = _names(bundle)
-    code = """
-import os, signal, sys, threading
-from glow_deploy.compile import CompileSettings, compile_bundle
-
-def compile_until(seconds, progress):
-    sent = []
-    def interrupt():
-        sent.append(True)
-        os.kill(os.getpid(), signal.SIGINT)
-    timer = threading.Timer(seconds, interrupt)
-    try:
-        timer.start()
-        while not sent:
-            compile_bundle(sys.argv[1], settings=CompileSettings(gpus=("sm86",)), force=True, progress=progress)
-    except KeyboardInterrupt:
-        return True
-    return False
-
-def compile_once():
-    compile_bundle(sys.argv[1], settings=CompileSettings(gpus=("sm86",)), force=True)
-
-compile_once()  # a module whose import was cut short would be half there ever after
-for seconds in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
-    for progress in (None, lambda what, share: None):
-        assert compile_until(seconds, progress), (seconds, progress)
-"""
-    subprocess.run([sys.executable, "-c", code, str(bundle)], check=True, timeout=120)
-    plans_and_sidecars = {f"{role}.rtx.trt{end}" for role in ("encoder", "decoder") for end in ("", ".json")}
-    assert set(_names(bundle)) - set(before) == plans_and_sidecars
 
 
 @pytest.mark.parametrize("data", [b"", b"random bytes that are no graph", b"\x08\x0a"])
@@ -270,11 +158,6 @@ def test_a_missing_package_says_what_to_install(bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(MissingDependencyError, match="glow-deploy\\[rtx\\]"):
         compile_bundle(bundle, settings=SMALL)
-
-
-def test_tensorrt_prints_nothing(bundle, capfd):
-    compile_bundle(bundle, settings=SMALL)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_a_compiled_plan_is_checked_before_the_gpu_is_looked_for(bundle):
