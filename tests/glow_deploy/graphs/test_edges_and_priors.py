@@ -1,29 +1,23 @@
 """Graphs of models that know their border or have independent priors: the same function, in a few more nodes."""
 
+from __future__ import annotations
+
 import contextlib
-import dataclasses
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from model_graphs import BUILD, models_of
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.artifact.taps import constant_tensors, with_outputs
-from glow_deploy.errors import UsageError
-from glow_deploy.folding.arrays import FoldedConv, FoldedPrior, edge_index
 from glow_deploy.folding.fold import fold
-from glow_deploy.graphs.decoder import build_decoder
-from glow_deploy.graphs.describe import describe
-from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan, multiply_adds
-from glow_deploy.graphs.serialize import serialize
 from glow_deploy.inspect.flops import flops_per_image
 from glow_deploy.numerics.float64 import Float64Graph
 
-BUILD = {"encoder": build_encoder, "decoder": build_decoder}
 FEATURES = {
     "edges": {"edge_bias": True},
     "independent": {"prior": "independent"},
@@ -57,12 +51,6 @@ CASES = [
     for b, coupling in enumerate(COUPLINGS)
     for c, shape in enumerate(SHAPES)
 ]
-
-
-def _models(folded, plan=None):
-    name = "fp32" if plan is None else plan.name
-    facts = {role: describe(folded, role=role, precision=name, model_id=folded.model_id()) for role in BUILD}
-    return {role: build(folded, metadata=facts[role], plan=plan) for role, build in BUILD.items()}
 
 
 def _ort(model, feeds):
@@ -103,7 +91,7 @@ def _errors(models, glow, run, *, batch=3):
 @pytest.mark.parametrize("options", CASES)
 def test_graphs_compute_what_the_model_computes(options, perturbed_glow):
     glow = perturbed_glow(GlowConfig(**options, steps=2, width=8))
-    models = {role: graph.to_model() for role, graph in _models(fold(glow)).items()}
+    models = {role: graph.to_model() for role, graph in models_of(fold(glow)).items()}
     for role, model in models.items():
         onnx.checker.check_model(model, full_check=True)
         lint_model(model, source=role)
@@ -115,12 +103,6 @@ def test_graphs_compute_what_the_model_computes(options, perturbed_glow):
     latents, bits, pixels = _errors(models, glow, _float64)
     assert max(latents, pixels) < 3e-6
     assert bits < 2e-6
-
-
-@pytest.fixture(scope="module")
-def glow(perturbed_glow):
-    """Sides of 8x4, 4x2 and 2x1."""
-    return perturbed_glow(GlowConfig(image_size=(16, 8), channels=1, levels=3, steps=2, width=8, edge_bias=True))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +130,7 @@ EDGES = [
 @pytest.mark.parametrize("name", EDGES)
 def test_a_wrong_edge_is_noticed(name, role, glow):
     """The comparison above can fail: an edge of zeros, two rows exchanged, and the sign of a half the other way."""
-    models = _models(fold(glow))
+    models = models_of(fold(glow))
     table = models[role].weights[name]
     assert table.shape[0] == 1
     assert table.shape[2] > 1
@@ -166,7 +148,7 @@ def test_a_wrong_edge_is_noticed(name, role, glow):
 
 @pytest.mark.parametrize("role", BUILD)
 def test_a_wrong_spread_is_noticed(role, glow):
-    models = _models(fold(glow))
+    models = models_of(fold(glow))
     changed = _tampered(models, role, "constants/edge_index/8", lambda index: np.roll(index, 1))
     latents, _, pixels = _errors(changed, glow, _ort)
     assert (latents if role == "encoder" else pixels) > 2e-3
@@ -176,7 +158,7 @@ def test_a_wrong_spread_is_noticed(role, glow):
 @pytest.mark.parametrize("name", ["level1/split/mean", "level1/split/scale", "prior/mean", "prior/scale"])
 def test_a_wrong_prior_is_noticed(name, role, independent):
     name = name.replace("/scale", "/inverse_scale") if role == "encoder" else name
-    models = _models(fold(independent))
+    models = models_of(fold(independent))
     assert max(_errors({key: graph.to_model() for key, graph in models.items()}, independent, _ort)) < 2e-5
     # Exchanged classes, and exchanged places.
     for change in (lambda array: np.roll(array, 1, axis=0), lambda array: array[..., ::-1]):
@@ -187,52 +169,11 @@ def test_a_wrong_prior_is_noticed(name, role, independent):
 
 
 def test_a_wrong_log_determinant_of_a_prior_is_noticed(independent):
-    models = _models(fold(independent))
+    models = models_of(fold(independent))
     changed = _tampered(models, "encoder", "level1/split/log_det", lambda table: np.roll(table, 1))
     latents, bits, _ = _errors(changed, independent, _ort)
     assert latents < 2e-5
     assert bits > 1e-4
-
-
-def test_edges_are_small_tables_spread_where_they_are_used(glow):
-    models = _models(fold(glow))
-    for role, graph in models.items():
-        weights = {name: list(array.shape) for name, array in graph.weights.items()}
-        assert weights["level1/step01/coupling/conv1/minus_edge"] == [1, 8, 3, 3], role
-        assert weights["level1/step01/coupling/conv3/minus_edge"] == [1, 4, 3, 3]
-        assert weights["level1/split/conv/minus_edge"] == [1, 4, 3, 3]
-        assert weights["level2/step01/coupling/conv1/minus_edge"] == [1, 8, 3, 2]
-        assert weights["level3/step02/coupling/conv1/minus_edge"] == [1, 8, 2, 1]
-        assert "level1/step01/coupling/conv2/minus_edge" not in weights
-        nodes = {node.name: node for node in graph.skeleton.graph.node}
-        gathers = {name: list(node.input)[1] for name, node in nodes.items() if node.op_type == "Gather"}
-        assert len(gathers) == 5 * 2 + 5  # both sides of level 1, the rows of level 2; nothing of level 3
-        assert gathers["level1/step01/coupling/conv1/minus_edge/rows"] == "constants/edge_index/8"
-        assert gathers["level1/step01/coupling/conv1/minus_edge/columns"] == "constants/edge_index/4"
-        assert gathers["level2/split/conv/minus_edge/rows"] == "constants/edge_index/4"
-        assert np.array_equal(graph.weights["constants/edge_index/8"], edge_index(8))
-        assert list(nodes["level3/step01/coupling/conv3/add_edge"].input) == [
-            "level3/step01/coupling/conv3:0",
-            "level3/step01/coupling/conv3/minus_edge",
-        ]
-        # ONNX Runtime's CUDA provider would fuse Conv, Add and Relu, and expect no smaller batch in what is added.
-        convs = {node.output[0] for node in nodes.values() if node.op_type == "Conv"}
-        assert not [name for name, node in nodes.items() if node.op_type == "Add" and convs & {*node.input}]
-        assert len(nodes) == len(graph.skeleton.graph.node)
-
-
-def test_edges_cost_nothing_that_grows_with_the_image(perturbed_glow):
-    sizes = {}
-    for side in (16, 64):
-        for edge_bias in (False, True):
-            config = GlowConfig(image_size=(side, side), levels=1, steps=2, width=16, edge_bias=edge_bias)
-            folded = fold(perturbed_glow(config))
-            # The last prior of a model with edges is a map; all else is small tables.
-            prior = FoldedPrior(mean=folded.prior.mean[..., :1, :1], log_scale=folded.prior.log_scale[..., :1, :1])
-            folded = dataclasses.replace(folded, prior=prior)
-            sizes[side, edge_bias] = len(serialize(_models(folded)["encoder"]))
-    added = {side: sizes[side, True] - sizes[side, False] for side in (16, 64)}
-    assert added[64] - added[16] < 8 * 32 + 16  # a longer index
 
 
 @pytest.mark.parametrize("side", [16, 192])
@@ -240,48 +181,8 @@ def test_the_work_is_that_of_the_convolutions(side, perturbed_glow):
     """Also where an index has so many entries that its values are kept from shape inference."""
     config = GlowConfig(image_size=(8, side), levels=2, steps=1, width=8, edge_bias=True, prior="independent")
     folded = fold(perturbed_glow(config))
-    flops = sum(flops_per_image(graph.to_model()) for graph in _models(folded).values())
+    flops = sum(flops_per_image(graph.to_model()) for graph in models_of(folded).values())
     assert flops == 2 * sum(multiply_adds(folded).values())
-
-
-def test_models_without_edges_have_no_node_more(glow):
-    folded = fold(glow)
-    bare = [
-        dataclasses.replace(
-            level,
-            steps=tuple(
-                dataclasses.replace(step, conditioner=_without_edges(step.conditioner)) for step in level.steps
-            ),
-            split=dataclasses.replace(level.split, edge=None) if isinstance(level.split, FoldedConv) else level.split,
-        )
-        for level in folded.levels
-    ]
-    for graph in _models(dataclasses.replace(folded, levels=tuple(bare))).values():
-        assert not [node.name for node in graph.skeleton.graph.node if "edge" in node.name]
-        assert not [name for name in graph.weights if "edge" in name]
-
-
-def _without_edges(net):
-    return dataclasses.replace(
-        net, conv1=dataclasses.replace(net.conv1, edge=None), conv3=dataclasses.replace(net.conv3, edge=None)
-    )
-
-
-def test_what_comes_from_weights_alone_is_told_apart(glow):
-    model = _models(fold(glow))["encoder"].to_model()
-    spread = "level1/step01/coupling/conv1/minus_edge/columns:0"
-    assert spread in constant_tensors(model)
-    assert len(constant_tensors(model)) == 15
-    graph = Float64Graph(model)
-    assert not constant_tensors(model) & set(graph.tensor_names)
-    x = np.zeros((1, 1, 16, 8), np.float32)
-    for options in ({"outputs": [spread]}, {"outputs": ["z1"], "overrides": {spread: x}}):
-        with pytest.raises(UsageError, match="the same for every image"):
-            graph.run({"x": x}, **options)
-    # What the edge is added to can be shown, replaced and tapped as any other tensor.
-    edged = "level1/step01/coupling/conv1/add_edge:0"
-    shown = _ort(with_outputs(model, [edged]), {"x": x})[edged]
-    assert np.abs(shown - graph.run({"x": x}, outputs=[edged])[edged]).max() < 1e-5
 
 
 def _opened_plainly(model, capfd):
@@ -297,7 +198,7 @@ def test_a_runtime_has_nothing_to_say_about_edges(name, glow, capfd):
     """An edge on sides of 3 and less has no Gather: a node in its place would be folded, in 16 bit or not at all."""
     folded = fold(glow)
     plan = None if name == "fp32" else PrecisionPlan.uniform(name, folded)
-    for graph in _models(folded, plan).values():
+    for graph in models_of(folded, plan).values():
         assert _opened_plainly(graph.to_model(), capfd) == ""
 
 
@@ -305,7 +206,7 @@ def test_a_runtime_has_nothing_to_say_about_edges(name, glow, capfd):
 def test_what_a_runtime_says_is_noticed(role, glow, capfd):
     """The check above can fail: with the sign changed by a node, the CPU provider says that it has no such kernel."""
     folded = fold(glow)
-    model = _models(folded, PrecisionPlan.uniform("mixed", folded))[role].to_model()
+    model = models_of(folded, PrecisionPlan.uniform("mixed", folded))[role].to_model()
     table = "level3/step01/coupling/conv1/minus_edge"
     (sub,) = [node for node in model.graph.node if node.input[1:] == [table]]
     sub.input[1] = "negative"
@@ -320,14 +221,14 @@ def test_narrow_graphs_compute_the_model_within_their_number(name, feature, pert
     glow = perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, **FEATURES[feature]))
     folded = fold(glow)
     plan = PrecisionPlan.uniform(name, folded)
-    models = {role: graph.to_model() for role, graph in _models(folded, plan).items()}
+    models = {role: graph.to_model() for role, graph in models_of(folded, plan).items()}
     latents, bits, pixels = _errors(models, glow, _ort)
     assert 1e-5 < max(latents, pixels) < 0.05
     assert bits < 2e-3
 
 
 def test_names_of_independent_priors_are_those_of_the_last(independent):
-    models = _models(fold(independent))
+    models = models_of(fold(independent))
     encoder, decoder = ({name: list(array.shape) for name, array in models[role].weights.items()} for role in BUILD)
     for path, shape in (("level1/split", [3, 6, 4, 4]), ("prior", [3, 24, 2, 2])):
         assert encoder[f"{path}/mean"] == encoder[f"{path}/inverse_scale"] == shape

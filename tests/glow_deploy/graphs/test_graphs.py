@@ -1,19 +1,17 @@
 """The graphs in plain onnxruntime, against the float64 model, with every option crossed."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from model_graphs import graphs_of, session_of
 
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
-from glow_deploy.folding.fold import fold
-from glow_deploy.graphs.decoder import build_decoder
-from glow_deploy.graphs.describe import describe
-from glow_deploy.graphs.encoder import build_encoder
 
 OPTIONS = [
     pytest.param(
@@ -34,28 +32,15 @@ OPTIONS = [
 ]
 
 
-def _graphs(glow):
-    folded = fold(glow)
-    model_id = folded.model_id()
-    return {
-        role: build(folded, metadata=describe(folded, role=role, precision="fp32", model_id=model_id)).to_model()
-        for role, build in (("encoder", build_encoder), ("decoder", build_decoder))
-    }
-
-
-def _session(model):
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-
 @pytest.mark.parametrize("options", OPTIONS)
 def test_graphs_compute_what_the_model_computes(options, perturbed_glow):
     config = GlowConfig(**options, steps=2, width=8)
     glow = perturbed_glow(config).double()
-    graphs = _graphs(glow)
+    graphs = graphs_of(glow)
     for role, model in graphs.items():
         onnx.checker.check_model(model, full_check=True)
         lint_model(model, source=role)
-    encoder, decoder = _session(graphs["encoder"]), _session(graphs["decoder"])
+    encoder, decoder = session_of(graphs["encoder"]), session_of(graphs["decoder"])
     latents = [f"z{level}" for level in range(1, config.levels + 1)]
     labels = [] if config.num_classes is None else ["y"]
     assert [value.name for value in encoder.get_inputs()] == ["x", *labels]
@@ -85,7 +70,7 @@ def test_a_changed_weight_is_noticed(role, perturbed_glow):
     """The comparison above can fail: one entry of one 1x1 off by 5 %, and it does."""
     config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8)
     glow = perturbed_glow(config).double()
-    graphs = _graphs(glow)
+    graphs = graphs_of(glow)
     for tensor in graphs[role].graph.initializer:
         if tensor.name == "level2/step01/invconv/weight":
             values = onnx.numpy_helper.to_array(tensor).copy()
@@ -94,45 +79,16 @@ def test_a_changed_weight_is_noticed(role, perturbed_glow):
     x = torch.rand(2, 3, 8, 8)
     with torch.no_grad():
         z, _ = glow.encode(x.double())
-    obtained = _session(graphs["encoder"]).run(None, {"x": x.numpy()})
+    obtained = session_of(graphs["encoder"]).run(None, {"x": x.numpy()})
     fed = {f"z{level}": part.numpy().astype(np.float32) for level, part in enumerate(z, start=1)}
-    (x_hat,) = _session(graphs["decoder"]).run(None, fed)
+    (x_hat,) = session_of(graphs["decoder"]).run(None, fed)
     errors = {"encoder": np.abs(obtained[1] - z[1].numpy()).max(), "decoder": np.abs(x_hat - x.numpy()).max()}
     assert errors[role] > 1e-3
     assert min(errors.values()) < 2e-4
 
 
-def test_names_place_every_weight_and_node(perturbed_glow):
-    graphs = _graphs(perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=11, width=8)))
-    for role, model in graphs.items():
-        weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-        assert weights["level2/step07/invconv/weight"] == [24, 24, 1, 1], role
-        assert weights["level1/step11/coupling/conv1/weight"] == [8, 6, 3, 3]
-        assert weights["level1/step11/coupling/conv2/bias"] == [8]
-        assert weights["level1/split/conv/weight"] == [12, 6, 3, 3]
-        assert {tensor.data_type for tensor in model.graph.initializer} <= {1, 7}
-        names = [node.name for node in model.graph.node]
-        assert len(set(names)) == len(names)
-        assert all(names)
-        assert not model.graph.node[0].doc_string
-        assert not model.doc_string
-
-
-def test_metadata_describes_a_lone_file(perturbed_glow):
-    config = GlowConfig(image_size=(8, 16), levels=2, steps=2, width=8, n_bits=5, num_classes=3, coupling="additive")
-    graphs = _graphs(perturbed_glow(config))
-    props = {role: {p.key: p.value for p in model.metadata_props} for role, model in graphs.items()}
-    assert props["encoder"].pop("glow_deploy.role") == "encoder"
-    assert props["decoder"].pop("glow_deploy.role") == "decoder"
-    assert props["encoder"] == props["decoder"]
-    assert props["encoder"]["glow_deploy.image_size"] == "8x16"
-    assert props["encoder"]["glow_deploy.n_bits"] == "5"
-    assert props["encoder"]["glow_deploy.num_classes"] == "3"
-    assert len(props["encoder"]["glow_deploy.model_id"]) == 64
-
-
 def test_batch_is_the_only_dynamic_dimension(perturbed_glow):
-    graphs = _graphs(perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8)))
+    graphs = graphs_of(perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8)))
     for model in graphs.values():
         for value in (*model.graph.input, *model.graph.output):
             first, *rest = value.type.tensor_type.shape.dim
@@ -146,11 +102,11 @@ def test_extreme_conditioner_outputs_stay_finite(perturbed_glow):
     glow = perturbed_glow(config).double()
     conv3 = glow.flow_levels()[0].flow_steps()[0].coupling.conditioner.conv3
     conv3.bias.data[2] = -62.0
-    graphs = _graphs(glow)
+    graphs = graphs_of(glow)
     x = torch.rand(2, 1, 4, 4)
-    z, log_prob = _session(graphs["encoder"]).run(None, {"x": x.numpy()})
+    z, log_prob = session_of(graphs["encoder"]).run(None, {"x": x.numpy()})
     with torch.no_grad():
         expected = glow.log_prob(x.double()).numpy()
     assert np.abs(log_prob - expected).max() < 1e-3 * np.abs(expected).max()
-    (decoded,) = _session(graphs["decoder"]).run(None, {"z1": np.zeros_like(z)})
+    (decoded,) = session_of(graphs["decoder"]).run(None, {"z1": np.zeros_like(z)})
     assert np.isfinite(decoded).all()

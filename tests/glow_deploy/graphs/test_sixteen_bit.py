@@ -1,11 +1,12 @@
 """Graphs with parts in 16 bit: which tensor has which type, what is refused, and who can read them."""
 
-import dataclasses
+from __future__ import annotations
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from narrow_graphs import BUILD, narrow_graph
 from onnx import TensorProto
 
 from glow_core import GlowConfig
@@ -13,16 +14,12 @@ from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.artifact.lint import lint_model
 from glow_deploy.compile import CompileSettings
 from glow_deploy.compile.build import build_plan
-from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
-from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.describe import describe
-from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.precision_plan import PrecisionPlan
 from glow_deploy.graphs.serialize import serialize
 
 NAMES = ["mixed", "bf16-mixed", "fp16", "auto"]
-BUILD = {"encoder": build_encoder, "decoder": build_decoder}
 ELEMENT = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 CONFIGS = {
     "affine-L1-grey": {"image_size": (4, 6), "channels": 1, "levels": 1},
@@ -47,20 +44,10 @@ def folded(request, perturbed_glow):
     return fold(perturbed_glow(GlowConfig(**request.param, steps=2, width=8)))
 
 
-@pytest.fixture
-def one_level(perturbed_glow):
-    return fold(perturbed_glow(GlowConfig(image_size=(4, 4), levels=1, steps=2, width=8)))
-
-
 def _plan(name, folded):
     if name == "auto":
         return PrecisionPlan.auto(folded, narrow=["level1/step02"])
     return PrecisionPlan.uniform(name, folded)
-
-
-def _graph(folded, role, plan):
-    facts = describe(folded, role=role, precision=plan.name, model_id=folded.model_id())
-    return BUILD[role](folded, metadata=facts, plan=plan)
 
 
 def _types(model):
@@ -73,7 +60,7 @@ def _types(model):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_has_the_number_of_its_plan(name, role, folded):
     plan = _plan(name, folded)
-    model = _graph(folded, role, plan).to_model()
+    model = narrow_graph(folded, role, plan).to_model()
     onnx.checker.check_model(model, full_check=True)
     lint_model(model, source=role)
     types = _types(model)
@@ -115,7 +102,7 @@ def test_every_tensor_has_the_number_of_its_plan(name, role, folded):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_model_gives_the_same_bytes(name, role, one_level):
     plan = _plan(name, one_level)
-    assert serialize(_graph(one_level, role, plan)) == serialize(_graph(one_level, role, plan))
+    assert serialize(narrow_graph(one_level, role, plan)) == serialize(narrow_graph(one_level, role, plan))
     # A plan that names every step fp32 is the graph without a plan.
     plain = BUILD[role](one_level, metadata=describe(one_level, role=role, precision="fp32", model_id="1" * 64))
     named = BUILD[role](
@@ -130,9 +117,9 @@ def test_the_same_model_gives_the_same_bytes(name, role, one_level):
 def test_weights_are_stored_once_and_rounded_to_nearest(role, one_level):
     import ml_dtypes
 
-    wide = _graph(one_level, role, PrecisionPlan.uniform("fp32", one_level)).weights
+    wide = narrow_graph(one_level, role, PrecisionPlan.uniform("fp32", one_level)).weights
     for name, dtype in (("mixed", np.float16), ("bf16-mixed", ml_dtypes.bfloat16)):
-        graph = _graph(one_level, role, PrecisionPlan.uniform(name, one_level))
+        graph = narrow_graph(one_level, role, PrecisionPlan.uniform(name, one_level))
         assert list(graph.weights) == list(wide)
         key = "level1/step01/coupling/conv2/weight"
         assert graph.weights[key].dtype == dtype
@@ -145,7 +132,7 @@ def test_weights_are_stored_once_and_rounded_to_nearest(role, one_level):
 
 @pytest.mark.parametrize("cast", ["cast_in", "cast_out"])
 def test_a_missing_cast_is_caught(cast, one_level):
-    model = _graph(one_level, "encoder", PrecisionPlan.uniform("mixed", one_level)).to_model()
+    model = narrow_graph(one_level, "encoder", PrecisionPlan.uniform("mixed", one_level)).to_model()
     (node,) = [node for node in model.graph.node if node.name == f"level1/step02/coupling/{cast}"]
     for other in model.graph.node:
         other.input[:] = [node.input[0] if name == node.output[0] else name for name in other.input]
@@ -156,55 +143,9 @@ def test_a_missing_cast_is_caught(cast, one_level):
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def _with_weight(folded, value, *, part):
-    """The model with one value changed: a conditioner's conv1, or the 1x1 convolution."""
-    first, *rest = folded.levels[0].steps
-    conv = first.conditioner.conv1 if part == "conditioner" else first.encode
-    weight = conv.weight.copy()
-    weight[0, 0, 0, 0] = value
-    conv = dataclasses.replace(conv, weight=weight)
-    step = (
-        dataclasses.replace(first, conditioner=dataclasses.replace(first.conditioner, conv1=conv))
-        if part == "conditioner"
-        else dataclasses.replace(first, encode=conv)
-    )
-    return dataclasses.replace(folded, levels=(dataclasses.replace(folded.levels[0], steps=(step, *rest)),))
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_weight_beyond_float16_is_refused_by_name(sign, one_level):
-    fits = _with_weight(one_level, sign * 65519.0, part="conditioner")
-    graph = _graph(fits, "encoder", PrecisionPlan.uniform("mixed", fits))
-    assert np.abs(graph.weights["level1/step01/coupling/conv1/weight"]).max() == 65504
-    broken = _with_weight(one_level, sign * 65520.0, part="conditioner")
-    for name in ("mixed", "fp16"):
-        with pytest.raises(UsageError, match=r"level1/step01/coupling/conv1/weight reaches 6\.55e\+04, beyond 65504"):
-            _graph(broken, "encoder", PrecisionPlan.uniform(name, broken))
-    _graph(broken, "encoder", PrecisionPlan.uniform("bf16-mixed", broken))
-    _graph(broken, "encoder", PrecisionPlan.auto(broken, narrow=["level1/step02"]))
-
-
-def test_a_trunk_beyond_float16_is_refused_only_where_the_trunk_is_float16(one_level):
-    broken = _with_weight(one_level, 1e6, part="trunk")
-    _graph(broken, "encoder", PrecisionPlan.uniform("mixed", broken))
-    with pytest.raises(UsageError, match="level1/step01/invconv/weight"):
-        _graph(broken, "encoder", PrecisionPlan.uniform("fp16", broken))
-
-
-def test_a_plan_and_metadata_of_another_graph_are_refused(one_level):
-    facts = describe(one_level, role="encoder", precision="fp32", model_id="1" * 64)
-    with pytest.raises(UsageError, match="precision mixed cannot carry the metadata of precision fp32"):
-        build_encoder(one_level, metadata=facts, plan=PrecisionPlan.uniform("mixed", one_level))
-    facts = dataclasses.replace(facts, precision="mixed")
-    with pytest.raises(UsageError, match="precision fp32 cannot carry"):
-        build_encoder(one_level, metadata=facts)
-    with pytest.raises(UsageError, match="another model"):
-        build_encoder(one_level, metadata=facts, plan=PrecisionPlan.uniform("mixed", ["level1/step01"]))
-
-
 def test_onnxruntime_on_the_cpu_has_no_bfloat16_convolution(one_level):
     """Why a bf16-mixed graph is examined on its simulation there; when this fails, it need not be any more."""
-    data = serialize(_graph(one_level, "encoder", PrecisionPlan.uniform("bf16-mixed", one_level)))
+    data = serialize(narrow_graph(one_level, "encoder", PrecisionPlan.uniform("bf16-mixed", one_level)))
     with pytest.raises(Exception, match="Conv"):
         onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
 
@@ -218,7 +159,7 @@ def test_tensorrt_for_rtx_compiles_both_graphs(name, feature, perturbed_glow):
     folded = fold(perturbed_glow(GlowConfig(image_size=(16, 8), levels=2, steps=2, width=8, num_classes=3, **feature)))
     settings = CompileSettings(flavor="rtx", gpus=("sm86",), min_batch=1, opt_batch=2, max_batch=4)
     for role in BUILD:
-        data = serialize(_graph(folded, role, _plan(name, folded)))
+        data = serialize(narrow_graph(folded, role, _plan(name, folded)))
         plan = build_plan(
             data,
             read_graph(data, source=role),
