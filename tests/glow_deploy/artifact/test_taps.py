@@ -4,11 +4,12 @@ import onnxruntime
 import pytest
 
 from glow_core import GlowConfig
-from glow_deploy.artifact.taps import with_outputs
+from glow_deploy.artifact.taps import constant_tensors, with_outputs
 from glow_deploy.errors import UsageError
 from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
+from glow_deploy.numerics.float64 import Float64Graph
 
 
 @pytest.fixture
@@ -43,3 +44,23 @@ def test_inner_tensors_become_outputs_and_the_others_stay(encoder):
 def test_a_name_that_no_node_gives_is_refused(encoder):
     with pytest.raises(UsageError, match="level9/step01/out"):
         with_outputs(encoder, ["level9/step01/out"])
+
+
+def test_what_comes_from_weights_alone_is_told_apart(perturbed_glow):
+    config = GlowConfig(image_size=(16, 8), channels=1, levels=3, steps=2, width=8, edge_bias=True)
+    folded = fold(perturbed_glow(config))
+    facts = describe(folded, role="encoder", precision="fp32", model_id="1" * 64)
+    model = build_encoder(folded, metadata=facts).to_model()
+    spread = "level1/step01/coupling/conv1/minus_edge/columns:0"
+    assert spread in constant_tensors(model)
+    assert len(constant_tensors(model)) == 15
+    graph = Float64Graph(model)
+    assert not constant_tensors(model) & set(graph.tensor_names)
+    x = np.zeros((1, 1, 16, 8), np.float32)
+    for options in ({"outputs": [spread]}, {"outputs": ["z1"], "overrides": {spread: x}}):
+        with pytest.raises(UsageError, match="the same for every image"):
+            graph.run({"x": x}, **options)
+    # What the edge is added to can be shown, replaced and tapped as any other tensor.
+    edged = "level1/step01/coupling/conv1/add_edge:0"
+    shown = _run(with_outputs(model, [edged]), x)[edged]
+    assert np.abs(shown - graph.run({"x": x}, outputs=[edged])[edged]).max() < 1e-5

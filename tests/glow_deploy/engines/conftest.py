@@ -1,4 +1,4 @@
-"""Fixtures of the engine tests: the hand-written graphs, and the stand-ins for CUDA and TensorRT."""
+"""Fixtures of the engine tests: a folder of the hand-written graphs, and the stand-ins for CUDA and TensorRT."""
 
 from __future__ import annotations
 
@@ -9,22 +9,13 @@ from pathlib import Path
 import pytest
 
 
-def _load(name: str):
-    spec = importlib.util.spec_from_file_location(f"glow_test_{name}", Path(__file__).with_name(f"{name}.py"))
+@pytest.fixture(scope="session")
+def stand_ins():
+    spec = importlib.util.spec_from_file_location("glow_test_stand_ins", Path(__file__).with_name("stand_ins.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    return _load("tiny_graphs")
-
-
-@pytest.fixture(scope="session")
-def stand_ins():
-    return _load("stand_ins")
 
 
 @pytest.fixture
