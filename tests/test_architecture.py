@@ -338,7 +338,6 @@ SPANNING = {
     "normflows_package": "against the package itself",
     "crashes": "training that is killed",
     "initial": "training from given weights",
-    "parts": "small parts of training",
     "resume": "training that goes on",
     "hostile": "files made to harm, in every command",
     "bad_inputs": "every command refuses what it cannot use",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -45,3 +46,25 @@ def fork_server() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    """A run of 120 steps: its folder, result, events and sample grids."""
+    from training_toys import toy_training
+
+    from glow_core.training import Progress
+
+    out = tmp_path_factory.mktemp("run")
+    events: list[Progress] = []
+    grids: list[tuple[int, np.ndarray]] = []
+    result = toy_training(
+        out,
+        max_steps=120,
+        validate_every=40,
+        checkpoint_every=40,
+        sample_every=80,
+        progress=events.append,
+        sample_writer=lambda step, pixels: grids.append((step, pixels)),
+    )
+    return out, result, events, grids

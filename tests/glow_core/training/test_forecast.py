@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_toys import curve, toy_config, toy_images, toy_settings, toy_training
+from training_toys import curve, toy_config, toy_training
 
 from glow_core.training import Forecast
-from glow_core.training.budget import Budget
 
 PENALTIES = {"inverse_penalty": 0.05, "inverse_penalty_every": 2, "conditioning_penalty": 0.02}
 
@@ -100,12 +99,3 @@ def test_memory_grows_with_the_batch_beside_five_copies_of_the_weights(tmp_path:
     assert memory[32] - weights == pytest.approx(2 * kept, rel=0.05)
     # Two hidden layers of 8 channels on 4x4 and 2x2 pixels, each kept at least once, for 16 images.
     assert kept > 16 * 4 * 2 * 8 * (16 + 4)
-
-
-def test_steps_left() -> None:
-    images = len(toy_images())
-    assert Budget(toy_settings(max_steps=24), images=images).steps_left(step=20) == 4
-    assert Budget(toy_settings(max_steps=24), images=images).steps_left(step=30) == 0
-    epochs = Budget(toy_settings(max_steps=24, max_epochs=1), images=images)
-    assert epochs.steps_left(step=2) == 6  # 120 images are 8 batches of 16
-    assert Budget(toy_settings(max_steps=None, max_seconds=9), images=images).steps_left(step=2) is None

@@ -17,7 +17,6 @@ from glow_core import load_checkpoint, read_checkpoint
 from glow_core.errors import TrainingError
 from glow_core.model import Glow
 from glow_core.training import penalties
-from glow_core.training.logs import LOG_COLUMNS
 from glow_core.training.penalties import (
     add_limited_gradient,
     conditioning_penalty,
@@ -279,29 +278,6 @@ def test_a_resumed_run_with_penalties_is_the_uninterrupted_one(tmp_path: Path, c
     assert all(bool(inverse) == (int(step) % 2 == 0) and conditioning for step, inverse, conditioning in logged)
     ours, theirs = read_checkpoint(halves / "ckpt.pt"), read_checkpoint(whole / "ckpt.pt")
     assert all(torch.equal(tensor, theirs.ema[name]) for name, tensor in ours.ema.items())
-
-
-def test_tensorboard_gets_the_penalties(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    toy_training(tmp_path, max_steps=4, tensorboard=True, inverse_penalty=0.1, inverse_penalty_every=2)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("inverse_penalty")] == [2, 4]
-    assert "conditioning_penalty" not in events.Tags()["scalars"]
-
-
-def test_the_log_of_an_older_run_is_widened(tmp_path: Path) -> None:
-    toy_training(tmp_path / "whole", max_steps=12)
-    toy_training(tmp_path / "older", max_steps=8)
-    log = tmp_path / "older" / "log.csv"
-    rows = [line.rsplit(",", 2)[0] for line in log.read_text().splitlines()]
-    assert rows[0].endswith("validation_bits_per_dim")
-    log.write_text("\n".join(rows) + "\n9,1.2,9.0,1.")  # as an earlier release left it, killed while it wrote
-    toy_training(tmp_path / "older", max_steps=12, resume=True)
-    assert curve(tmp_path / "older") == curve(tmp_path / "whole")
-    assert log.read_text().splitlines()[0] == ",".join(LOG_COLUMNS)
-    assert not list((tmp_path / "older").glob(".log*"))
 
 
 def held_out(out: Path) -> tuple[float, float]:
