@@ -1,10 +1,11 @@
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
-from glow_deploy.doctor import providers
 from glow_deploy.doctor import report as doctor
-from glow_deploy.doctor.providers import Provider, examine_providers
+from glow_deploy.doctor.providers import Provider
 from glow_deploy.doctor.report import CudaLink, Gpu, examine, find_gpus
 
 
@@ -94,35 +95,6 @@ def test_gpus_come_from_nvidia_smi(tmp_path, monkeypatch):
     )
     tool.write_text("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
     assert find_gpus() == ((), "nvidia-smi failed: NVIDIA-SMI has failed")
-
-
-def test_a_listed_provider_that_does_not_run_is_not_usable(monkeypatch, capfd):
-    import onnxruntime
-
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["DmlExecutionProvider", "CPUExecutionProvider"]
-    )
-    other, cpu = examine_providers()
-    assert cpu.usable
-    assert not other.usable
-    assert other.detail
-    assert capfd.readouterr().err == "", "native complaints reached the terminal"
-
-
-def test_a_wrong_product_is_noticed(monkeypatch):
-    class Session:
-        def __init__(self, *_args, **_options):
-            pass
-
-        def get_providers(self):
-            return ["CPUExecutionProvider"]
-
-        def run(self, _names, feeds):
-            return [feeds["x"]]
-
-    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
-    found = providers._examine(__import__("onnxruntime"), "CPUExecutionProvider")
-    assert (found.usable, found.detail) == (False, "the session gave a wrong matrix product")
 
 
 def test_this_machine_without_importing_torch(monkeypatch):
