@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # asking.py is imported by name
 
 HUGE = 1e5  # a direction along which no model can be followed far
 
