@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -14,18 +16,11 @@ from glow_core import Glow, GlowConfig, ImportOptions, save_checkpoint
 from glow_core.errors import ConfigError
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.files import sha256_file
-from glow_deploy.errors import CheckpointError, DataError, UnsoundModelError, UsageError
+from glow_deploy.errors import CheckpointError, UnsoundModelError, UsageError
 from glow_deploy.export import ExportSettings, default_bundle_path, export
 
 CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, n_bits=5)
 FEW = ExportSettings(golden=5)
-
-
-@pytest.fixture
-def checkpoint(perturbed_glow, tmp_path):
-    path = tmp_path / "ckpt.pt"
-    save_checkpoint(perturbed_glow(CONFIG), path)
-    return path
 
 
 def test_bundle_holds_what_the_manifest_says(checkpoint, perturbed_glow, tmp_path):
@@ -182,65 +177,11 @@ def test_a_model_without_finite_samples_is_refused_and_forced_without_golden_vec
     assert not (forced.path / "golden.npz").exists()
 
 
-@pytest.fixture
-def batches(monkeypatch):
-    """The sizes at which encoders are run."""
-    from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
-
-    whole, sizes = OnnxRuntimeEngine.run, []
-
-    def run(self, feeds):
-        if "x" in feeds:
-            sizes.append(len(feeds["x"]))
-        return whole(self, feeds)
-
-    monkeypatch.setattr(OnnxRuntimeEngine, "run", run)
-    return sizes
-
-
-@pytest.mark.parametrize("golden", [1, 2, 7, None])
-def test_the_self_check_runs_batches_of_1_2_and_3_however_few_images_there_are(checkpoint, tmp_path, batches, golden):
-    bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(golden=golden))
-    assert batches == [1, 2, 3]
-    assert bundle.manifest.numerics.self_check.batches == (1, 2, 3)
-
-
-def test_the_manifest_tells_the_batches_really_run(checkpoint, tmp_path, batches, monkeypatch):
-    from glow_deploy.export import examine
-
-    monkeypatch.setattr(examine, "_CHECKED", 4)
-    bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
-    assert batches == [1, 2, 2]
-    assert bundle.manifest.numerics.self_check.batches == (1, 2)
-
-
 def test_a_model_whose_actnorm_was_never_initialised_is_exported_with_a_note(checkpoint, perturbed_glow, tmp_path):
     assert export(checkpoint, out=tmp_path / "trained", settings=FEW).manifest.numerics.notes == ()
     save_checkpoint(Glow(CONFIG), tmp_path / "fresh.pt")
     (note,) = export(tmp_path / "fresh.pt", out=tmp_path / "fresh", settings=FEW).manifest.numerics.notes
     assert "never initialised" in note
-
-
-def test_images_of_another_size_need_resize(checkpoint, tmp_path):
-    data = str(tmp_path / "large.npz")
-    np.savez(data, images=np.random.default_rng(0).integers(0, 256, (3, 12, 16, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match="resize=True"):
-        export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data))
-    bundle = export(checkpoint, out=tmp_path / "b", settings=ExportSettings(data=data, resize=True))
-    assert bundle.manifest.golden_source == "data"
-    assert bundle.golden().x.shape == (3, 3, 8, 8)
-
-
-@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -1, 2]])
-def test_labels_that_are_no_classes_of_the_model_name_the_data(perturbed_glow, tmp_path, labels):
-    save_checkpoint(perturbed_glow(GlowConfig.from_dict(CONFIG.to_dict() | {"num_classes": 3})), tmp_path / "c.pt")
-    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    for name, values in (("right", [0, 1, 2]), ("wrong", labels)):
-        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.array(values))
-    export(tmp_path / "c.pt", out=tmp_path / "a", settings=ExportSettings(data=str(tmp_path / "right.npz")))
-    with pytest.raises(DataError, match=r"wrong\.npz: class labels .* 0\.\.2"):
-        export(tmp_path / "c.pt", out=tmp_path / "b", settings=ExportSettings(data=str(tmp_path / "wrong.npz")))
-    assert not (tmp_path / "b").exists()
 
 
 def test_errors_of_the_models_own_package_come_out_as_checkpoint_errors(checkpoint, tmp_path, monkeypatch):
@@ -280,23 +221,6 @@ def test_samples_do_not_depend_on_how_many_are_drawn_at_once(perturbed_glow, mon
     assert not np.array_equal(many[16:32], few)
 
 
-def test_a_graph_that_disagrees_with_the_model_is_refused(checkpoint, tmp_path, monkeypatch):
-    """The self-check can fail: an encoder built from a slightly wrong 1x1 does not pass."""
-    import glow_deploy.graphs.encoder as module
-
-    original = module._reorder_inputs
-    monkeypatch.setattr(module, "_reorder_inputs", lambda conv: _scaled(original(conv), 1.001))
-    with pytest.raises(UnsoundModelError, match="z1"):
-        export(checkpoint, out=tmp_path / "b", settings=FEW)
-    assert not (tmp_path / "b").exists()
-
-
-def _scaled(conv, factor):
-    from dataclasses import replace
-
-    return replace(conv, weight=conv.weight * factor)
-
-
 def test_an_existing_bundle_is_kept_unless_forced(checkpoint, tmp_path):
     bundle = export(checkpoint, out=tmp_path / "b", settings=FEW)
     (bundle.path / "decoder.rtx.trt").write_bytes(b"plan of the earlier export")
@@ -328,14 +252,6 @@ def test_a_bad_checkpoint_leaves_nothing_behind(tmp_path):
     with pytest.raises(CheckpointError, match=r"bad\.pt"):
         export(tmp_path / "bad.pt", out=tmp_path / "b")
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pt"]
-
-
-@pytest.mark.parametrize(
-    "values", [{"precision": "int8"}, {"weights": "best"}, {"golden": 0}, {"golden": None, "data": "faces"}]
-)
-def test_settings_are_checked(values):
-    with pytest.raises(UsageError):
-        ExportSettings(**values)
 
 
 @pytest.fixture
