@@ -341,7 +341,6 @@ SPANNING = {
     "resume": "training that goes on",
     "hostile": "files made to harm, in every command",
     "bad_inputs": "every command refuses what it cannot use",
-    "bundles": "commands on bundles, one after the other",
     "class_conditional": "classes through every command",
     "classes_between_pictures": "classes in commands on several pictures",
     "examples": "the examples of every --help",

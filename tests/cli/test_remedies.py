@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -12,46 +11,10 @@ import pytest
 from glow_deploy.images import write_png
 
 
-def remedy(result):
-    """The command that a refusal shows, as words; the refusal itself must be one line and exit 2."""
-    assert result.exit_code == 2, result.output
-    assert len(result.stderr.strip().splitlines()) == 1
-    return shlex.split(re.search(r"`glow-deploy ([^`]*)`", result.stderr)[1])
-
-
 def options(result):
     """The options that a refusal names."""
     assert result.exit_code == 2, result.output
     return set(re.findall(r"--[a-z-]+", result.stderr))
-
-
-def test_compiling_twice_takes_force_and_suggests_nothing_else(own_model, invoke):
-    pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
-    assert invoke("compile", own_model.bundle).exit_code == 0
-    assert options(invoke("compile", own_model.bundle)) == {"--force"}
-    assert invoke("compile", own_model.bundle, "--force").exit_code == 0
-
-
-@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
-def test_bench_asks_for_plans_of_the_flavor_it_would_run(own_model, invoke, backend):
-    words = remedy(invoke("bench", own_model.bundle, "--backend", backend))
-    flavor = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}[backend]
-    assert words == ["compile", str(own_model.bundle), "--flavor", flavor]
-    if flavor == "rtx":
-        pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
-        assert invoke(*words).exit_code == 0
-        assert (own_model.bundle / "encoder.rtx.trt").is_file()
-
-
-@pytest.mark.parametrize("command", ["interpolate", "verify"])
-def test_plans_that_are_missing_come_by_the_command_shown(own_model, invoke, pictures, place, command):
-    pytest.importorskip("tensorrt_rtx", reason="compiling needs tensorrt-rtx")
-    asked = {
-        "interpolate": ["interpolate", own_model.bundle, *pictures[:2], "--flavor", "rtx"],
-        "verify": ["verify", own_model.bundle, "--backend", "tensorrt-rtx"],
-    }[command]
-    assert invoke(*remedy(invoke(*asked))).exit_code == 0
-    assert "compile" not in invoke(*asked).output  # now it is the GPU that is missing, or nothing
 
 
 def test_an_existing_bundle_is_replaced_or_left(own_model, invoke, place):

@@ -241,26 +241,6 @@ def test_inspect_tells_whose_a_checkpoint_is(invoke):
     assert "16x16" in result.stdout
 
 
-def test_inspect_tells_what_a_bundle_was_made_of(invoke, place, model):
-    file, options = checkpoint("rosinality_affine_lu")
-    assert invoke("export", file, *options, "--out", "bundle", "--golden", "4").exit_code == 0
-    result = invoke("inspect", "bundle")
-    assert result.exit_code == 0, result.stderr
-    assert "rosinality/glow-pytorch" in result.stdout
-    assert "image_size 16x16, n_bits 8" in result.stdout
-    assert "It is taken to be fed images minus 0.5" in result.stdout
-    found = json.loads(invoke("inspect", "bundle", "--json", "-").stdout)
-    assert (found["source"], found["source_options"]) == (
-        "rosinality/glow-pytorch",
-        {"image_size": [16, 16], "n_bits": 8},
-    )
-    assert [row["note"] for row in found["notes"]] == list(Bundle.open(place / "bundle").manifest.numerics.notes)
-    # Nothing is said of a model trained here.
-    found = json.loads(invoke("inspect", model.bundle, "--json", "-").stdout)
-    assert "source" not in found
-    assert found["notes"] == []
-
-
 def test_inspect_tells_what_a_checkpoint_was_converted_from(invoke, place):
     file, options = checkpoint("normflows_affine_lu")
     assert invoke("convert", file, *options, "--out", "native.pt").exit_code == 0

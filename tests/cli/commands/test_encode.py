@@ -1,8 +1,8 @@
+from __future__ import annotations
+
 import json
 
 import numpy as np
-import pytest
-from glow_cli.common.pictures import file_names, find_pictures
 
 from glow_deploy.images import read_picture, write_png
 
@@ -68,28 +68,3 @@ def test_latents_of_another_model_are_refused(invoke, model, place):
     assert result.exit_code == 2
     assert "z2" in result.stderr
     assert not (place / "decoded").exists()
-
-
-def test_names_cannot_leave_the_folder():
-    names = file_names(("../../etc/passwd", "a/b.png", "c\\b.jpg", "", "..", "B.png", "\x00"))
-    assert names == ["passwd.png", "b.png", "b-2.png", "picture.png", "picture-2.png", "B-3.png", "_.png"]
-    assert not any("/" in name or "\\" in name for name in names)
-
-
-def test_names_fit_the_file_system(tmp_path):
-    """In bytes: 120 letters may take 480."""
-    names = file_names(("\U0001d4b3" * 150, "\U0001d4b3" * 151, "é" * 300, "x" * 300))
-    assert len(set(names)) == 4
-    for name in names:
-        assert 190 <= len(name.encode()) <= 210
-        (tmp_path / name).touch()
-    with pytest.raises(OSError, match="too long"):
-        (tmp_path / ("\U0001d4b3" * 120)).touch()
-
-
-def test_hidden_files_of_a_folder_are_none_of_its_pictures(tmp_path, pictures):
-    folder = tmp_path / ".work" / "album"  # only what is hidden inside counts
-    (folder / ".thumbnails").mkdir(parents=True)
-    for name in ("a.png", "._a.png", ".thumbnails/a.png"):
-        (folder / name).write_bytes(pictures[0].read_bytes())
-    assert find_pictures([folder]) == [folder / "a.png"]

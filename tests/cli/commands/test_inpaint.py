@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 
 import numpy as np
@@ -86,22 +88,6 @@ def test_the_bundle_of_another_model_is_refused(invoke, model, own_model, place,
         result = invoke(command, own_model.checkpoint, pictures[0], *extra, *QUICK, "--bundle", own_model.bundle)
         assert (result.exit_code, "another model" in result.stderr) == (2, True)
     assert list(place.iterdir()) == []
-
-
-def test_project_writes_the_picture_and_a_comparison(invoke, model, place, pictures):
-    result = invoke(
-        *("project", model.checkpoint, pictures[0], "--noise", 0.1, "--truth", pictures[1]),
-        *("--compare", "compare.png", "--json", "found.json"),
-    )
-    assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in place.iterdir()) == ["compare.png", "found.json", "projected.png"]
-    assert read_picture(place / "projected.png").shape == (3, 8, 8)
-    assert read_picture(place / "compare.png").shape == (3, 88, 3 * 66 + 2)
-    found = json.loads((place / "found.json").read_text())
-    assert found["bits_per_dim_after"] < found["bits_per_dim_before"]
-    assert found["psnr_after"] is not None
-    for words in ("bits/dim: ", "distance: ", "against the truth: ", "cost: "):
-        assert words in result.output
 
 
 def test_the_same_seed_gives_the_same_file(invoke, model, place, pictures):

@@ -1,9 +1,9 @@
+from __future__ import annotations
+
 import json
 
 import numpy as np
 import pytest
-from glow_cli.common.classes import parse_classes
-from glow_cli.common.targets import is_folder, write_whole
 
 from glow_deploy import open_engine
 from glow_deploy.data import load_images
@@ -77,41 +77,11 @@ def test_sampling_runs_without_torch_and_says_so_if_export_cannot(run_process, m
     assert "glow-deploy[train]" in done.stderr
 
 
-def test_out_is_a_folder_or_a_png(tmp_path):
-    assert is_folder(tmp_path)
-    assert is_folder(tmp_path / "new")
-    assert not is_folder(tmp_path / "new.PNG")
-    with pytest.raises(UsageError, match="PNG"):
-        is_folder(tmp_path / "new.jpg")
-
-
 def test_pictures_do_not_go_to_stdout(invoke, model, place):
     result = invoke("sample", "--engine", model.decoder, "--out", "-")
     assert result.exit_code == 2
     assert "not written to stdout" in result.stderr
     assert not list(place.iterdir())
-
-
-def test_a_link_left_under_a_temporary_name_is_not_followed(tmp_path, monkeypatch):
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
-    write_whole(tmp_path / "a.png", b"whole")
-    assert (tmp_path / "a.png").read_bytes() == b"whole"
-    (tmp_path / ".guessed.tmp").symlink_to(victim)
-    with pytest.raises(FileExistsError):
-        write_whole(tmp_path / "b.png", b"attack")
-    assert victim.read_text() == "precious"
-
-
-def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def fail(self, target):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="Input"):
-        write_whole(tmp_path / "a.png", b"whole")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_is_synced_once_after_many_pictures(invoke, model, place, monkeypatch):
@@ -127,17 +97,6 @@ def test_a_temperature_out_of_range_is_bad_input(invoke, model, place, temperatu
     assert list(place.iterdir()) == []
     with pytest.raises(UsageError, match="temperature"):
         SampleSettings(temperature=float(temperature))
-
-
-def test_classes():
-    assert parse_classes(None) is None
-    assert parse_classes("0, 2") == (0, 2)
-    with pytest.raises(UsageError, match="whole numbers"):
-        parse_classes("-1")
-    assert parse_classes("9" * 9) == (999_999_999,)
-    for huge in ("9" * 10, "9" * 5000, f"0,{'9' * 30}"):
-        with pytest.raises(UsageError, match="whole numbers"):
-            parse_classes(huge)
 
 
 def test_a_sweep_has_a_row_for_each_temperature_of_the_same_samples(invoke, model, place):

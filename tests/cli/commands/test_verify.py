@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from glow_deploy.artifact.files import sha256_file
+
 FEW = ("--backend", "onnxruntime-cpu", "--random-draws", "0")
 
 
@@ -197,3 +199,30 @@ def spoil(bundle):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.02), name))
     onnx.save(graph, bundle / "decoder.onnx")
     sign(bundle)
+
+
+def test_verify_a_sound_bundle(invoke, model, place):
+    result = invoke("verify", model.bundle, "--json", "report.json", "--ckpt", model.checkpoint)
+    assert result.exit_code == 0, result.output
+    report = json.loads((place / "report.json").read_text())
+    assert report["sound"] is True
+    assert {cell["encode"] for cell in report["cells"]} == {"pytorch-fp64", "pytorch-fp32", "onnxruntime-cpu"}
+    assert "round trip: sound" in result.output
+
+
+def test_verify_finds_a_planted_fault(invoke, own_model, place):
+    """The largest entry of one 1x1 convolution off by 1 %, with checksums that agree."""
+    graph = onnx.load(own_model.decoder)
+    weight = next(item for item in graph.graph.initializer if item.name.endswith("level1/step01/invconv/weight"))
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[abs(values).argmax()] *= 1.01
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(graph, own_model.decoder)
+    manifest = json.loads((own_model.bundle / "manifest.json").read_text())
+    manifest["files"]["decoder.onnx"] = sha256_file(own_model.decoder)
+    (own_model.bundle / "manifest.json").write_text(json.dumps(manifest))
+    result = invoke("verify", own_model.bundle, "--json", "report.json")
+    assert result.exit_code == 1
+    assert "onnxruntime-cpu" in result.stderr
+    assert "unsound" in result.stderr
+    assert json.loads((place / "report.json").read_text())["sound"] is False

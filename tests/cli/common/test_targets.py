@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from glow_cli.common import targets
-from glow_cli.common.targets import check_target, open_folder, write_whole
+from glow_cli.common.targets import check_target, is_folder, open_folder, write_whole
 
 from glow_deploy.artifact.switch import host_name
 from glow_deploy.engines import open as engines_open
@@ -72,3 +72,33 @@ def test_what_a_killed_command_left_in_a_folder_goes_and_what_a_running_one_writ
     assert set(tmp_path.iterdir()) == {running, *others}
     write_whole(tmp_path / "a.png", b"1")
     assert set(tmp_path.iterdir()) == {running, *others}
+
+
+def test_out_is_a_folder_or_a_png(tmp_path):
+    assert is_folder(tmp_path)
+    assert is_folder(tmp_path / "new")
+    assert not is_folder(tmp_path / "new.PNG")
+    with pytest.raises(UsageError, match="PNG"):
+        is_folder(tmp_path / "new.jpg")
+
+
+def test_a_link_left_under_a_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    write_whole(tmp_path / "a.png", b"whole")
+    assert (tmp_path / "a.png").read_bytes() == b"whole"
+    (tmp_path / ".guessed.tmp").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "b.png", b"attack")
+    assert victim.read_text() == "precious"
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="Input"):
+        write_whole(tmp_path / "a.png", b"whole")
+    assert list(tmp_path.iterdir()) == []

@@ -7,9 +7,6 @@ from dataclasses import fields
 import pytest
 from glow_cli.catalogue import load
 from glow_cli.common.train_options import deployable, files, length, model, optimization, run
-from glow_cli.common.train_options.length import LengthOptions
-
-from glow_deploy.errors import UsageError
 
 PANELS = {
     None: {
@@ -149,18 +146,3 @@ def test_every_option_reaches_the_run(invoke, place):
     found = read_run(place / "other").settings
     assert (found.validate_every, found.validation_images, found.checkpoint_every, found.sample_every) == (3, 4, 5, 6)
     assert (found.clip_norm, found.tensorboard) == (2.5, True)
-
-
-def test_a_run_needs_an_end():
-    for name in ("max_steps", "max_epochs", "max_seconds"):
-        LengthOptions(**{**dict.fromkeys(("max_steps", "max_epochs", "max_seconds")), name: 1}).require()
-    with pytest.raises(UsageError) as refused:
-        LengthOptions(max_steps=None, max_epochs=None, max_seconds=None).require()
-    for words in ("--max-steps N", "--max-epochs X", "--max-seconds X", "for example --max-seconds 600"):
-        assert words in str(refused.value)
-
-
-def test_the_help_names_the_ends_with_an_example():
-    words = load("train").help
-    assert "--max-steps, --max-epochs or --max-seconds" in words
-    assert "for example --max-seconds 600" in words
