@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # report_pages.py is imported by name
 
 NAMES = ("pytorch-fp64", "pytorch-fp32", "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
 N_BITS = 8
@@ -453,3 +457,14 @@ def make_worst():
 def all_backends():
     """Names of six backends."""
     return NAMES
+
+
+@pytest.fixture(scope="module")
+def full(make_report, make_worst, all_backends):
+    """The page of a failing run on six backends with everything there is."""
+    from report_pages import Page
+
+    from glow_deploy.verify.html import render_report
+
+    report = make_report(all_backends, failing=True, sets=("golden", "data"))
+    return Page(render_report(report, pictures=[make_worst("golden", index=3), make_worst("data", lost=5)]))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from glow_deploy.verify.html.charts import bars_chart, histogram_chart, shares_chart, steps_chart, steps_legend
-from glow_deploy.verify.html.svg import Axis, Identifiers, decade_axis
+from glow_deploy.verify.html.svg import Identifiers
 
 
 def parse(svg):
@@ -36,27 +36,6 @@ def rows(n, **figures):
 def draw(found, **options):
     values = [1e-6, 1e-5]
     return parse(steps_chart(found, **{"title": "t", "values": values, "jump": None, "ids": Identifiers(), **options}))
-
-
-def test_an_axis_places_decades_evenly_and_keeps_what_lies_outside_at_its_ends():
-    axis = Axis(low=-4, high=0, start=100.0, end=20.0)
-    assert [axis.at(10.0**e) for e in (-4, -2, 0)] == [100.0, 60.0, 20.0]
-    assert axis.at(1e-9) == axis.at(0.0) == 100.0
-    assert axis.at(1e9) == 20.0
-
-
-@pytest.mark.parametrize("most", [3, 5, 6])
-@pytest.mark.parametrize(("low", "high"), [(-1, 0), (-7, 3), (-300, 300)])
-def test_ticks_are_few_and_hold_one_where_it_is_on_the_axis(low, high, most):
-    ticks = Axis(low=low, high=high, start=0.0, end=1.0).ticks(most)
-    assert 1 <= len(ticks) <= most
-    assert "1" in [label for _, label in ticks]
-
-
-def test_an_axis_of_nothing_finite_is_still_an_axis():
-    for values in ([], [0.0], [math.nan, math.inf], [1.0]):
-        axis = decade_axis(values, start=0.0, end=1.0)
-        assert axis.high > axis.low
 
 
 @pytest.mark.parametrize("n", [1, 2, 24, 200])
