@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent))  # blame.py is imported by name
 
 SEED = 5
 
