@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.protocol import EngineDetails, TensorSpec
-from glow_deploy.verify.backends.backend import Backend
+from glow_deploy.verify.backends.backend import Backend, open_backends
+from glow_deploy.verify.stress import Origin, StressSettings, measure_stress
 
 SHAPE = (1, 4, 4)
 
@@ -119,3 +122,28 @@ def exported(tmp_path_factory, perturbed_glow):
         return made[key]
 
     return get
+
+
+QUICK = StressSettings(images=3, draws=4, pass_images=3, attack_images=4, attack_steps=3, runs=3, processes=0)
+
+
+@pytest.fixture(scope="module")
+def report(exported):
+    """A whole stress test of two backends, with everything that was called for progress."""
+    made = exported(num_classes=3)
+    bundle = Bundle.open(made.bundle)
+    golden = bundle.golden()
+    with ExitStack() as stack:
+        backends = open_backends(bundle, stack=stack, wanted=["pytorch-fp32", "onnxruntime-cpu"], ckpt=made.ckpt).matrix
+        stages = []
+        found = measure_stress(
+            backends,
+            x=golden.x,
+            y=golden.y,
+            n_bits=bundle.manifest.n_bits,
+            bounded=True,
+            settings=QUICK,
+            origin=Origin(bundle=made.bundle, ckpt=made.ckpt),
+            progress=lambda *stage: stages.append(stage),
+        )
+    return found, stages
