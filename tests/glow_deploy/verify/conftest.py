@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent))  # narrow_records.py is imported by name
 
 
 def smooth_pixels(n, config, *, seed):
@@ -189,3 +192,29 @@ def npz(tmp_path):
         return str(tmp_path / "images.npz")
 
     return write
+
+
+@pytest.fixture(scope="module")
+def narrow(exported, tmp_path_factory):
+    """`auto` and `mixed` bundles of one model, by name; their images are its own samples, of which there are enough."""
+    from glow_deploy.export import ExportSettings, export
+
+    folder, model = tmp_path_factory.mktemp("narrow"), exported(carry=False)
+    return {
+        name: export(model.ckpt, out=folder / name, settings=ExportSettings(precision=name, golden=32)).path
+        for name in ("mixed", "auto")
+    }
+
+
+@pytest.fixture
+def tampered(narrow, tmp_path):
+    """Copy a narrow bundle and change its manifest."""
+
+    def change(name, edit):
+        shutil.copytree(narrow[name], tmp_path / "b")
+        manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+        edit(manifest)
+        (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
+        return tmp_path / "b"
+
+    return change
