@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from glow_deploy.errors import UsageError
-
 pytest_plugins = ["pytester"]
-
 CPU = ("--glow-backends", "onnxruntime-cpu")
 HEAVY = ("numpy", "torch", "onnx", "onnxruntime", "tensorrt", "rich", "matplotlib", "jinja2", "glow_core")
 
@@ -120,98 +116,3 @@ def test_progress_is_shown_on_a_terminal_and_quiet_is_quiet(run):
     assert "glow-deploy: measured bundle in" in shown
     quiet = run(*CPU, "-k", "verdict", "-q").stdout.str()
     assert "glow-deploy: measur" not in quiet
-
-
-def test_stages_are_rewritten_on_a_terminal():
-    from glow_deploy.verify.pytest_plugin.progress import TerminalLine
-
-    lines = []
-
-    class Reporter:
-        isatty = True
-
-        def write_line(self, line):
-            lines.append(line)
-
-        def rewrite(self, line, **options):
-            lines.append(line)
-
-    class Config:
-        class pluginmanager:  # noqa: N801
-            get_plugin = staticmethod(lambda name: Reporter())
-
-        get_verbosity = staticmethod(lambda: 0)
-
-    progress = TerminalLine(Config)
-    progress.start("measuring b")
-    progress.stage("32 golden images", 8, 32)
-    progress.stage("32 golden images", 9, 32)  # too soon
-    progress.stop("measured b")
-    assert lines == [
-        "glow-deploy: measuring b",
-        "glow-deploy: 32 golden images 8/32",
-        "",
-        "glow-deploy: measured b",
-    ]
-
-
-def test_several_bundles_get_several_report_files(tmp_path):
-    from glow_deploy.verify.pytest_plugin.options import target_of
-
-    one, two, three = (tmp_path / name for name in ("a/bundle", "b/bundle", "c"))
-    target = tmp_path / "r.html"
-    assert target_of(target, one, bundles=(one,)) == target
-    names = [target_of(target, b, bundles=(one, two, three)).name for b in (one, two, three)]
-    assert names == ["r-bundle-1.html", "r-bundle-2.html", "r-c.html"]
-
-
-def test_the_result_is_measured_by_whom_it_is_needed_where_no_lock_exists(monkeypatch, tmp_path):
-    from glow_deploy.verify.pytest_plugin.measure import _exclusive
-
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    with _exclusive(tmp_path / "x.lock"):
-        pass
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_a_lock_is_let_go_when_its_holder_dies(tmp_path):
-    from glow_deploy.verify.pytest_plugin.measure import _exclusive
-
-    code = (
-        "import os, sys; from pathlib import Path; from glow_deploy.verify.pytest_plugin.measure import _exclusive\n"
-        "with _exclusive(Path(sys.argv[1])): os._exit(9)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.lock")], check=False, timeout=120)
-    assert done.returncode == 9
-    with _exclusive(tmp_path / "x.lock"):
-        pass
-
-
-def test_a_result_that_cannot_be_shared_is_an_error_of_the_tests(tmp_path):
-    from glow_deploy.verify.pytest_plugin.measure import Case, Measurements
-
-    case = Case(index=0, bundle=tmp_path, backends=None, baseline=None)
-    found = Measurements(None, progress=None, shared=tmp_path / "gone").of(case)
-    assert "cannot be shared" in found.error
-
-
-def test_probing_knows_why(model, monkeypatch):
-    from glow_deploy.artifact.bundle import Bundle
-    from glow_deploy.verify.pytest_plugin import probe
-
-    bundle = Bundle.open(model.bundle)
-    found = probe.unusable_backends(bundle, device="auto", ckpt=None)
-    assert "onnxruntime-cpu" not in found
-    assert "--glow-ckpt" in found["pytorch-fp64"]
-    assert "--flavor rtx" in found["tensorrt-rtx"]
-    assert set(probe.unusable_backends(bundle, device="cpu", ckpt=model.ckpt)) == {
-        "onnxruntime-cuda",
-        "tensorrt",
-        "tensorrt-rtx",
-        "simulated",
-    }
-    assert "is the CPU" in probe.unusable_backends(bundle, device="cpu", ckpt=None)["onnxruntime-cuda"]
-    with pytest.raises(UsageError):
-        probe.unusable_backends(bundle, device="gpu", ckpt=None)
-    monkeypatch.setattr(probe, "count_gpus", lambda: 1)
-    assert "no GPU number 1" in probe.unusable_backends(bundle, device="cuda:1", ckpt=None)["onnxruntime-cuda"]
