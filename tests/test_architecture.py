@@ -447,6 +447,7 @@ ELSEWHERE = {
     "cli/common/train_options/files.py": "cli/common/test_train_options.py",
     "cli/common/train_options/model.py": "cli/common/test_train_options.py",
     "cli/common/train_options/optimization.py": "cli/common/test_train_options.py",
+    "cli/entry.py": "cli/common/test_signals.py",
     "cli/overview.py": "cli/test_main.py",
 }
 
