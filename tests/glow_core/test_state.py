@@ -44,7 +44,7 @@ def test_sound_files_stay_where_they_are(path, monkeypatch):
 @pytest.mark.parametrize("mmap", [True, False])
 def test_short_records_are_refused(path, tmp_path, name, mmap):
     _shorten(path, tmp_path / "short.pt", name)
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match=r"not a readable checkpoint|damaged: its tensors are not as long"):
         load_pt(tmp_path / "short.pt", mmap=mmap)
 
 

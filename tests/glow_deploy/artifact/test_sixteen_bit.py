@@ -22,6 +22,7 @@ CHOICE = {
     "tolerance": 0.5,
     "n": 100,
     "bound": 0.03,
+    "confidence": 0.99,
     "share": 0.4,
     "simulations": 2,
     "tail": 0.1,
@@ -65,7 +66,12 @@ def test_what_is_written_is_read_back(kind, values):
 
 @pytest.mark.parametrize(
     ("kind", "values", "key"),
-    [(kind, values, key) for kind, values in [*KINDS, (PrecisionFigures, PRECISION)] for key in values],
+    [
+        (kind, values, key)
+        for kind, values in [*KINDS, (PrecisionFigures, PRECISION)]
+        for key in values
+        if key != "confidence"
+    ],
 )
 def test_a_missing_entry_is_told_by_its_place(kind, values, key):
     with pytest.raises(ValueError, match=rf"^p\.{key} is missing"):
@@ -85,6 +91,10 @@ def test_a_uniform_plan_has_no_choice_and_may_not_run_on_a_cpu():
     assert found.onnxruntime_cpu is None
     assert found.choice is None
     assert read(RangeFigures, {**RANGES, "worst": None}).worst is None
+
+
+def test_the_first_releases_knew_one_confidence_and_did_not_write_it_down():
+    assert read(ChoiceFigures, {key: value for key, value in CHOICE.items() if key != "confidence"}).confidence == 0.95
 
 
 def test_the_steps_that_were_kept_are_those_in_float32():
