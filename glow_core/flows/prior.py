@@ -58,7 +58,7 @@ class TopPrior(nn.Module):
         """[N,C,H,W] -> z, standard normal under the model, and log|det| + log N(z) of shape [N]."""
         mean, log_scale = self.parameters_for(y, size=_size(x))
         z = (x - mean) * torch.exp(-log_scale)
-        positions = x[0].numel() // log_scale[0].numel()
+        positions = x.shape[1:].numel() // log_scale.shape[1:].numel()
         return z, standard_normal_log_prob(z) - log_scale.sum(dim=(1, 2, 3)) * positions
 
     def decode(self, z: Tensor, y: Tensor | None) -> Tensor:

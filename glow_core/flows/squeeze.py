@@ -15,8 +15,14 @@ class Squeeze(Bijection):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Volume-preserving: the log-determinant is 0."""
+        if not len(x):  # which torch would return as it is
+            _, channels, height, width = x.shape
+            return x.reshape(0, 4 * channels, height // 2, width // 2), x.new_zeros(())
         return F.pixel_unshuffle(x, 2), x.new_zeros(())
 
     def decode(self, y: Tensor) -> Tensor:
         """Channels back to space."""
+        if not len(y):
+            _, channels, height, width = y.shape
+            return y.reshape(0, channels // 4, 2 * height, 2 * width)
         return F.pixel_shuffle(y, 2)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from glow_core import GlowConfig
 from glow_core.errors import ConfigError
 from glow_core.flows.prior import IndependentPrior, TopPrior, standard_normal_log_prob
 
@@ -62,3 +63,24 @@ def test_labels_are_checked(make) -> None:
     for labels in ([0, 3], [-1, 0]):
         with pytest.raises(ConfigError, match=r"must lie in 0\.\.2"):
             kind(3).decode(x, torch.tensor(labels))
+
+
+@pytest.mark.parametrize("make", [TopPrior, IndependentPrior])
+@pytest.mark.parametrize("classes", [None, 3])
+def test_an_empty_batch_stays_empty(make, classes) -> None:
+    prior = make(2 if make is TopPrior else (2, 4, 4), num_classes=classes)
+    y = None if classes is None else torch.zeros(0, dtype=torch.int64)
+    z, log_prob = prior.encode(torch.zeros(0, 2, 4, 4), y)
+    assert (z.shape, log_prob.shape) == ((0, 2, 4, 4), (0,))
+    assert prior.decode(z, y).shape == (0, 2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"num_classes": 3}, {"edge_bias": True}, {"permutation": "plain", "coupling": "additive"}]
+)
+def test_so_does_one_of_the_whole_model(config, perturbed_glow) -> None:
+    glow = perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=1, width=4, n_bits=5, **config))
+    y = torch.zeros(0, dtype=torch.int64) if "num_classes" in config else None
+    z, log_prob = glow.encode(torch.zeros(0, 3, 8, 8), y)
+    assert log_prob.shape == (0,)
+    assert glow.decode(z, y).shape == (0, 3, 8, 8)
