@@ -88,6 +88,16 @@ COMMANDS = {
         panel=_MAKE,
         examples=("glow-deploy compile demo-out/bundle --flavor rtx --force",),
     ),
+    "sign": Entry(
+        module="commands.sign",
+        function="sign",
+        summary="Sign every file of a bundle, plans included, so that nobody else can change one unnoticed.",
+        panel=_MAKE,
+        examples=(
+            "glow-deploy sign demo-out/bundle --key private.pem --force",
+            "glow-deploy sign demo-out/bundle --key release.pem --certificate chain.pem --force",
+        ),
+    ),
     "verify": Entry(
         module="commands.verify",
         function="verify",

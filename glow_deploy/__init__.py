@@ -7,6 +7,7 @@
         pictures = model.sample(16)
     glow_deploy.bench(bundle.path)                      # how fast it runs
     glow_deploy.inspect("file")                         # what a file is
+    glow_deploy.sign(bundle.path, key="private.pem")    # who vouches for it
     glow_deploy.open_engine("encoder.onnx")             # one half alone, tensors in and out
 
 `help(glow_deploy.load)` and the like say more. Every error that is raised on purpose is a `GlowDeployError`.
@@ -31,6 +32,7 @@ from .errors import DataError as DataError
 from .errors import EngineError as EngineError
 from .errors import GlowDeployError as GlowDeployError
 from .errors import MissingDependencyError as MissingDependencyError
+from .errors import SignatureError as SignatureError
 from .errors import UnsoundModelError as UnsoundModelError
 from .errors import UsageError as UsageError
 from .export import export as export
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from .model import DeployedGlow as DeployedGlow
     from .model import Pictures as Pictures
     from .model import load as load
+    from .signing import sign as sign
 
 # No `__all__`: with it, `help(glow_deploy)` prints every class in full. A name imported as itself is public all the
 # same, for type checkers too.
@@ -57,6 +60,7 @@ _AT_ONCE = (
     "EngineError",
     "GlowDeployError",
     "MissingDependencyError",
+    "SignatureError",
     "UnsoundModelError",
     "UsageError",
     "__version__",
@@ -75,6 +79,7 @@ _LATER = {
     "open_engine": "glow_deploy.engines.open",
     "sample": "glow_deploy.latents",
     "save_latents": "glow_deploy.latents",
+    "sign": "glow_deploy.signing",
 }
 
 

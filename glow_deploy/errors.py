@@ -13,6 +13,7 @@ __all__ = [
     "EngineError",
     "GlowDeployError",
     "MissingDependencyError",
+    "SignatureError",
     "UnsoundModelError",
     "UsageError",
 ]
@@ -42,6 +43,10 @@ class BundleError(GlowDeployError):
 
 class BundleReplacedError(BundleError):
     """A bundle that another export replaced while it was read; reading it again gives the new one."""
+
+
+class SignatureError(BundleError):
+    """A bundle that is not signed, is not as it was signed, or is signed by somebody who is not trusted."""
 
 
 class EngineError(GlowDeployError):

@@ -54,6 +54,7 @@ def compile_(
     Precision is decided at export; a plan computes what its graph says.
     """
     from glow_deploy.compile import CompileSettings, compile_bundle
+    from glow_deploy.signing import is_stale
 
     output = Output(quiet=quiet, json=json)
     settings = CompileSettings(
@@ -71,7 +72,8 @@ def compile_(
     )
     with output.progress() as bars:
         plans = compile_bundle(bundle, settings=settings, force=force, progress=bars.share)
-    output.write_json({"plans": plans}, schema="compile")
+    stale = is_stale(plans[0].path.parent)
+    output.write_json({"plans": plans, "signature_stale": stale}, schema="compile")
     for plan in plans:
         side = plan.sidecar
         output.say(
@@ -79,3 +81,5 @@ def compile_(
             f"for {', '.join(side.gpus)}, batch {side.profile[0]} to {side.profile[2]}, "
             f"TF32 {'ALLOWED' if side.tf32 else 'off'}"
         )
+    if stale:
+        output.say("the signature no longer covers the bundle: sign it again")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..common.console import Output
-from ..common.options import Json, Quiet
+from ..common.options import CertificateRoot, Identity, Issuer, Json, PublicKey, Quiet
 
 if TYPE_CHECKING:
     from glow_core.errors import MissingFactError
@@ -19,18 +19,32 @@ def inspect(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A checkpoint, bundle, ONNX file, TensorRT plan or .npz archive.")
     ],
+    public_key: PublicKey = None,
+    certificate_root: CertificateRoot = None,
+    identity: Identity = None,
+    issuer: Issuer = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Show what a file is and what is in it, without running it.
 
-    The kind is told by the content, not by the name.
+    The kind is told by the content, not by the name. Of a bundle it also says whether the checksums match and whether
+    it is signed; the signature is checked where you name whose it must be.
     """
+    from glow_deploy.errors import UsageError
     from glow_deploy.inspect import inspect_file, recognise
 
     output = Output(quiet=quiet, json=json)
     checkpoint = recognise(file) in ("torch", "safetensors")
-    found = inspect_checkpoint(file) if checkpoint else inspect_file(file)
+    if checkpoint and any((public_key, certificate_root, identity, issuer)):
+        raise UsageError(f"{file} is a checkpoint, and only bundles are signed; name the bundle, or give no key")
+    found = (
+        inspect_checkpoint(file)
+        if checkpoint
+        else inspect_file(
+            file, public_key=public_key, certificate_root=certificate_root, identity=identity, issuer=issuer
+        )
+    )
     output.write_json({"kind": found.kind, "path": found.path, **found.facts, **found.tables}, schema="inspect")
     show(found, output)
 
@@ -46,6 +60,8 @@ def show(found: Inspection, output: Output) -> None:
         output.say(f"  {name.replace('_', ' '):<{width}}  {_words(value, name)}")
     if found.facts.get("matches_sidecar") is False:
         output.say("  WARNING: the plan DIFFERS from the one its sidecar describes: it was changed or damaged")
+    if found.facts.get("signature_state") in ("stale", "damaged"):
+        output.say("  WARNING: the signature does not cover the bundle as it is: get it again, or sign it again")
     for row in found.tables.get("files", ()):
         if row["state"] != "ok":
             output.say(f"  WARNING: {row['file']}: {row['state']}")

@@ -9,7 +9,24 @@ import typer
 
 from ..common.console import Output
 from ..common.openmp import wait_briefly
-from ..common.options import Backends, Batch, Checkpoint, Data, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
+from ..common.options import (
+    SIGNATURE_PANEL,
+    Backends,
+    Batch,
+    CertificateRoot,
+    Checkpoint,
+    Data,
+    Device,
+    Identity,
+    Issuer,
+    Json,
+    PublicKey,
+    Quiet,
+    Resize,
+    Seed,
+    Threads,
+    TrustEngine,
+)
 
 if TYPE_CHECKING:
     from glow_deploy.verify import VerifyReport
@@ -67,6 +84,18 @@ def verify(
     device: Device = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
+    require_signature: Annotated[
+        bool,
+        typer.Option(
+            "--require-signature",
+            help="Refuse a bundle without a valid signature of the one named below. Naming one is enough.",
+            rich_help_panel=SIGNATURE_PANEL,
+        ),
+    ] = False,
+    public_key: PublicKey = None,
+    certificate_root: CertificateRoot = None,
+    identity: Identity = None,
+    issuer: Issuer = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", help="Also print every failure, and every limit with where it comes from."),
@@ -107,6 +136,11 @@ def verify(
         stress=stress,
         baseline=baseline,
         baseline_factor=baseline_factor,
+        require_signature=require_signature,
+        public_key=public_key,
+        certificate_root=certificate_root,
+        identity=identity,
+        issuer=issuer,
     )
     if json is not None and json != "-" and not Path(json).parent.is_dir():
         raise UsageError(f"--json {json}: no such folder; name a file in one that is there")

@@ -53,6 +53,7 @@ _EXTRAS = {
     "tensorrt": "tensorrt",
     "matplotlib": "report",
     "jinja2": "report",
+    "model_signing": "sign",
 }
 _OTHERWISE = {"onnxruntime": ", or 'glow-deploy[gpu]' for an NVIDIA GPU"}
 

@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from glow_core import ImportOptions
 
 __all__ = [
+    "SIGNATURE_PANEL",
     "Backends",
     "Batch",
+    "CertificateRoot",
     "Checkpoint",
     "Data",
     "Device",
     "Force",
+    "Identity",
     "ImageSize",
     "InputRange",
+    "Issuer",
     "Json",
     "NBits",
+    "PublicKey",
     "Quiet",
     "Resize",
     "ScaleMap",
@@ -74,6 +79,32 @@ Data = Annotated[
         "--data",
         metavar="SPEC",
         help="Images: a folder, an .npz, an IDX folder, [b]faces[/b], or [b]hf:OWNER/NAME[/b].",
+    ),
+]
+SIGNATURE_PANEL = "Whose signature the bundle must have"
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", metavar="FILE.pem", help="One made with this key.", rich_help_panel=SIGNATURE_PANEL),
+]
+CertificateRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate-root",
+        metavar="FILE.pem",
+        help="One made with a certificate below this one.",
+        rich_help_panel=SIGNATURE_PANEL,
+    ),
+]
+Identity = Annotated[
+    str | None,
+    typer.Option(
+        "--identity", metavar="NAME", help="One made with this Sigstore identity.", rich_help_panel=SIGNATURE_PANEL
+    ),
+]
+Issuer = Annotated[
+    str | None,
+    typer.Option(
+        "--issuer", metavar="URL", help="Who vouched for --identity, an OpenID issuer.", rich_help_panel=SIGNATURE_PANEL
     ),
 ]
 ImageSize = Annotated[

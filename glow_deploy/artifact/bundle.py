@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 
-from .files import check_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
+from .files import check_regular, open_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
 from .flavors import PLANS
 from .golden import Golden, read_golden
 from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftovers, retire
+from .lint import parse_model
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
+from .signed import SIGNATURE, SignedFiles
 from .switch import exchange, leftover_name
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = [
     "DECODER",
@@ -35,7 +40,7 @@ __all__ = [
 
 _Result = TypeVar("_Result")
 
-_DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN)  # what a bundle need not have
+_DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN, SIGNATURE)  # what a bundle need not have
 _TRIES = 5  # to read a bundle that is replaced again and again
 
 
@@ -47,11 +52,13 @@ class Bundle:
         path: the folder.
         manifest: already checked.
         export: tells this export of the folder from any other, also one of the same model; None: not known.
+        signed: what the files are held to besides the manifest, where a signature was checked.
     """
 
     path: Path
     manifest: Manifest
     export: tuple[int, ...] | None = field(default=None, compare=False)
+    signed: SignedFiles | None = None
 
     def __repr__(self) -> str:
         channels, height, width = self.manifest.image_shape
@@ -62,11 +69,16 @@ class Bundle:
         )
 
     @classmethod
-    def open(cls, path: str | Path) -> Bundle:
+    def open(cls, path: str | Path, *, signed: SignedFiles | None = None) -> Bundle:
         """Read the manifest of a bundle; the other files are checked when they are asked for.
+
+        Args:
+            path: the folder.
+            signed: of a signature that was checked; the manifest and every file must be what it says.
 
         Raises:
             BundleError: no such folder, no manifest in it, or one that cannot be read.
+            SignatureError: the manifest is not the one that was signed.
         """
         path = Path(path)
         if not path.is_dir():
@@ -78,7 +90,10 @@ class Bundle:
             raise BundleError(
                 f"{path}: no {MANIFEST} in it, so it is not a bundle or its export was cut short; {_near(path)}"
             )
-        return cls(path=path, manifest=Manifest.from_bytes(data, source=str(manifest)), export=export)
+        if signed is not None:
+            signed.check(manifest, data)
+        opened = Manifest.from_bytes(data, source=str(manifest))
+        return cls(path=path, manifest=opened, export=export, signed=signed)
 
     def file(self, name: str) -> Path:
         """Return the path of a listed file after comparing its sha256 with the manifest's.
@@ -114,16 +129,53 @@ class Bundle:
                 f"{self.path} was replaced by another export while it was read; run this again when that is done"
             )
 
+    def read(self, name: str) -> bytes:
+        """Read a listed file, and return the very bytes whose sha256 is the manifest's, and the signature's if any.
+
+        Raises:
+            BundleError: not listed, missing, or not the file the manifest describes.
+            BundleReplacedError: it belongs to another export, which has replaced this one.
+            SignatureError: not the file that was signed.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path}: its manifest lists no {name}")
+        path = self.path / name
+        try:
+            with open_regular(path, error=BundleError) as stream:
+                data = stream.read()
+        except OSError as error:
+            self.check_unchanged()
+            raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
+        if sha256_bytes(data) != self.manifest.files[name]:
+            self.check_unchanged()
+            raise BundleError(
+                f"{path}: changed or damaged since the export (sha256 differs from the manifest); export it again"
+            )
+        if self.signed is not None:
+            self.signed.check(path, data)
+        return data
+
+    def graph(self, name: str) -> onnx.ModelProto:
+        """Read a graph, `ENCODER` or `DECODER`, and lint it.
+
+        Raises:
+            BundleError: missing, changed, damaged, or holding something that is never run.
+            SignatureError: not the file that was signed.
+        """
+        return parse_model(self.read(name), source=str(self.path / name))
+
     def golden(self) -> Golden | None:
         """Read the golden vectors, or return None for a bundle exported without.
 
         Raises:
             BundleError: the file is missing, changed or damaged.
+            SignatureError: not the file that was signed.
         """
         if self.manifest.golden_source is None:
             return None
         return read_golden(
-            self.file(GOLDEN),
+            self.path / GOLDEN,
+            data=self.read(GOLDEN),
             image_shape=self.manifest.image_shape,
             latent_shapes=self.manifest.latent_shapes,
             labelled=self.manifest.num_classes is not None,
@@ -149,8 +201,15 @@ def _near(path: Path) -> str:
     return f"name the one in it: {inside[0]}" if inside else "`glow-deploy export CKPT` makes one"
 
 
-def while_unchanged(path: str | Path, use: Callable[[Bundle], _Result]) -> _Result:
+def while_unchanged(
+    path: str | Path, use: Callable[[Bundle], _Result], *, signed: SignedFiles | None = None
+) -> _Result:
     """Open a bundle and give it to `use`, again from the start where another export replaces it meanwhile.
+
+    Args:
+        path: the folder.
+        use: what is done with it.
+        signed: of a signature that was checked; only the bundle that it covers is given to `use`.
 
     Raises:
         BundleReplacedError: that happens again and again.
@@ -158,8 +217,8 @@ def while_unchanged(path: str | Path, use: Callable[[Bundle], _Result]) -> _Resu
     """
     for _ in range(_TRIES - 1):
         with suppress(BundleReplacedError):
-            return use(Bundle.open(path))
-    return use(Bundle.open(path))
+            return use(Bundle.open(path, signed=signed))
+    return use(Bundle.open(path, signed=signed))
 
 
 def check_bundle_target(path: Path, *, force: bool) -> None:

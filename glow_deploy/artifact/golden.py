@@ -58,11 +58,19 @@ def golden_bytes(golden: Golden) -> bytes:
 def read_golden(
     path: Path,
     *,
+    data: bytes | None = None,
     image_shape: tuple[int, int, int],
     latent_shapes: Sequence[tuple[int, int, int]],
     labelled: bool,
 ) -> Golden:
     """Read golden vectors and check them against the model's shapes.
+
+    Args:
+        path: the file, or its name for messages where `data` is given.
+        data: its bytes, already read.
+        image_shape: (C, H, W).
+        latent_shapes: (C, H, W) of z1 ... zL.
+        labelled: whether there are classes `y`.
 
     Raises:
         BundleError: damaged, of other shapes or dtypes, empty, or with non-finite references.
@@ -73,7 +81,7 @@ def read_golden(
     if labelled:
         wanted["y"] = ("int64", ())
     try:
-        with NpzArchive(path) as archive:
+        with NpzArchive(path, data=data) as archive:
             arrays = {name: archive.read(name) for name in wanted}
     except DataError as error:
         raise BundleError(f"{error}; export the model again") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .flavors import PLANS
 from .manifest import DECODER, ENCODER, GOLDEN, MANIFEST
+from .signed import SIGNATURE
 from .switch import host_name, is_running, writer_of
 
 __all__ = ["REPLACED", "UNFINISHED", "can_replace", "recover", "remove_leftovers", "retire"]
@@ -22,7 +23,7 @@ UNFINISHED = ".unfinished"
 REPLACED = ".replaced"
 """Ends the name of a bundle that was moved out of the way, where two folders cannot change names in one step."""
 
-_OWN = {MANIFEST, ENCODER, DECODER, GOLDEN, *PLANS, *(f"{plan}.json" for plan in PLANS)}
+_OWN = {MANIFEST, ENCODER, DECODER, GOLDEN, SIGNATURE, *PLANS, *(f"{plan}.json" for plan in PLANS)}
 
 
 def can_replace(folder: Path) -> bool:

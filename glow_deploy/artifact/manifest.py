@@ -13,6 +13,7 @@ from glow_deploy.errors import BundleError
 
 from .exported import ExportFigures
 from .files import read_regular
+from .signed import SignedFiles
 
 __all__ = [
     "DECODER",
@@ -218,18 +219,25 @@ def read_manifest_bytes(path: Path) -> bytes | None:
     return read_regular(path, most=_LIMIT, error=BundleError)
 
 
-def manifest_digest(path: Path) -> str | None:
+def manifest_digest(path: Path, *, signed: SignedFiles | None = None) -> str | None:
     """The sha256 that the manifest beside `path` gives for it; None without an entry, or without a manifest of ours.
 
     Other tools name files of theirs `manifest.json` too; one with neither a format version nor files is taken as such.
 
+    Args:
+        path: the file.
+        signed: of a signature that was checked, which must cover the manifest.
+
     Raises:
         BundleError: there is a manifest that is damaged or of another format version.
+        SignatureError: the manifest is not what was signed.
     """
     source = path.parent / MANIFEST
     data = read_manifest_bytes(source)
     if data is None:
         return None
+    if signed is not None:
+        signed.check(source, data)
     try:
         content: Any = json.loads(data)
     except (ValueError, RecursionError):

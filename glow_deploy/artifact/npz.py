@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
@@ -52,7 +53,8 @@ class NpzArchive:
     is read when it is written uncompressed (`numpy.savez`), or with a larger `most_ratio`.
 
     Args:
-        path: the file.
+        path: the file, or its name for messages where `data` is given.
+        data: its bytes, already read; None to read the file.
         most_ratio: times its own size that a file may unpack to.
 
     Raises:
@@ -60,9 +62,12 @@ class NpzArchive:
             to too much, or holds Python objects.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, most_ratio: float = _MOST_RATIO) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, data: bytes | None = None, most_ratio: float = _MOST_RATIO
+    ) -> None:
         self.path = Path(path)
-        self._zip = self._open()
+        self._zip = self._open(data)
+        self._size = self.path.stat().st_size if data is None else len(data)
         try:
             self._members = self._arrays(most_ratio)
             self.entries: Mapping[str, NpzEntry] = {
@@ -142,7 +147,7 @@ class NpzArchive:
                     "numpy.savez"
                 )
             found[name] = info
-        unpacked, size = sum(info.file_size for info in found.values()), self.path.stat().st_size
+        unpacked, size = sum(info.file_size for info in found.values()), self._size
         if unpacked > max(_SMALL, most_ratio * size):
             raise DataError(
                 f"{self.path}: refused, because its {size} bytes would unpack to {unpacked}; write it uncompressed, "
@@ -157,14 +162,15 @@ class NpzArchive:
         if codes.size and (int(codes.max()) > 0x10FFFF or bool(((codes >= 0xD800) & (codes < 0xE000)).any())):
             raise DataError(f"{self.path}: array `{shown(name)}` is damaged (it holds letters that are none)")
 
-    def _open(self) -> zipfile.ZipFile:
-        check_regular(self.path, error=DataError)
+    def _open(self, data: bytes | None) -> zipfile.ZipFile:
+        if data is None:
+            check_regular(self.path, error=DataError)
         try:
-            with self.path.open("rb") as stream:
+            with self.path.open("rb") if data is None else io.BytesIO(data) as stream:
                 listed = _central_bytes(stream)
             if listed > _CENTRAL_BYTES:
                 raise DataError(f"{self.path} lists more than {_MOST_ENTRIES} arrays; it is no file that is read here")
-            archive = zipfile.ZipFile(self.path)
+            archive = zipfile.ZipFile(self.path if data is None else io.BytesIO(data))
         except FileNotFoundError:
             raise DataError(f"{self.path}: no such file") from None
         except OSError as error:

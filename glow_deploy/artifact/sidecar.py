@@ -13,6 +13,7 @@ from glow_deploy.protocol import TensorSpec
 
 from .files import read_regular
 from .flavors import Flavor
+from .signed import SignedFiles
 
 __all__ = ["Sidecar", "read_sidecar", "sidecar_path"]
 
@@ -117,17 +118,25 @@ def sidecar_path(plan: Path) -> Path:
     return plan.with_name(plan.name + ".json")
 
 
-def read_sidecar(plan: Path) -> Sidecar | None:
+def read_sidecar(plan: Path, *, signed: SignedFiles | None = None) -> Sidecar | None:
     """Read the sidecar of a plan; None if there is none.
+
+    Args:
+        plan: the plan's own path.
+        signed: of a signature that was checked, which must cover the sidecar.
 
     Raises:
         BundleError: there is one that cannot be read.
+        SignatureError: there is one that is not what was signed.
     """
     path = sidecar_path(plan)
     if not path.exists():
         return None
     try:
-        text = read_regular(path, most=_MAX_BYTES, error=BundleError).decode("utf-8")
+        data = read_regular(path, most=_MAX_BYTES, error=BundleError)
+        if signed is not None:
+            signed.check(path, data)
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(f"{path} cannot be read: {error}") from None
     return Sidecar.from_json(text, source=str(path))

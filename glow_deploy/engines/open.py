@@ -9,6 +9,7 @@ from glow_deploy.artifact.files import open_regular, sha256_bytes
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError
 from glow_deploy.protocol import Engine
 
@@ -26,6 +27,7 @@ def open_engine(
     trust_engine: bool = False,
     threads: int | None = None,
     cuda_graphs: bool = False,
+    signed: SignedFiles | None = None,
 ) -> Engine:
     """Open an encoder or decoder: an ONNX graph, or a TensorRT plan of either flavour.
 
@@ -40,12 +42,15 @@ def open_engine(
         trust_engine: run a plan without a matching sidecar.
         threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         cuda_graphs: replay TensorRT's work as CUDA graphs, which saves launch time on small batches.
+        signed: of a signature of the bundle that was checked. The engine, its manifest and its sidecar must be what it
+            covers, `trust_engine` or not.
 
     Returns:
         The engine; use it in a `with` statement.
 
     Raises:
         BundleError: the file is damaged, unsafe, or not what its manifest or sidecar says.
+        SignatureError: the file, its manifest or its sidecar is not what was signed.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
         UsageError: no such device name.
@@ -53,10 +58,12 @@ def open_engine(
     path = Path(path)
     wanted = parse_device(device)
     data = _read(path)
+    if signed is not None:
+        signed.check(path, data)
     if data[:4] in MAGICS:
         from .open_plan import open_plan
 
-        return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs)
+        return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs, signed=signed)
     if data[:2] == b"PK":
         raise EngineError(
             f"{path} is a checkpoint or archive, not an engine: run `glow-deploy export {path}` and open "
@@ -64,11 +71,11 @@ def open_engine(
         )
     from .onnxruntime import open_onnx
 
-    data, listed = _settled(path, data)
+    data, listed = _settled(path, data, signed)
     return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
 
 
-def check_manifest(path: Path, data: bytes) -> bool:
+def check_manifest(path: Path, data: bytes, *, signed: SignedFiles | None = None) -> bool:
     """Compare a file with the sha256 that the manifest beside it gives for its name, if it gives one.
 
     Returns:
@@ -76,8 +83,9 @@ def check_manifest(path: Path, data: bytes) -> bool:
 
     Raises:
         BundleError: they differ, or the manifest cannot be read.
+        SignatureError: the manifest is not what was signed.
     """
-    wanted = manifest_digest(path)
+    wanted = manifest_digest(path, signed=signed)
     if wanted is not None and sha256_bytes(data) != wanted:
         raise BundleError(
             f"{path} is not the file its {MANIFEST} describes (sha256 differs): it was changed or damaged; "
@@ -86,7 +94,7 @@ def check_manifest(path: Path, data: bytes) -> bool:
     return wanted is not None
 
 
-def _settled(path: Path, data: bytes) -> tuple[bytes, bool]:
+def _settled(path: Path, data: bytes, signed: SignedFiles | None) -> tuple[bytes, bool]:
     """Return a file that agrees with its manifest; read anew where another export replaced both between the two reads.
 
     Returns:
@@ -94,7 +102,10 @@ def _settled(path: Path, data: bytes) -> tuple[bytes, bool]:
 
     Raises:
         BundleError: see `check_manifest`.
+        SignatureError: likewise. What was signed is not read anew: another export is not what was signed.
     """
+    if signed is not None:
+        return data, check_manifest(path, data, signed=signed)
     for _ in range(_TRIES):
         try:
             return data, check_manifest(path, data)

@@ -13,6 +13,7 @@ from glow_deploy.artifact.flavors import LABELS
 from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.artifact.plan_header import PlanHeader, read_header
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError
 
 from .cuda import Cuda
@@ -24,7 +25,13 @@ __all__ = ["check_gpu", "check_version", "open_plan"]
 
 
 def open_plan(
-    path: Path, data: bytes, *, device: Device, trust_engine: bool = False, cuda_graphs: bool = False
+    path: Path,
+    data: bytes,
+    *,
+    device: Device,
+    trust_engine: bool = False,
+    cuda_graphs: bool = False,
+    signed: SignedFiles | None = None,
 ) -> TensorRTEngine:
     """Check a plan against its header and sidecar, then load it on a GPU.
 
@@ -34,6 +41,7 @@ def open_plan(
         device: a plan runs on CUDA only; `auto` means the first GPU.
         trust_engine: run the plan without a sidecar, or with one that does not match.
         cuda_graphs: see `TensorRTEngine`.
+        signed: of a signature that was checked, which must cover the sidecar and the manifest.
 
     Raises:
         BundleError: the plan is damaged, has no matching sidecar, or was compiled from another graph.
@@ -41,13 +49,13 @@ def open_plan(
         MissingDependencyError: no GPU, driver or TensorRT package of the plan's flavour.
     """
     header = read_header(data, source=str(path))
-    sidecar = read_sidecar(path)
+    sidecar = read_sidecar(path, signed=signed)
     matches = sidecar is not None and sha256_bytes(data) == sidecar.sha256
     if not trust_engine:
         _require_sidecar(path, header, sidecar, matches=matches)
-    facts = _facts(path, sidecar)
+    facts = _facts(path, sidecar, signed)
     if not trust_engine and sidecar is not None:
-        _require_same_graph(path, sidecar, facts)
+        _require_same_graph(path, sidecar, facts, signed)
     if not matches:
         sidecar = None  # trusted all the same, but what it says of flags and GPUs is about another plan
     if device.kind == "cpu":
@@ -126,16 +134,16 @@ def _require_sidecar(path: Path, header: PlanHeader, sidecar: Sidecar | None, *,
         raise BundleError(f"{path} is a {header.flavor} plan, its sidecar says {sidecar.flavor}. {advice}")
 
 
-def _require_same_graph(path: Path, sidecar: Sidecar, facts: GraphMetadata) -> None:
+def _require_same_graph(path: Path, sidecar: Sidecar, facts: GraphMetadata, signed: SignedFiles | None) -> None:
     from glow_deploy.artifact.manifest import manifest_digest
 
     graph = path.with_name(f"{facts.role}.onnx")
-    current = manifest_digest(graph)
+    current = manifest_digest(graph, signed=signed)
     if current is not None and current != sidecar.onnx_sha256:
         raise BundleError(f"{path} was compiled from another {graph.name} than the one beside it: compile it again")
 
 
-def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
+def _facts(path: Path, sidecar: Sidecar | None, signed: SignedFiles | None) -> GraphMetadata:
     if sidecar is not None:
         return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json")
     # Trusted without a sidecar: the graph it was compiled from still tells the bit depth.
@@ -147,6 +155,8 @@ def _facts(path: Path, sidecar: Sidecar | None) -> GraphMetadata:
     if not graph.exists():
         raise EngineError(f"{path} has neither a sidecar nor {graph.name} beside it, so its bit depth is unknown")
     data = read_regular(graph, most=SIZE_LIMIT, error=EngineError)
+    if signed is not None:
+        signed.check(graph, data)
     return read_graph(data, source=str(graph)).facts
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.flavors import PairFlavor, engine_files
 from glow_deploy.artifact.identity import engine_model_id
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError, UsageError
 from glow_deploy.protocol import Engine, Role, TensorSpec
 
@@ -27,6 +29,7 @@ def open_pair(
     device: str = "auto",
     threads: int | None = None,
     trust_engine: bool = False,
+    signed: SignedFiles | None = None,
 ) -> Iterator[tuple[Engine, Engine]]:
     """Open both engines of a model for a `with` block; they are closed at its end.
 
@@ -38,6 +41,7 @@ def open_pair(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar.
+        signed: of a signature of the bundle that was checked, which must cover everything that is read.
 
     Yields:
         The encoder and the decoder.
@@ -45,34 +49,36 @@ def open_pair(
     Raises:
         UsageError: neither a bundle nor both files, or both ways at once; or the two are given the wrong way round.
         BundleError: a file is missing or damaged, or the two belong to different models.
+        SignatureError: a file is not what was signed.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
     """
     files = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
+    start = partial(open_engine, device=device, threads=threads, trust_engine=trust_engine, signed=signed)
 
     def enter(opened: Bundle | None = None) -> tuple[ExitStack, tuple[Engine, Engine]]:
         with ExitStack() as stack:
             try:
-                engines = _open_both(stack, files, device=device, threads=threads, trust_engine=trust_engine)
+                engines = _open_both(stack, files, start, signed)
             finally:
                 if opened is not None:  # both are of one export, and what is wrong is wrong with that one
                     opened.check_unchanged()
             return stack.pop_all(), engines
 
-    held, engines = enter() if bundle is None else while_unchanged(bundle, enter)
+    held, engines = enter() if bundle is None else while_unchanged(bundle, enter, signed=signed)
     with held:
         yield engines
 
 
 def _open_both(
-    stack: ExitStack, files: tuple[Path, Path], *, device: str, threads: int | None, trust_engine: bool
+    stack: ExitStack, files: tuple[Path, Path], start: Callable[[Path], Engine], signed: SignedFiles | None
 ) -> tuple[Engine, Engine]:
     first, second = files
-    encoder = stack.enter_context(open_engine(first, device=device, threads=threads, trust_engine=trust_engine))
+    encoder = stack.enter_context(start(first))
     _need_role(first, encoder, "encoder")
-    decoder = stack.enter_context(open_engine(second, device=device, threads=threads, trust_engine=trust_engine))
+    decoder = stack.enter_context(start(second))
     _need_role(second, decoder, "decoder")
-    _need_one_model(first, encoder, second, decoder)
+    _need_one_model(first, encoder, second, decoder, signed)
     return encoder, decoder
 
 
@@ -138,10 +144,10 @@ def _need_role(path: Path, engine: Engine, role: Role) -> None:
         raise UsageError(f"{path} is the {engine.role}, the {role} is needed here; were the two swapped?")
 
 
-def _need_one_model(first: Path, encoder: Engine, second: Path, decoder: Engine) -> None:
+def _need_one_model(first: Path, encoder: Engine, second: Path, decoder: Engine, signed: SignedFiles | None) -> None:
     facts = (encoder.n_bits, encoder.num_classes, _shapes(encoder.outputs))
     fits = facts == (decoder.n_bits, decoder.num_classes, _shapes(decoder.inputs))
-    ids = engine_model_id(first), engine_model_id(second)
+    ids = engine_model_id(first, signed=signed), engine_model_id(second, signed=signed)
     # A plan that is trusted without a sidecar does not say whose it is; then the shapes are all there is to compare.
     if not fits or (None not in ids and ids[0] != ids[1]):
         raise BundleError(f"{first} and {second} belong to different models; give both files of one bundle")

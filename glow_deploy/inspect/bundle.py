@@ -10,20 +10,27 @@ from glow_deploy.artifact.files import sha256_file
 from glow_deploy.artifact.manifest import Manifest
 from glow_deploy.artifact.sidecar import read_sidecar
 from glow_deploy.errors import BundleError
+from glow_deploy.signing import Trust
 
 from .inspection import Inspection
+from .signature import inspect_signature
 
 __all__ = ["inspect_bundle"]
 
 
-def inspect_bundle(path: Path) -> Inspection:
+def inspect_bundle(path: Path, *, trust: Trust | None = None) -> Inspection:
     """Describe a bundle. Files that are missing or changed are facts here, a damaged manifest is an error.
+
+    So is a signature that is missing or wrong, where it is said whose it must be; else it is a fact like the others.
 
     Raises:
         BundleError: the manifest is damaged or of another format version.
+        SignatureError: the bundle is not as one who is trusted signed it.
     """
     manifest = Bundle.open(path).manifest
+    files = [*(_listed(path, name, digest) for name, digest in manifest.files.items()), *_plans(path)]
     facts: dict[str, object] = {
+        **inspect_signature(path, checksums_match=all(row["state"] == "ok" for row in files), trust=trust),
         "format_version": manifest.format_version,
         "precision": manifest.precision,
         "weights": manifest.weights,
@@ -33,9 +40,8 @@ def inspect_bundle(path: Path) -> Inspection:
         **_source(manifest),
         "versions": dict(manifest.versions),
     }
-    files = [_listed(path, name, digest) for name, digest in manifest.files.items()]
     tables: dict[str, list[dict[str, object]]] = {
-        "files": [*files, *_plans(path)],
+        "files": files,
         "notes": [{"note": note} for note in manifest.numerics.notes],
     }
     return Inspection(kind="bundle", path=str(path), facts=facts, tables=tables)

@@ -13,7 +13,8 @@ from typing import Any
 from glow_deploy.artifact.files import check_regular, sha256_bytes, sha256_file
 from glow_deploy.artifact.manifest import MANIFEST
 from glow_deploy.artifact.plan_header import MAGICS
-from glow_deploy.errors import BundleError, DataError
+from glow_deploy.errors import BundleError, DataError, UsageError
+from glow_deploy.signing import Trust
 
 from .bundle import inspect_bundle
 from .inspection import Inspection
@@ -57,11 +58,13 @@ def recognise(path: Path) -> str:
     return "onnx"
 
 
-def run_inspect(path: Path) -> Inspection:
+def run_inspect(path: Path, *, trust: Trust | None = None) -> Inspection:
     """Do what `inspect_file` says."""
     kind = recognise(path)
     if kind == "bundle":
-        return inspect_bundle(path)
+        return inspect_bundle(path, trust=trust)
+    if trust is not None:
+        raise UsageError(f"{path} is no bundle, and only bundles are signed; name the bundle, or give no key")
     if kind == "plan":
         return inspect_plan(path)
     if kind == "npz":

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
 from glow_deploy.latents import (
@@ -30,6 +31,7 @@ from glow_deploy.latents import (
 from glow_deploy.latents import sample as draw
 from glow_deploy.protocol import Engine
 from glow_deploy.scoring import Scores, ScoreSettings, score_images
+from glow_deploy.signing import Trust, check_signature
 
 from .intake import Images, take_images
 from .pictures import Pictures
@@ -48,6 +50,10 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     trust_engine: bool = False,
+    public_key: str | Path | None = None,
+    certificate_root: str | Path | None = None,
+    identity: str | None = None,
+    issuer: str | None = None,
 ) -> DeployedGlow:
     """Open a bundle: the way from Python to a deployed model. Needs no torch.
 
@@ -58,12 +64,18 @@ def load(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: run TensorRT plans without a matching sidecar. A plan is executable code.
+        public_key: whose signature the bundle must have: that of the holder of this key, a PEM file. Every file that is
+            loaded is held to what was signed, `trust_engine` or not.
+        certificate_root: likewise, of a holder of a certificate below this one.
+        identity: likewise, of this Sigstore identity.
+        issuer: who vouched for the identity.
 
     Returns:
         The model. Use it in a `with` block, or close it.
 
     Raises:
         BundleError: no bundle, or a damaged one.
+        SignatureError: the bundle is not signed as asked for, or is not as it was signed.
         EngineError: the backend refuses an engine, or the bundle has no plan for it.
         MissingDependencyError: a package, driver or device is not there.
         UsageError: no such backend, or one that cannot run on this device.
@@ -77,7 +89,11 @@ def load(
         >>> pictures.pixels.shape
         (4, 8, 8, 3)
     """
-    return DeployedGlow(bundle, backend=backend, device=device, threads=threads, trust_engine=trust_engine)
+    trust = Trust.of(public_key=public_key, certificate_root=certificate_root, identity=identity, issuer=issuer)
+    signed = None if trust is None else check_signature(bundle, trust).signed
+    return DeployedGlow(
+        bundle, backend=backend, device=device, threads=threads, trust_engine=trust_engine, signed=signed
+    )
 
 
 class DeployedGlow:
@@ -95,6 +111,7 @@ class DeployedGlow:
         device: str = "auto",
         threads: int | None = None,
         trust_engine: bool = False,
+        signed: SignedFiles | None = None,
     ) -> None:
         if backend not in get_args(ModelBackend):
             raise UsageError(f"there is no backend {backend!r}; choose from {', '.join(get_args(ModelBackend))}")
@@ -108,12 +125,13 @@ class DeployedGlow:
                     device=where,
                     threads=threads,
                     trust_engine=trust_engine,
+                    signed=signed,
                 )
                 engines = stack.enter_context(pair)
                 opened.check_unchanged()
                 return opened, stack.pop_all(), engines
 
-        self._bundle, self._stack, (self._encoder, self._decoder) = while_unchanged(bundle, enter)
+        self._bundle, self._stack, (self._encoder, self._decoder) = while_unchanged(bundle, enter, signed=signed)
 
     @property
     def bundle(self) -> Bundle:

@@ -20,6 +20,7 @@ from glow_deploy.images import values_to_x
 from glow_deploy.numerics.gates import Rules, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
+from glow_deploy.signing import check_signature
 from glow_deploy.verify.backends.arithmetic import arithmetic_notes, with_canaries
 from glow_deploy.verify.backends.backend import REFERENCE, SIMULATED, YARDSTICK, BackendSet, open_backends
 from glow_deploy.verify.matrix.causes import explain
@@ -72,14 +73,19 @@ def run_verify(
     progress: StageProgress | None = None,
 ) -> VerifyReport:
     """Do what `glow_deploy.verify` says."""
-    if isinstance(bundle, Bundle):
-        return _verify(bundle, settings=settings, progress=progress)
-    return while_unchanged(bundle, partial(_verify, settings=settings, progress=progress))
-
-
-def _verify(bundle: Bundle, *, settings: VerifySettings | None, progress: StageProgress | None) -> VerifyReport:
-    started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     settings = settings or VerifySettings()
+    trust = settings.trust
+    if isinstance(bundle, Bundle):
+        if trust is None:
+            return _verify(bundle, settings=settings, progress=progress)
+        bundle = bundle.path  # it was opened before anybody asked whether it is signed
+    # Everything that is read of the bundle from here on is held to what was signed.
+    signed = None if trust is None else check_signature(bundle, trust).signed
+    return while_unchanged(bundle, partial(_verify, settings=settings, progress=progress), signed=signed)
+
+
+def _verify(bundle: Bundle, *, settings: VerifySettings, progress: StageProgress | None) -> VerifyReport:
+    started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
     precision = read_precision(bundle)
@@ -139,6 +145,11 @@ def _verify(bundle: Bundle, *, settings: VerifySettings | None, progress: StageP
         failures=failures,
         verdicts=_verdicts(failures, run.references, rules, weights),
         notes=(
+            *(
+                ()
+                if bundle.signed is None
+                else (f"signature valid: every file is as {bundle.signed.signer} signed it",)
+            ),
             *run.notes,
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
             *section_notes(steps, stress),
@@ -414,6 +425,7 @@ def _describe(bundle: Bundle) -> dict[str, object]:
         "weights": manifest.weights,
         "precision": manifest.precision,
         "golden_source": manifest.golden_source,
+        "signed_by": None if bundle.signed is None else bundle.signed.signer,
         "files": dict(manifest.files),
         "made_with": dict(manifest.versions),
     }

@@ -88,11 +88,10 @@ def measure_budget_of(
     bundle: Bundle, images: ImageBatch, settings: VerifySettings, *, progress: StageProgress | None
 ) -> BudgetReport:
     """Measure how errors made at every step grow on the way to the picture."""
-    from glow_deploy.artifact.lint import read_model
     from glow_deploy.artifact.manifest import DECODER, ENCODER
     from glow_deploy.budget import measure_budget
 
-    encoder, decoder = (read_model(bundle.file(name)) for name in (ENCODER, DECODER))
+    encoder, decoder = (bundle.graph(name) for name in (ENCODER, DECODER))
     return measure_budget(encoder, decoder, images.x, images.y, seed=settings.seed, progress=progress)
 
 
@@ -121,6 +120,7 @@ def measure_stress_of(
             device=settings.device,
             threads=settings.threads,
             trust_engine=settings.trust_engine,
+            signed=bundle.signed,
         ),
         progress=progress,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from glow_deploy.errors import UsageError
+from glow_deploy.signing import Trust
 from glow_deploy.verify.backends.backend import BACKENDS
 
 __all__ = ["VerifyOptions", "VerifySettings"]
@@ -42,9 +43,14 @@ class VerifySettings:
             half-bin attack (with `ckpt`), repeated runs.
         baseline: a JSON report of an earlier run to compare with.
         baseline_factor: what a figure may grow to, as a multiple of the baseline's.
+        require_signature: refuse a bundle that is not signed by the one named; naming one is enough.
+        public_key: whose signature the bundle must have: that of the holder of this key, a PEM file.
+        certificate_root: likewise, of a holder of a certificate below this one.
+        identity: likewise, of this Sigstore identity.
+        issuer: who vouched for the identity.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: a value is out of range, or a signature is required and it is not said whose.
     """
 
     backends: Sequence[str] | None = None
@@ -65,9 +71,15 @@ class VerifySettings:
     stress: bool = False
     baseline: Path | None = None
     baseline_factor: float = 1.5
+    require_signature: bool = False
+    public_key: Path | None = None
+    certificate_root: Path | None = None
+    identity: str | None = None
+    issuer: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ckpt", "baseline"):
+        _ = self.trust  # says what is wrong with it before anything is measured
+        for name in ("ckpt", "baseline", "public_key", "certificate_root"):
             if getattr(self, name) is not None:  # a string will do in Python
                 object.__setattr__(self, name, Path(getattr(self, name)))
         if self.backends is not None:
@@ -88,6 +100,17 @@ class VerifySettings:
         if not all(math.isfinite(t) and t >= 0.0 for t in self.temperatures):
             raise UsageError(f"temperatures are {self.temperatures}; each must be a finite number >= 0")
 
+    @property
+    def trust(self) -> Trust | None:
+        """Whose signature the bundle must have; None where it needs none."""
+        return Trust.of(
+            public_key=self.public_key,
+            certificate_root=self.certificate_root,
+            identity=self.identity,
+            issuer=self.issuer,
+            required=self.require_signature,
+        )
+
     def command(self, bundle: Path) -> str:
         """Return the command line that repeats this run."""
         words = ["glow-deploy", "verify", str(bundle)]
@@ -97,11 +120,14 @@ class VerifySettings:
         for option in (
             *("ckpt", "data", "limit", "batch", "largest_batch", "device", "threads", "seed", "random_draws"),
             *("steps_images", "baseline", "baseline_factor"),
+            *("public_key", "certificate_root", "identity", "issuer"),
         ):
             value = getattr(self, option)
             if value != getattr(defaults, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
-        flags = {name: getattr(self, name) for name in ("resize", "trust_engine", "steps", "stress")}
+        flags = {
+            name: getattr(self, name) for name in ("resize", "trust_engine", "steps", "stress", "require_signature")
+        }
         words += [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
         return shlex.join(words)
 
@@ -127,3 +153,8 @@ class VerifyOptions(TypedDict, total=False):
     stress: bool
     baseline: str | Path | None
     baseline_factor: float
+    require_signature: bool
+    public_key: str | Path | None
+    certificate_root: str | Path | None
+    identity: str | None
+    issuer: str | None

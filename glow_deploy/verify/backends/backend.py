@@ -192,14 +192,15 @@ def _open(
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
     else:
         where = device if device.startswith("cuda") else "cuda"
-    encoder, decoder = (_enter(stack, path, device=where, threads=threads, trust_engine=trust_engine) for path in paths)
-    return Backend(name=name, encoder=encoder, decoder=decoder)
-
-
-def _enter(stack: ExitStack, path: Path, *, device: str, threads: int | None, trust_engine: bool) -> Engine:
     from glow_deploy.engines.open import open_engine
 
-    return stack.enter_context(open_engine(path, device=device, threads=threads, trust_engine=trust_engine))
+    encoder, decoder = (
+        stack.enter_context(
+            open_engine(path, device=where, threads=threads, trust_engine=trust_engine, signed=bundle.signed)
+        )
+        for path in paths
+    )
+    return Backend(name=name, encoder=encoder, decoder=decoder)
 
 
 def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) -> Backend:
@@ -213,15 +214,12 @@ def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) ->
 
 def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
     """Graphs that hold 16-bit parts, rounded on the CPU as narrow hardware would."""
-    from glow_deploy.artifact.lint import read_model
     from glow_deploy.artifact.manifest import DECODER, ENCODER
     from glow_deploy.precision.simulate import open_simulated
 
     if bundle.manifest.precision == "fp32":
         raise MissingDependencyError("float32 graphs need no simulation: nothing in them is rounded")
-    encoder, decoder = open_simulated(
-        {"encoder": read_model(bundle.file(ENCODER)), "decoder": read_model(bundle.file(DECODER))}
-    )
+    encoder, decoder = open_simulated({"encoder": bundle.graph(ENCODER), "decoder": bundle.graph(DECODER)})
     return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.lint import read_model
 from glow_deploy.artifact.manifest import ENCODER
 from glow_deploy.artifact.sixteen_bit import ChoiceFigures
 from glow_deploy.errors import BundleError
@@ -54,7 +53,7 @@ def read_precision(bundle: Bundle) -> PrecisionRecord | None:
     plan = PrecisionPlan.from_dict(found.plan, source=where)
     if plan.name != manifest.precision:
         raise BundleError(f"{where} is a plan for {plan.name}, the manifest says {manifest.precision}; export again")
-    held = own_rounding(read_model(bundle.file(ENCODER)))
+    held = own_rounding(bundle.graph(ENCODER))
     if (held.trunk, dict(held.conditioners)) != (plan.trunk, dict(plan.conditioners)):
         raise BundleError(f"{where}.plan is not that of {ENCODER}, which has {held.label}; export again")
     if found.onnxruntime_cpu is None and "bf16" not in plan.numbers:

@@ -100,9 +100,7 @@ def measure_steps(
     """
     settings = settings or StepsSettings()
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    from glow_deploy.artifact.lint import read_model
-
-    encoder, decoder = (read_model(bundle.file(name)) for name in (ENCODER, DECODER))
+    encoder, decoder = (bundle.graph(name) for name in (ENCODER, DECODER))
     golden = bundle.golden()
     if x is None:
         if golden is None:

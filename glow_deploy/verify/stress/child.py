@@ -22,15 +22,17 @@ __all__ = ["main"]
 def main(folder: Path) -> int:
     """Do the job in `folder`; returns the exit code."""
     from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.artifact.signed import SignedFiles
     from glow_deploy.verify.backends.backend import open_backends
 
     job = json.loads((folder / JOB).read_text())
     with np.load(folder / QUESTION) as archive:
         arrays = {key: archive[key] for key in archive.files}
+    signed = None if job["signed"] is None else SignedFiles(**job["signed"])
     try:
         with ExitStack() as stack:
             backends = open_backends(
-                Bundle.open(job["bundle"]),
+                Bundle.open(job["bundle"], signed=signed),
                 stack=stack,
                 wanted=[job["backend"]],
                 ckpt=None if job["ckpt"] is None else Path(job["ckpt"]),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,7 @@ def run_afresh(origin: Origin, backend: str, x: np.ndarray, y: np.ndarray | None
         "device": origin.device,
         "threads": origin.threads,
         "trust_engine": origin.trust_engine,
+        "signed": None if origin.signed is None else asdict(origin.signed),
     }
     with tempfile.TemporaryDirectory(prefix="glow-deploy-") as name:
         folder = Path(name)

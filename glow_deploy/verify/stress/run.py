@@ -146,7 +146,7 @@ def _attack(
     from glow_deploy.engines.trained import Trained
 
     try:
-        gradient = open_gradient(Trained.of(Bundle.open(origin.bundle), origin.ckpt))
+        gradient = open_gradient(Trained.of(Bundle.open(origin.bundle, signed=origin.signed), origin.ckpt))
     except MissingDependencyError as error:
         return None, f"half-bin attack: left out. {error}"
     with clock.section("attack") as step:

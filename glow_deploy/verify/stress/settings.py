@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import UsageError
 
 __all__ = ["Origin", "StressSettings"]
@@ -80,6 +81,7 @@ class Origin:
         device: as given to `open_backends`.
         threads: likewise.
         trust_engine: likewise.
+        signed: what the bundle's files are held to, where its signature was checked.
     """
 
     bundle: Path
@@ -87,3 +89,4 @@ class Origin:
     device: str = "auto"
     threads: int | None = None
     trust_engine: bool = False
+    signed: SignedFiles | None = None
