@@ -49,14 +49,16 @@ def test_the_package_runs_as_a_module():
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """What `demo` leaves, and a place to work in."""
+def demo(tmp_path_factory, signing_keys):
+    """What `demo` leaves, keys of one's own, and a place to work in."""
     from glow_cli.main import app
     from typer.testing import CliRunner
 
     folder = tmp_path_factory.mktemp("examples")
     done = CliRunner().invoke(app, ["demo", "--quick", "--out", str(folder / "demo-out")])
     assert done.exit_code == 0, done.output
+    for name in ("private.pem", "public.pem", "release.pem", "chain.pem", "root.pem"):
+        shutil.copy(signing_keys / name, folder)
     return folder
 
 

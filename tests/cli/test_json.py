@@ -73,6 +73,13 @@ def test_latents_and_plans_fit_their_schemas(own_model, pictures, invoke, place)
     check("inspect", invoke("inspect", own_model.bundle / "decoder.rtx.trt", "--json", "-").stdout)
 
 
+def test_signatures_fit_their_schemas(own_model, signing_keys, invoke):
+    check("sign", invoke("sign", own_model.bundle, "--key", signing_keys / "private.pem", "--json", "-").stdout)
+    for words in ([], ["--public-key", signing_keys / "public.pem"]):
+        found = check("inspect", invoke("inspect", own_model.bundle, *words, "--json", "-").stdout)
+        assert found["signature_state"] == ("valid" if words else "not checked")
+
+
 @pytest.mark.slow
 def test_the_demo_and_what_works_on_it_fit_their_schemas(invoke, place):
     check("demo", invoke("demo", "--quick", "--out", "demo", "--json", "-").stdout)

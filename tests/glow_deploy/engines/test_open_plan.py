@@ -13,9 +13,10 @@ import pytest
 
 from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar, sidecar_path
+from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.engines import open_engine
 from glow_deploy.engines import open_plan as opening
-from glow_deploy.errors import BundleError, EngineError, MissingDependencyError
+from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, SignatureError
 
 
 def _plan(flavor="rtx", *, version=(1, 7, 1, 116), mask=0b001100, size=400) -> bytes:
@@ -241,3 +242,41 @@ def test_damaged_sidecars_are_errors(folder, machine, key, value):
     path.write_text(json.dumps(content))
     with pytest.raises(BundleError):
         open_engine(folder / "encoder.trt")
+
+
+@pytest.fixture
+def signed(folder):
+    return SignedFiles(
+        signer="me", digests={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    )
+
+
+@pytest.mark.parametrize("trust_engine", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_is_held_to_the_signature_even_where_it_is_trusted(folder, machine, signed, name, trust_engine):
+    open_engine(folder / name, signed=signed, trust_engine=trust_engine).close()
+    data = bytearray((folder / name).read_bytes())
+    data[-1] ^= 1
+    (folder / name).write_bytes(data)
+    _change_sidecar(folder, name, sha256=hashlib.sha256(data).hexdigest())
+    open_engine(folder / name).close()  # in order by its own sidecar
+    with pytest.raises(SignatureError, match="not the file that was signed"):
+        open_engine(folder / name, signed=signed, trust_engine=trust_engine)
+
+
+@pytest.mark.parametrize("changed", ["sidecar", "manifest.json"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sidecar_and_the_manifest_of_a_plan_are_held_to_it_too(folder, machine, signed, name, changed):
+    if changed == "sidecar":
+        _change_sidecar(folder, name, tf32=True)
+    else:
+        (folder / changed).write_text((folder / changed).read_text() + "\n")
+    open_engine(folder / name).close()
+    with pytest.raises(SignatureError, match="not the file that was signed"):
+        open_engine(folder / name, signed=signed)
+
+
+def test_a_plan_that_was_added_is_not_covered(folder, machine, signed):
+    (folder / "another.trt").write_bytes((folder / "encoder.trt").read_bytes())
+    with pytest.raises(SignatureError, match="not covered"):
+        open_engine(folder / "another.trt", signed=signed, trust_engine=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,14 @@ import pytest
 from PIL import Image
 
 import glow_deploy
-from glow_deploy.errors import BundleError, DataError, EngineError, MissingDependencyError, UsageError
+from glow_deploy.errors import (
+    BundleError,
+    DataError,
+    EngineError,
+    MissingDependencyError,
+    SignatureError,
+    UsageError,
+)
 
 
 def some_images(count=3, *, shape=(8, 8, 3), seed=3):
@@ -243,3 +251,49 @@ with glow_deploy.load({str(bundles["plain"])!r}, backend="onnxruntime-cpu", thre
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) < 600
     assert (tmp_path / "grid.png").is_file()
+
+
+@pytest.fixture
+def signed(bundles, signing_keys, tmp_path):
+    shutil.copytree(bundles["plain"], tmp_path / "signed")
+    glow_deploy.sign(tmp_path / "signed", key=signing_keys / "private.pem")
+    return tmp_path / "signed"
+
+
+def test_a_signed_bundle_loads_with_its_key_and_with_no_other(signed, bundles, signing_keys):
+    with (
+        glow_deploy.load(signed, public_key=signing_keys / "public.pem") as model,
+        glow_deploy.load(bundles["plain"]) as plain,
+    ):
+        assert np.array_equal(model.sample(2).x, plain.sample(2).x)
+        assert len(model.bundle.golden()) == 4
+    with pytest.raises(SignatureError, match="not by key"):
+        glow_deploy.load(signed, public_key=signing_keys / "other-public.pem")
+    with pytest.raises(SignatureError, match="is not signed"):
+        glow_deploy.load(bundles["plain"], public_key=signing_keys / "public.pem")
+
+
+@pytest.mark.parametrize(
+    "names", [["manifest.json"], ["encoder.onnx"], ["encoder.onnx", "decoder.onnx", "manifest.json"]]
+)
+def test_files_exchanged_right_after_the_check_are_not_loaded(signed, signing_keys, perturbed_glow, monkeypatch, names):
+    """A whole bundle in order, with the same shapes, in place of the one whose signature was just checked."""
+    from glow_core import GlowConfig, save_checkpoint
+    from glow_deploy.model import deployed
+
+    config = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8, n_bits=5)
+    save_checkpoint(perturbed_glow(config, seed=9), signed.parent / "other.pt")
+    other = glow_deploy.export(signed.parent / "other.pt", out=signed.parent / "other", golden=4).path
+    check = deployed.check_signature
+
+    def check_and_exchange(*given):
+        found = check(*given)
+        for name in names:
+            shutil.copy(other / name, signed / name)
+        return found
+
+    monkeypatch.setattr(deployed, "check_signature", check_and_exchange)
+    with pytest.raises(SignatureError, match="not the file that was signed"):
+        glow_deploy.load(signed, public_key=signing_keys / "public.pem")
+    if len(names) == 3:
+        glow_deploy.load(signed).close()  # in order by its own digests
