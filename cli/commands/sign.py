@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,13 +41,9 @@ def sign(
     After a later `compile` or `export` the bundle has to be signed again.
     """
     import glow_deploy
-    from glow_deploy.signing.pem import PASSPHRASE_VARIABLE
 
     output = Output(quiet=quiet, json=json)
-    passphrase = None if sigstore else os.environ.get(PASSPHRASE_VARIABLE) or None
-    found = glow_deploy.sign(
-        bundle, key=key, certificate=certificate, sigstore=sigstore, passphrase=passphrase, force=force
-    )
+    found = glow_deploy.sign(bundle, key=key, certificate=certificate, sigstore=sigstore, force=force)
     document = {"path": str(found.path), "signed_by": found.to_dict(), "files": dict(found.digests)}
     output.write_json(document, schema="sign")
     output.say(f"wrote {found.path}: {len(found.digests)} files signed by {found.signer}")

@@ -44,7 +44,7 @@ def sign(
         key: private key in PEM, of one of the elliptic curves P-256, P-384 and P-521.
         certificate: certificates in PEM, that of `key` first, then those between it and the root.
         sigstore: sign as oneself, with an identity that Sigstore asks for. Needs the network and no key.
-        passphrase: of `key`.
+        passphrase: of `key`; None takes it from the environment variable `GLOW_DEPLOY_KEY_PASSPHRASE`.
         force: replace an earlier signature.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,14 @@ from .library import load
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["PASSPHRASE_VARIABLE", "check_private_key", "check_public_key", "read_certificates", "signing_certificates"]
+__all__ = [
+    "PASSPHRASE_VARIABLE",
+    "check_private_key",
+    "check_public_key",
+    "passphrase_for",
+    "read_certificates",
+    "signing_certificates",
+]
 
 PASSPHRASE_VARIABLE = "GLOW_DEPLOY_KEY_PASSPHRASE"
 
@@ -23,6 +31,12 @@ _LIMIT = 1 << 20  # bytes
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _NEEDED = "an EC key of curve P-256, P-384 or P-521 is needed"
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+
+
+def passphrase_for(path: Path) -> str | None:
+    """The passphrase in the environment, where the key needs one."""
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    return given if given and b"ENCRYPTED" in _read(path, "key=") else None
 
 
 def check_private_key(path: Path, passphrase: str | None) -> Any:
@@ -44,8 +58,7 @@ def check_private_key(path: Path, passphrase: str | None) -> Any:
     except TypeError:
         if passphrase is None:
             raise UsageError(
-                f"{path} is protected by a passphrase; put it into the environment variable {PASSPHRASE_VARIABLE}, or "
-                "give passphrase="
+                f"{path} is protected by a passphrase; put it into the environment variable {PASSPHRASE_VARIABLE}"
             ) from None
         raise UsageError(f"{path} is not protected by a passphrase, and one was given; leave it out") from None
     except ValueError:

@@ -18,7 +18,7 @@ class SignSettings:
         key: private key in PEM, of an elliptic curve.
         certificate: certificates in PEM, that of the key first; None to sign with the key alone.
         sigstore: with an identity instead of a key.
-        passphrase: of the key.
+        passphrase: of the key; None takes it from the environment.
 
     Raises:
         UsageError: neither a key nor `sigstore`, or both.

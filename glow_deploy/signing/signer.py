@@ -13,7 +13,7 @@ from glow_deploy.artifact.signed import SIGNATURE
 from glow_deploy.errors import BundleError, SignatureError, UsageError
 
 from .library import load, quiet, whole_folder
-from .pem import check_private_key, signing_certificates
+from .pem import check_private_key, passphrase_for, signing_certificates
 from .settings import SignSettings
 from .statement import Statement, parse_statement
 from .uncovered import hash_folder, uncovered
@@ -83,13 +83,14 @@ def _use_key(config: Any, settings: SignSettings, folder: Path) -> None:
         UsageError: the key or the certificate cannot be used.
     """
     assert settings.key is not None
-    key = check_private_key(settings.key, settings.passphrase)
+    passphrase = passphrase_for(settings.key) if settings.passphrase is None else settings.passphrase
+    key = check_private_key(settings.key, passphrase)
     if settings.certificate is None:
         # Bytes, whatever model-signing's types say: it hands them on to a function that takes nothing else.
-        password: Any = None if settings.passphrase is None else settings.passphrase.encode()
+        password: Any = None if passphrase is None else passphrase.encode()
         config.use_elliptic_key_signer(private_key=settings.key, password=password)
         return
-    if settings.passphrase is not None:
+    if passphrase is not None:
         raise UsageError(
             f"{settings.key} is protected by a passphrase, which model-signing cannot take for a key with a "
             "certificate; give a key without one: key="

@@ -89,6 +89,7 @@ def test_the_passphrase_comes_from_the_environment(own_model, signing_keys, invo
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "open sesame")
     assert invoke("sign", own_model.bundle, "--key", signing_keys / "protected.pem").exit_code == 0
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "sesame")
+    assert invoke("sign", own_model.bundle, "--key", signing_keys / "private.pem", "--force").exit_code == 0
     line = error(invoke("sign", own_model.bundle, "--key", signing_keys / "protected.pem", "--force"))
     assert "passphrase is wrong" in line
     assert "sesame" not in line
