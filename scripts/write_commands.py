@@ -17,7 +17,8 @@ What `glow-deploy COMMAND --help` says, in the order of `glow-deploy --help`. Ex
 unsound; 2 bad input, or a missing file, package or device; 70 a bug of ours; 130 Ctrl-C; 143 SIGTERM.
 
 A command that writes pictures, latents or a table replaces the files of an earlier run, whole or not at all. What took
-long to make is safe: `train`, `export`, `convert`, `compile` and `demo` refuse to replace anything without `--force`.
+long to make is safe: `train`, `export`, `convert`, `compile`, `sign` and `demo` refuse to replace anything without
+`--force`.
 """
 
 
