@@ -10,6 +10,7 @@ from typing import Any
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.signed import SIGNATURE
 from glow_deploy.errors import SignatureError
+from glow_deploy.printable import one_line
 
 from .library import load, quiet, whole_folder
 from .pem import check_public_key, read_certificates
@@ -65,7 +66,7 @@ def _need_valid(model_signing: ModuleType, path: Path, trust: Trust, statement: 
             config = _trusting(model_signing, trust)
             config.set_hashing_config(whole_folder(model_signing)).verify(path.resolve(), copy)
         except Exception as error:  # of cryptography, OpenSSL, pydantic, sigstore: of a dozen kinds on damaged input
-            words = " ".join(str(error).split())[:160] or type(error).__name__
+            words = one_line(error, longest=160) or type(error).__name__
             raise SignatureError(
                 f"{statement.path} is not a valid signature of the one you trust ({words}); get the bundle again, or "
                 "sign it again"

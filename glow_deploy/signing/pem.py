@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_deploy.artifact.files import sha256_bytes
 from glow_deploy.errors import UsageError
+from glow_deploy.printable import one_line
 
 from .library import load
 
@@ -181,4 +182,4 @@ def _need_curve(key: Any, path: Path) -> None:
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:100].partition(" See https")[0] or type(error).__name__
+    return one_line(error, longest=200).partition(" See https")[0] or type(error).__name__

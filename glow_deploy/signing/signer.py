@@ -11,6 +11,7 @@ from glow_deploy.artifact.files import atomic_write, refuse_folder, refuse_overw
 from glow_deploy.artifact.sidecar import read_sidecar, sidecar_path
 from glow_deploy.artifact.signed import SIGNATURE
 from glow_deploy.errors import BundleError, SignatureError, UsageError
+from glow_deploy.printable import one_line
 
 from .library import load, quiet, whole_folder
 from .pem import check_private_key, passphrase_for, signing_certificates
@@ -113,7 +114,7 @@ def _sign_as_oneself(config: Any, path: Path, made: Path) -> None:
         config.use_sigstore_signer(use_ambient_credentials=True)
         config.sign(path.resolve(), made)
     except Exception as error:  # of sigstore, requests, tuf and their dependencies
-        words = " ".join(str(error).split())[:200] or type(error).__name__
+        words = one_line(error, longest=200) or type(error).__name__
         raise SignatureError(
             f"Sigstore did not sign {path} ({words}); it needs the network and an identity, key= needs neither"
         ) from None

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from glow_deploy.artifact.files import read_regular
 from glow_deploy.artifact.signed import SIGNATURE, SignedFiles
 from glow_deploy.errors import SignatureError
+from glow_deploy.printable import one_line
 
 __all__ = ["Statement", "read_statement"]
 
@@ -70,15 +72,9 @@ def read_statement(bundle: Path) -> Statement | None:
         SignatureError: it cannot be read, is damaged, or of another format.
     """
     path = bundle / SIGNATURE
-    try:
-        if path.is_file() and path.stat().st_size > _LIMIT:
-            raise SignatureError(f"{path} is far too large to be a signature; sign the bundle again")
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists() and not path.is_symlink():
         return None
-    except OSError as error:
-        raise SignatureError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_statement(data, path=path)
+    return parse_statement(read_regular(path, most=_LIMIT, error=SignatureError), path=path)
 
 
 def parse_statement(data: bytes, *, path: Path) -> Statement:
@@ -96,7 +92,7 @@ def parse_statement(data: bytes, *, path: Path) -> Statement:
         content = json.loads(base64.b64decode(envelope["payload"], validate=True), object_pairs_hook=_once)
         digests = _digests(content)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, binascii.Error) as error:
-        words = " ".join(str(error).split())[:120] or type(error).__name__
+        words = one_line(error, longest=120) or type(error).__name__
         raise SignatureError(
             f"{path} is damaged, or no signature of a model ({words}); sign the bundle again"
         ) from None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from glow_deploy.artifact.files import sha256_file
 from glow_deploy.artifact.signed import SIGNATURE
 from glow_deploy.errors import BundleError, SignatureError
+from glow_deploy.printable import shown
 
 from .statement import read_statement
 
 __all__ = ["hash_folder", "is_stale", "uncovered"]
+
+_MOST = 12
 
 
 def hash_folder(folder: Path) -> dict[str, str]:
@@ -72,4 +75,10 @@ def uncovered(signed: Mapping[str, str], found: Mapping[str, str]) -> str:
         ("added", found.keys() - signed.keys()),
         ("missing", signed.keys() - found.keys()),
     )
-    return "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in parts if names)
+    return "; ".join(f"{what}: {_listed(sorted(names))}" for what, names in parts if names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names from a file or a folder, for a message: they may hold anything, and be many."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(shown(name) for name in names[:_MOST]) + more

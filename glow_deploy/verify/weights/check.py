@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.lint import read_model
 from glow_deploy.artifact.weights import part_digests, part_of_weight
 from glow_deploy.verify.report.weights import (
     EXPORT,
@@ -72,7 +71,7 @@ class _Check:
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._plan = plan
-        self._models = tuple(read_model(bundle.file(name)) for name in _FILES)
+        self._models = tuple(bundle.graph(name) for name in _FILES)
         self._weights: tuple[Weights, Weights] = (read_weights(self._models[0]), read_weights(self._models[1]))
         self._known = True
         self.checks: list[WeightCheck] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 import pytest
 
@@ -88,10 +89,18 @@ def test_anything_else_is_refused_in_one_line(tmp_path, text):
 
 def test_a_folder_or_a_giant_in_its_place(tmp_path):
     (tmp_path / "model.sig").mkdir()
-    with pytest.raises(SignatureError, match="cannot be read"):
+    with pytest.raises(SignatureError, match="is a folder"):
         read_statement(tmp_path)
     (tmp_path / "model.sig").rmdir()
+    os.mkfifo(tmp_path / "model.sig")
+    with pytest.raises(SignatureError, match="is a pipe"):
+        read_statement(tmp_path)
+    (tmp_path / "model.sig").unlink()
+    (tmp_path / "model.sig").symlink_to("nowhere")
+    with pytest.raises(SignatureError, match="no such file"):
+        read_statement(tmp_path)
+    (tmp_path / "model.sig").unlink()
     with (tmp_path / "model.sig").open("wb") as file:
         file.truncate(5 << 20)
-    with pytest.raises(SignatureError, match="too large"):
+    with pytest.raises(SignatureError, match="accepted"):
         read_statement(tmp_path)

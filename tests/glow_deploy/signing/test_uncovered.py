@@ -33,6 +33,12 @@ def test_differences_are_named():
     assert uncovered(signed, {"a": "1", "b": "x", "d": "4", "e": "5"}) == "changed: b; added: d, e; missing: c"
 
 
+def test_names_reach_no_terminal_as_commands_and_have_an_end():
+    said = uncovered({}, {f"\x1b[2J{number:03}": "" for number in range(100)})
+    assert said.isprintable()
+    assert said.endswith(" and 88 more")
+
+
 def test_stale(signed):
     assert not is_stale(signed)
     (signed / "x").write_text("")
