@@ -143,10 +143,11 @@ def open_regular(path: Path, *, error: type[GlowDeployError]) -> Iterator[IO[byt
     except (OSError, ValueError) as problem:
         check_regular(path, error=error)
         raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or problem})") from problem
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):  # before Python makes a stream of it, which it does of no folder
+        os.close(handle)
+        raise error(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a special file')}, not a file that can be read")
     with os.fdopen(handle, "rb") as stream:
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
-            raise error(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a special file')}, not a file that can be read")
         yield stream
 
 

@@ -9,13 +9,15 @@ from glow_deploy.artifact.files import (
     atomic_path,
     atomic_paths,
     atomic_write,
+    open_regular,
+    read_regular,
     refuse_folder,
     refuse_overwrite,
     sha256_bytes,
     sha256_file,
 )
 from glow_deploy.artifact.switch import host_name
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import BundleError, UsageError
 
 
 def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
@@ -101,3 +103,16 @@ def test_files_that_belong_together_are_all_there_before_the_first_takes_its_pla
         two.write_bytes(b"new")
     assert (first.read_bytes(), second.read_bytes()) == (b"new", b"new")
     assert set(tmp_path.iterdir()) == {first, second}
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_plain_file_is_refused_in_one_line(tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    with pytest.raises(BundleError, match=f"is a {kind}, not a file"):
+        read_regular(path, most=9, error=BundleError)
+    with pytest.raises(BundleError, match=f"is a {kind}, not a file"), open_regular(path, error=BundleError):
+        pass

@@ -10,6 +10,7 @@ import pytest
 from glow_deploy import signing, verify
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import EngineError, SignatureError, UsageError
+from glow_deploy.verify import run
 from glow_deploy.verify.stress.determinism import run_afresh
 from glow_deploy.verify.stress.settings import Origin
 
@@ -64,14 +65,14 @@ def test_refused_before_anything_is_measured(signed, signing_keys, exported):
 
 
 def test_a_bundle_exchanged_right_after_the_check_is_not_measured(signed, signing_keys, exchange, monkeypatch):
-    check = signing.check_signature
+    check = run.check_signature
 
     def check_and_exchange(*given):
         found = check(*given)
         exchange(signed)
         return found
 
-    monkeypatch.setattr(signing, "check_signature", check_and_exchange)
+    monkeypatch.setattr(run, "check_signature", check_and_exchange)
     with pytest.raises(SignatureError, match=r"manifest\.json is not the file that was signed"):
         verify(signed, public_key=signing_keys / "public.pem", **QUICK)
     assert verify(signed, **QUICK).sound  # what lies there now is sound, and not what was signed
