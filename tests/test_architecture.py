@@ -319,6 +319,7 @@ SPANNING = {
     "graphs": "encoder and decoder against the model",
     "sixteen_bit": "narrow graphs through several modules",
     "edges_and_priors": "one feature of the model through several modules",
+    "signatures": "signed bundles, through everything that `verify` reads",
     "sound": "a sound model passes everywhere",
     "faults": "planted faults, found wherever they are",
     "tampering": "changed files, noticed wherever they are",

@@ -116,5 +116,5 @@ def _sign_as_oneself(config: Any, path: Path, made: Path) -> None:
     except Exception as error:  # of sigstore, requests, tuf and their dependencies
         words = one_line(error, longest=200) or type(error).__name__
         raise SignatureError(
-            f"Sigstore did not sign {path} ({words}); it needs the network and an identity, key= needs neither"
+            f"{path} was not signed: Sigstore needs the network and an identity ({words}); key= needs neither"
         ) from None
