@@ -412,6 +412,7 @@ ELSEWHERE = {
     "glow_deploy/inverse/solving.py": "glow_deploy/inverse/test_projection.py",
     "glow_deploy/numerics/float64/ops.py": "glow_deploy/numerics/float64/test_evaluate.py",
     "glow_deploy/precision/auto.py": "glow_deploy/export/test_sixteen_bit.py",
+    "glow_deploy/signing/pem.py": "glow_deploy/signing/test_signer.py",
     "glow_deploy/verify/html/behaviour.py": "glow_deploy/verify/html/test_page.py",
     "glow_deploy/verify/html/sections.py": "glow_deploy/verify/html/test_page.py",
     "glow_deploy/verify/html/steps.py": "glow_deploy/verify/html/test_page.py",

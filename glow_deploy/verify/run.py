@@ -39,7 +39,6 @@ from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
 from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
 from glow_deploy.verify.report.verification import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
-from glow_deploy.verify.weights import check_weights
 
 from .environment import environment
 from .sections import (
@@ -53,6 +52,7 @@ from .sections import (
 )
 from .settings import VerifySettings
 from .suggest import suggest
+from .weights import check_weights
 
 if TYPE_CHECKING:
     from glow_deploy.verify.report.weights import WeightsReport
