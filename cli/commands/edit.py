@@ -117,7 +117,7 @@ def edit(
         )
     if not attributes:
         raise UsageError(
-            "say what to add with --attribute, such as --attribute smiling=1; `glow-deploy directions` told the names "
+            "say what to add with --attribute, such as --attribute smiling; `glow-deploy directions` told the names "
             f"when it wrote {directions}"
         )
     files = find_pictures(paths)
