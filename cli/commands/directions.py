@@ -9,7 +9,7 @@ import typer
 
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
-from ..common.engines import Bundle, Decoder, Encoder, Flavor, open_pair
+from ..common.engines import Bundle, Decoder, Encoder, Flavor, both_engines
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import check_target
 
@@ -107,7 +107,7 @@ def directions(
     first, _ = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
     with (
         output.progress() as bars,
-        open_pair(
+        both_engines(
             bundle,
             encoder=encoder,
             decoder=decoder,

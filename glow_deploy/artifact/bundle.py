@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
+from glow_deploy.arguments import as_path
 from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 
 from .files import check_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
@@ -66,9 +67,10 @@ class Bundle:
         """Read the manifest of a bundle; the other files are checked when they are asked for.
 
         Raises:
+            UsageError: not a path.
             BundleError: no such folder, no manifest in it, or one that cannot be read.
         """
-        path = Path(path)
+        path = as_path("bundle", path)
         if not path.is_dir():
             raise BundleError(_no_folder(path))
         manifest = path / MANIFEST

@@ -6,9 +6,13 @@ import ctypes
 import sys
 from dataclasses import dataclass
 
+from glow_deploy.arguments import as_text
 from glow_deploy.errors import UsageError
 
-__all__ = ["Device", "count_gpus", "parse_device"]
+__all__ = ["MOST_THREADS", "Device", "count_gpus", "parse_device"]
+
+MOST_THREADS = 4096
+"""CPU threads that may be asked for: far more than any machine has cores, and few enough to be started."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def parse_device(text: str) -> Device:
     Raises:
         UsageError: anything else.
     """
-    kind, colon, index = text.strip().lower().partition(":")
+    kind, colon, index = as_text("device", text, such_as="cpu").strip().lower().partition(":")
     if kind in ("auto", "cpu", "cuda") and not colon:
         return Device(kind)
     if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:

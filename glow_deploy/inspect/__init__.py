@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glow_deploy.arguments import as_path
+
 from .inspection import Inspection
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def inspect_file(path: str | Path) -> Inspection:
     """
     from .file import run_inspect
 
-    return run_inspect(Path(path))
+    return run_inspect(as_path("path", path))
 
 
 inspect = inspect_file
