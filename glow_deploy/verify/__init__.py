@@ -56,7 +56,7 @@ def verify(
         data=None: fresh images: a folder, an .npz file, `faces`, ...
         limit=None: at most this many images of `data`.
         batch=32: images at a time.
-        largest_batch=None: the largest batch that single images are tried in as well.
+        largest_batch=None: batch sizes are tried up to here; None is the largest that an engine takes, or 64.
         device="auto": `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
         resize=False: fit pictures of another size or mode instead of refusing them.
         threads=None: CPU threads for ONNX Runtime; None leaves the choice to it.
