@@ -134,7 +134,7 @@ def test_doctests():
         (lambda: as_path("bundle", None), "bundle must be a path (a string or a pathlib.Path), not None"),
         (lambda: as_instance("options", {}, Path), "options must be of class Path, not {}"),
         (lambda: as_several("gpus", [1], as_text), "each of gpus must be a string, not 1"),
-        (lambda: as_whole("n", "x\n" * 99), "n must be a whole number, not '" + "x\\n" * 18 + "x\\..."),
+        (lambda: as_whole("n", "x\n" * 99), "n must be a whole number, not '" + "x\\n" * 19 + "x\\..."),
     ],
 )
 def test_the_message_says_what_it_may_be(call, said):

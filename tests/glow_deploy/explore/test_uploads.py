@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 from asking import error, upload
+from PIL import Image
+
+from glow_deploy.explore.uploads import read_upload
 
 
 @pytest.mark.parametrize(

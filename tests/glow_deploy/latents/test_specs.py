@@ -38,7 +38,7 @@ def test_labels_of_a_model_with_classes_and_of_one_without():
     assert check_labels(plain, None, 3) is None
     found = check_labels(classes, np.uint8([0, 8, 3]), 3)
     assert (found.dtype, found.tolist()) == (np.int64, [0, 8, 3])
-    with pytest.raises(UsageError, match="not class-conditional; leave the class out"):
+    with pytest.raises(UsageError, match="not class-conditional: leave labels= out"):
         check_labels(plain, [0], 1)
     with pytest.raises(UsageError, match=r"say which class \(labels=\), 0 to 8"):
         check_labels(classes, None, 3)
