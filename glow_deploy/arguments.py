@@ -6,6 +6,7 @@ False are no numbers, and no number is one of them: what looks like a slip is re
 
 from __future__ import annotations
 
+import errno
 import math
 import operator
 import os
@@ -139,6 +140,11 @@ def as_path(name: str, value: object) -> Path:
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise _wrong(name, "a path (a string or a pathlib.Path)", value)
+    try:
+        Path(text).stat()
+    except OSError as error:  # whether it has to be there is for the caller to say
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{name} is a longer name than there can be: {quoted(text)}") from None
     return Path(text)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_real, as_several, as_text, as_whole, settle
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.protocol import Role
 
@@ -48,7 +49,7 @@ class BenchSettings:
         settle(self, as_real, "duration", above=0)
         settle(self, as_whole, "iterations", "threads", optional=True, least=1)
         settle(self, as_flag, "cuda_graphs", "trust_engine")
-        settle(self, as_text, "device", such_as="cpu")
+        settle(self, as_device, "device")
         for name in ("roles", "batches"):
             if not getattr(self, name):
                 raise UsageError(f"{name} is empty; name at least one")

@@ -8,6 +8,7 @@ from typing import TypedDict, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_path, as_several, as_text, as_whole, settle
 from glow_deploy.artifact.flavors import Flavor
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 
 __all__ = ["RTX_GPUS", "CompileOptions", "CompileSettings"]
@@ -63,7 +64,7 @@ class CompileSettings:
         settle(self, as_whole, "opt_level", optional=True, least=0, most=5)
         settle(self, as_path, "timing_cache", optional=True)
         settle(self, as_flag, "tf32", "version_compatible", "hardware_compatible")
-        settle(self, as_text, "device", such_as="cuda:0")
+        settle(self, as_device, "device")
         smallest, preferred, largest = self.profile
         if not 1 <= smallest <= preferred <= largest <= 65536:
             raise UsageError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from glow_deploy.arguments import as_text
 from glow_deploy.errors import UsageError
 
-__all__ = ["MOST_THREADS", "Device", "count_gpus", "parse_device"]
+__all__ = ["MOST_THREADS", "Device", "as_device", "count_gpus", "parse_device"]
 
 MOST_THREADS = 4096
 """CPU threads that may be asked for: far more than any machine has cores, and few enough to be started."""
@@ -43,6 +43,13 @@ def parse_device(text: str) -> Device:
     if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
         return Device(kind, int(index))
     raise UsageError(f"unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N")
+
+
+def as_device(name: str, value: object) -> str:
+    """Take the name of a device, as the checks of `glow_deploy.arguments` do."""
+    text = as_text(name, value, such_as="cpu")
+    parse_device(text)
+    return text
 
 
 def count_gpus() -> int:

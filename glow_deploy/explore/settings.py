@@ -8,6 +8,7 @@ from typing import get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_path, as_seed, as_several, as_text, as_whole, settle
 from glow_deploy.artifact.flavors import PairFlavor
+from glow_deploy.engines.device import as_device
 
 __all__ = ["ExploreSettings"]
 
@@ -48,7 +49,7 @@ class ExploreSettings:
 
     def __post_init__(self) -> None:
         settle(self, as_choice, "flavor", choices=get_args(PairFlavor))
-        settle(self, as_text, "device", such_as="cpu")
+        settle(self, as_device, "device")
         settle(self, as_whole, "threads", optional=True, least=1)
         settle(self, as_path, "directions", optional=True)
         settle(self, as_whole, "draws", "max_upload", "max_pixels", "kept_images", "kept_bytes", least=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from glow_deploy.arguments import as_flag, as_path, as_real, as_seed, as_several, as_text, as_whole, settle
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.verify.backends.backend import BACKENDS
 
@@ -70,7 +71,7 @@ class VerifySettings:
         settle(self, as_several, "backends", optional=True, check=as_text)
         settle(self, as_path, "ckpt", "baseline", optional=True)
         settle(self, as_text, "data", optional=True, such_as="faces")
-        settle(self, as_text, "device", such_as="cpu")
+        settle(self, as_device, "device")
         settle(self, as_whole, "batch", "steps_images", least=1)
         settle(self, as_whole, "limit", "largest_batch", "threads", optional=True, least=1)
         settle(self, as_whole, "random_draws", least=0)

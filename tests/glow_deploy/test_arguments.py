@@ -112,6 +112,13 @@ def test_numpys_scalars_are_as_good_as_pythons(name, field):
             assert [type(item) for item in found] == [type(item) for item in default]
 
 
+@pytest.mark.parametrize("name", [name for name, field in FIELDS if field == "device"])
+def test_a_device_that_does_not_exist_is_refused_at_once(name):
+    for device in ("gpu", "cuda:", "cuda:x", "cpu:0"):
+        with pytest.raises(UsageError, match=f"unknown device '{device}'"):
+            SETTINGS[name](device=device)
+
+
 def test_doctests():
     assert doctest.testmod(arguments).failed == 0
 
@@ -132,6 +139,7 @@ def test_doctests():
         (lambda: as_text("device", 0, such_as="cpu"), "device must be a string such as 'cpu', not 0"),
         (lambda: as_choice("mode", None, ("a", "b")), "mode is None; choose from a, b"),
         (lambda: as_path("bundle", None), "bundle must be a path (a string or a pathlib.Path), not None"),
+        (lambda: as_path("out", "x" * 5000), "out is a longer name than there can be: '" + "x" * 59 + "..."),
         (lambda: as_instance("options", {}, Path), "options must be of class Path, not {}"),
         (lambda: as_several("gpus", [1], as_text), "each of gpus must be a string, not 1"),
         (lambda: as_whole("n", "x\n" * 99), "n must be a whole number, not '" + "x\\n" * 19 + "x\\..."),
