@@ -65,7 +65,7 @@ class Examined:
             return "decodes to non-finite values"
         if self.overshoot[row] > soundness.margin:
             low, high = float(self.x[row].min()), float(self.x[row].max())
-            allowed = f"[{-soundness.margin:g}, {1 + soundness.margin:g}]"
+            allowed = f"[{0 - soundness.margin:g}, {1 + soundness.margin:g}]"
             return f"decodes to values from {low:.3g} to {high:.3g}, beyond {allowed}"
         return f"re-encodes {self.round_trip[row]:.2g} away from itself, more than {limit:.2g}"
 
