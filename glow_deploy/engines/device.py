@@ -37,7 +37,9 @@ def parse_device(text: str) -> Device:
     Raises:
         UsageError: anything else.
     """
-    kind, colon, index = as_text("device", text, such_as="cpu").strip().lower().partition(":")
+    if not isinstance(text, str):
+        as_text("device", text, such_as="cpu")
+    kind, colon, index = text.strip().lower().partition(":")
     if kind in ("auto", "cpu", "cuda") and not colon:
         return Device(kind)
     if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
@@ -47,7 +49,7 @@ def parse_device(text: str) -> Device:
 
 def as_device(name: str, value: object) -> str:
     """Take the name of a device, as the checks of `glow_deploy.arguments` do."""
-    text = as_text(name, value, such_as="cpu")
+    text = value if isinstance(value, str) else as_text(name, value, such_as="cpu")
     parse_device(text)
     return text
 

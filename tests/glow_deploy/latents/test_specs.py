@@ -47,9 +47,9 @@ def test_labels_of_a_model_with_classes_and_of_one_without():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], r"class labels must be 3 whole numbers, not int64 \(2,\)"),
-        ([0.0, 1.0, 2.0], "must be 3 whole numbers, not float64"),
-        ([True, False, True], "must be 3 whole numbers, not bool"),
+        ([0, 1], r"labels must be 3 whole numbers, one a row, not int64 \[2\]"),
+        ([0.0, 1.0, 2.0], "must be 3 whole numbers, one a row, not float64"),
+        ([True, False, True], "must be 3 whole numbers, one a row, not bool"),
         ([[0, 1, 2]], "must be 3 whole numbers"),
         ([0, 9, 1], "there is no class 9: this model knows 0 to 8"),
         ([0, -1, 1], "there is no class -1"),
