@@ -41,14 +41,22 @@ from .verify import verify as verify
 
 if TYPE_CHECKING:
     from .artifact.bundle import Bundle as Bundle
+    from .bench.settings import BenchSettings as BenchSettings
+    from .compile.settings import CompileSettings as CompileSettings
     from .engines.open import open_engine as open_engine
+    from .export.settings import ExportSettings as ExportSettings
+    from .latents import Latents as Latents
+    from .latents import SampleSettings as SampleSettings
     from .latents import load_latents as load_latents
     from .latents import sample as sample
     from .latents import save_latents as save_latents
     from .model import DeployedGlow as DeployedGlow
     from .model import Pictures as Pictures
     from .model import load as load
+    from .scoring import Scores as Scores
     from .signing import sign as sign
+    from .verify.report.verification import VerifyReport as VerifyReport
+    from .verify.settings import VerifySettings as VerifySettings
 
 # No `__all__`: with it, `help(glow_deploy)` prints every class in full. A name imported as itself is public all the
 # same, for type checkers too.
@@ -71,9 +79,17 @@ _AT_ONCE = (
     "verify",
 )
 _LATER = {
+    "BenchSettings": "glow_deploy.bench.settings",
     "Bundle": "glow_deploy.artifact.bundle",
+    "CompileSettings": "glow_deploy.compile.settings",
     "DeployedGlow": "glow_deploy.model",
+    "ExportSettings": "glow_deploy.export.settings",
+    "Latents": "glow_deploy.latents",
     "Pictures": "glow_deploy.model",
+    "SampleSettings": "glow_deploy.latents",
+    "Scores": "glow_deploy.scoring",
+    "VerifyReport": "glow_deploy.verify.report.verification",
+    "VerifySettings": "glow_deploy.verify.settings",
     "load": "glow_deploy.model",
     "load_latents": "glow_deploy.latents",
     "open_engine": "glow_deploy.engines.open",

@@ -16,7 +16,8 @@ import numpy as np
 from glow_deploy.data import load_images
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.images import grid, write_png
-from glow_deploy.latents.interpolation import InterpolationMode, InterpolationSettings, interpolate_images
+from glow_deploy.latents.interpolation import InterpolationSettings, interpolate_images
+from glow_deploy.latents.ways import InterpolationMode
 
 MODES: tuple[InterpolationMode, ...] = ("linear", "spherical")
 STEPS, SCALE, GAP = 6, 4, 12

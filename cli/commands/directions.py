@@ -9,7 +9,7 @@ import typer
 
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
-from ..common.engines import Bundle, Decoder, Encoder, Flavor, open_pair
+from ..common.engines import Bundle, Decoder, Encoder, Flavor, both_engines
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import check_target
 
@@ -83,6 +83,7 @@ def directions(
     measured on held-out images: how well it tells the attribute (AUC, 0.5 is chance), and the range of amounts within
     which 95 % of them still decode to pictures that the encoder takes back to where they were.
     """
+    from glow_deploy.arguments import as_real
     from glow_deploy.artifact.identity import engine_model_id
     from glow_deploy.directions.directions import DirectionSettings, measure_directions
     from glow_deploy.directions.files import save_directions
@@ -98,7 +99,7 @@ def directions(
         raise UsageError(f"--class names {len(chosen)} classes; give one for all images, or leave it out")
     settings = DirectionSettings(
         fewest=fewest,
-        limit=farthest,
+        limit=as_real("--farthest", farthest, above=0, most=100),
         images=range_images,
         batch=batch,
         label=None if chosen is None else chosen[0],
@@ -107,7 +108,7 @@ def directions(
     first, _ = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
     with (
         output.progress() as bars,
-        open_pair(
+        both_engines(
             bundle,
             encoder=encoder,
             decoder=decoder,

@@ -11,7 +11,7 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
-from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
+from ..common.engines import Decoder, Encoder, Flavor, both_engines, split_bundle
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.pictures import file_names, find_pictures
 from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
@@ -138,7 +138,7 @@ def edit(
     _, second = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
     with (
         output.progress() as bars,
-        open_pair(
+        both_engines(
             bundle,
             encoder=encoder,
             decoder=decoder,

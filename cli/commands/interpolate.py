@@ -11,7 +11,7 @@ from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
 from ..common.counting import counted
-from ..common.engines import Decoder, Encoder, Flavor, open_pair, split_bundle
+from ..common.engines import Decoder, Encoder, Flavor, both_engines, split_bundle
 from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target
 
@@ -107,7 +107,7 @@ def interpolate(
     settings = InterpolationSettings(steps=steps, mode=mode, batch=batch, best_class=best)
     with (
         output.progress() as bars,
-        open_pair(
+        both_engines(
             bundle,
             encoder=encoder,
             decoder=decoder,

@@ -23,8 +23,8 @@ __all__ = [
     "Flavor",
     "OneBundle",
     "OneEngine",
+    "both_engines",
     "one_engine",
-    "open_pair",
     "split_bundle",
     "split_engine",
 ]
@@ -56,7 +56,7 @@ Flavor = Annotated[
 
 
 @contextmanager
-def open_pair(
+def both_engines(
     bundle: Path | None,
     *,
     encoder: Path | None = None,
@@ -74,9 +74,9 @@ def open_pair(
     Raises:
         GlowDeployError: as described there.
     """
-    from glow_deploy.engines.pair import open_pair as open_both
+    from glow_deploy.engines.pair import open_pair
 
-    with open_both(
+    with open_pair(
         bundle,
         encoder=encoder,
         decoder=decoder,

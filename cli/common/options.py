@@ -60,7 +60,11 @@ Json = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only, and no progress.")]
 Resize = Annotated[
-    bool, typer.Option("--resize", help="Fit pictures of another size or mode instead of refusing them.")
+    bool,
+    typer.Option(
+        "--resize",
+        help="Crop, resample and convert what does not fit, and lay transparency over white, instead of refusing it.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
 Threads = Annotated[

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from glow_deploy.arguments import as_path
 from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 
 from .files import check_regular, open_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
@@ -77,10 +78,11 @@ class Bundle:
             signed: of a signature that was checked; the manifest and every file must be what it says.
 
         Raises:
+            UsageError: not a path.
             BundleError: no such folder, no manifest in it, or one that cannot be read.
             SignatureError: the manifest is not the one that was signed.
         """
-        path = Path(path)
+        path = as_path("bundle", path)
         if not path.is_dir():
             raise BundleError(_no_folder(path))
         manifest = path / MANIFEST

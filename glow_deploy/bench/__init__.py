@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from glow_deploy.arguments import as_path
 from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
@@ -35,10 +36,22 @@ def bench(
         settings: what to measure; None for the defaults. Or the same as keyword arguments.
         ckpt: the checkpoint a bundle was exported from, to time PyTorch too.
         progress: called with (done, total) after each engine and batch.
-        **options: fields of `BenchSettings`, such as `batches=(1, 16)`.
+        **options: see below.
+
+    Options:
+        backends=None: names as `verify` knows them, or one; None for every one usable here.
+        roles=("encoder", "decoder"): the engines of a bundle to run.
+        batches=(1, 16): batch sizes.
+        warmup_seconds=0.5: runs before the clock counts, at least two of them.
+        duration=3.0: seconds of measured runs for each engine and batch.
+        iterations=None: number of measured runs, instead of `duration`.
+        cuda_graphs=True: replay TensorRT's work as CUDA graphs.
+        threads=None: CPU threads for ONNX Runtime; None leaves the choice to it.
+        device="auto": `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_engine=False: run plans without a matching sidecar; a plan is executable code.
 
     Raises:
-        UsageError: an option is out of range, or `settings` comes with keyword arguments.
+        UsageError: an option is unknown, of the wrong kind or out of range.
         GlowDeployError: a file cannot be opened, or a backend asked for is not usable here.
     """
     from glow_deploy.artifact.bundle import Bundle
@@ -46,8 +59,10 @@ def bench(
     from .run import run_bench
     from .settings import BenchSettings
 
-    chosen = settings_of(settings, options, BenchSettings)
-    return run_bench(path.path if isinstance(path, Bundle) else path, settings=chosen, ckpt=ckpt, progress=progress)
+    chosen = settings_of(settings, options, BenchSettings, caller="bench", others=("ckpt", "progress"))
+    place = path.path if isinstance(path, Bundle) else as_path("path", path)
+    trained = None if ckpt is None else as_path("ckpt", ckpt)
+    return run_bench(place, settings=chosen, ckpt=trained, progress=progress)
 
 
 def __getattr__(name: str) -> object:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, get_args
 
+from glow_deploy.arguments import as_choice, as_flag, as_real, as_several, as_text, as_whole, settle
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.protocol import Role
 
@@ -40,14 +42,17 @@ class BenchSettings:
     trust_engine: bool = False
 
     def __post_init__(self) -> None:
-        if not self.batches or min(self.batches) < 1:
-            raise UsageError(f"batches are {self.batches}; give sizes of at least 1")
-        if self.iterations is not None and self.iterations < 1:
-            raise UsageError(f"iterations is {self.iterations}; it must be at least 1")
-        if not self.duration > 0 or self.warmup_seconds < 0:
-            raise UsageError("duration must be more than 0 seconds and the warm-up at least 0")
-        if not self.roles or (self.threads is not None and self.threads < 1):
-            raise UsageError("there must be at least one role, and at least one thread")
+        settle(self, as_several, "backends", optional=True, check=as_text)
+        settle(self, as_several, "roles", check=as_choice, choices=get_args(Role))
+        settle(self, as_several, "batches", check=as_whole, least=1)
+        settle(self, as_real, "warmup_seconds", least=0)
+        settle(self, as_real, "duration", above=0)
+        settle(self, as_whole, "iterations", "threads", optional=True, least=1)
+        settle(self, as_flag, "cuda_graphs", "trust_engine")
+        settle(self, as_device, "device")
+        for name in ("roles", "batches"):
+            if not getattr(self, name):
+                raise UsageError(f"{name} is empty; name at least one")
 
 
 class BenchOptions(TypedDict, total=False):

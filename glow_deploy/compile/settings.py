@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, get_args
 
+from glow_deploy.arguments import as_choice, as_flag, as_path, as_several, as_text, as_whole, settle
 from glow_deploy.artifact.flavors import Flavor
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 
 __all__ = ["RTX_GPUS", "CompileOptions", "CompileSettings"]
@@ -55,15 +57,19 @@ class CompileSettings:
     device: str = "cuda"
 
     def __post_init__(self) -> None:
-        if self.flavor not in ("rtx", "tensorrt"):
-            raise UsageError(f"unknown flavor {self.flavor!r}; use rtx or tensorrt")
+        settle(self, as_choice, "flavor", choices=get_args(Flavor))
+        settle(self, as_whole, "min_batch", "max_batch")
+        settle(self, as_whole, "opt_batch", optional=True)
+        settle(self, as_several, "gpus", check=as_text)
+        settle(self, as_whole, "opt_level", optional=True, least=0, most=5)
+        settle(self, as_path, "timing_cache", optional=True)
+        settle(self, as_flag, "tf32", "version_compatible", "hardware_compatible")
+        settle(self, as_device, "device")
         smallest, preferred, largest = self.profile
         if not 1 <= smallest <= preferred <= largest <= 65536:
             raise UsageError(
                 f"batch sizes must satisfy 1 <= min <= opt <= max <= 65536; got {smallest}, {preferred}, {largest}"
             )
-        if self.opt_level is not None and not 0 <= self.opt_level <= 5:
-            raise UsageError(f"the optimization level must be 0 to 5, got {self.opt_level}")
         if self.flavor == "rtx":
             self._check_rtx()
         elif self.gpus:

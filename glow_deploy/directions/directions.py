@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_flag, as_instance, as_real, as_whole, settle
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.latents.specs import need_role
 from glow_deploy.numerics.auc import auc, auc_interval
@@ -53,12 +54,12 @@ class DirectionSettings:
     best_class: bool = False
 
     def __post_init__(self) -> None:
-        if self.fewest < 1 or self.images < 1 or self.batch < 1:
-            raise UsageError("the numbers of images (fewest, images, batch) must be at least 1")
-        if not 0 < self.limit <= 100:
-            raise UsageError(f"the farthest amount must lie in (0, 100], not {self.limit}")
-        if not 0 < self.survival <= 1:
-            raise UsageError(f"survival must lie in (0, 1], not {self.survival}")
+        settle(self, as_whole, "fewest", "images", "batch", least=1)
+        settle(self, as_real, "limit", above=0, most=100)
+        settle(self, as_real, "survival", above=0, most=1)
+        settle(self, as_instance, "soundness", kind=Soundness)
+        settle(self, as_whole, "label", optional=True, least=0)
+        settle(self, as_flag, "best_class")
         if self.best_class and self.label is not None:
             raise UsageError("a class was given, and the best class was asked for; leave one of them out")
 

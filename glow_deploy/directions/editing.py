@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_flag, as_instance, as_whole, settle
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.latents.coding import Latents
 from glow_deploy.latents.specs import latent_specs, need_role
@@ -39,10 +40,10 @@ class EditSettings:
     batch: int = 64
 
     def __post_init__(self) -> None:
-        if not 1 <= self.halvings <= 30:
-            raise UsageError(f"halvings must be 1 to 30, not {self.halvings}")
-        if self.batch < 1:
-            raise UsageError(f"batch must be at least 1, not {self.batch}")
+        settle(self, as_flag, "beyond")
+        settle(self, as_whole, "halvings", least=1, most=30)
+        settle(self, as_instance, "soundness", optional=True, kind=Soundness)
+        settle(self, as_whole, "batch", least=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import UnsoundModelError, UsageError
+from glow_deploy.arguments import as_real, settle
+from glow_deploy.errors import UnsoundModelError
 from glow_deploy.latents.coding import decode_latents
 from glow_deploy.latents.specs import finite_rows, latent_specs, need_role
 from glow_deploy.protocol import Engine
@@ -36,13 +37,11 @@ class Soundness:
     margin: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance <= _HOPELESS:
-            raise UsageError(f"tolerance must lie in (0, {_HOPELESS:g}], not {self.tolerance}")
-        if not 0 <= self.margin < float("inf"):
-            raise UsageError(f"margin must be a number of 0 or more, not {self.margin}")
+        settle(self, as_real, "tolerance", above=0, most=_HOPELESS)
+        settle(self, as_real, "margin", least=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Examined:
     """n decodes, looked at.
 
@@ -66,7 +65,7 @@ class Examined:
             return "decodes to non-finite values"
         if self.overshoot[row] > soundness.margin:
             low, high = float(self.x[row].min()), float(self.x[row].max())
-            allowed = f"[{-soundness.margin:g}, {1 + soundness.margin:g}]"
+            allowed = f"[{0 - soundness.margin:g}, {1 + soundness.margin:g}]"
             return f"decodes to values from {low:.3g} to {high:.3g}, beyond {allowed}"
         return f"re-encodes {self.round_trip[row]:.2g} away from itself, more than {limit:.2g}"
 

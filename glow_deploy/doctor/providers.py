@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from glow_deploy.printable import one_line
 from glow_deploy.runtime import import_onnxruntime
 
 __all__ = ["Provider", "examine_providers"]
+
+_LONGEST = 160  # characters of a reason, which stands in a table
 
 _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+?\.so[\d.]*): cannot open shared object file")
 
@@ -44,7 +47,7 @@ def examine_providers() -> tuple[Provider, ...]:
     try:
         onnxruntime = import_onnxruntime()
     except ImportError as error:
-        return (Provider(name="onnxruntime", usable=False, detail=_one_line(str(error))),)
+        return (Provider(name="onnxruntime", usable=False, detail=one_line(error, longest=_LONGEST)),)
     return tuple(_examine(onnxruntime, name) for name in onnxruntime.get_available_providers())
 
 
@@ -55,7 +58,7 @@ def _examine(runtime: Any, name: str) -> Provider:
             tf32 = _run_session(runtime, name)
     except Exception as error:  # ONNX Runtime's exceptions share no base class narrower than this
         library = _MISSING_LIBRARY.search("".join(words) + str(error))
-        detail = f"{library.group(1)} is not found" if library else _one_line(str(error))
+        detail = f"{library.group(1)} is not found" if library else one_line(error, longest=_LONGEST)
         return Provider(name=name, usable=False, detail=detail)
     return Provider(name=name, usable=True, tf32=tf32)
 
@@ -115,7 +118,3 @@ def _captured_stderr(words: list[str]) -> Iterator[None]:
             os.close(kept)
             store.seek(0)
             words.append(store.read().decode("utf-8", "replace"))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:160]

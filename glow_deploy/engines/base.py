@@ -124,7 +124,7 @@ class EngineBase(ABC):
             EngineError: a name, dtype or shape does not fit, the backend failed, or the engine is closed.
         """
         if self._closed:
-            raise EngineError(f"this {self._details.backend} {self._role} is closed: open it again")
+            raise EngineError(f"this {self._details.backend} {self._role} is closed; open it again with `open_engine`")
         arrays, batch = check_feeds(self._inputs, feeds)
         self._check_labels(arrays.get("y"))
         outputs = self._run(arrays, batch)

@@ -6,9 +6,13 @@ import ctypes
 import sys
 from dataclasses import dataclass
 
+from glow_deploy.arguments import as_text
 from glow_deploy.errors import UsageError
 
-__all__ = ["Device", "count_gpus", "parse_device"]
+__all__ = ["MOST_THREADS", "Device", "as_device", "count_gpus", "parse_device"]
+
+MOST_THREADS = 4096
+"""CPU threads that may be asked for: far more than any machine has cores, and few enough to be started."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,21 @@ def parse_device(text: str) -> Device:
     Raises:
         UsageError: anything else.
     """
+    if not isinstance(text, str):
+        as_text("device", text, such_as="cpu")
     kind, colon, index = text.strip().lower().partition(":")
     if kind in ("auto", "cpu", "cuda") and not colon:
         return Device(kind)
     if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
         return Device(kind, int(index))
     raise UsageError(f"unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N")
+
+
+def as_device(name: str, value: object) -> str:
+    """Take the name of a device, as the checks of `glow_deploy.arguments` do."""
+    text = value if isinstance(value, str) else as_text(name, value, such_as="cpu")
+    parse_device(text)
+    return text
 
 
 def count_gpus() -> int:

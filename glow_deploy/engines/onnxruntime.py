@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from glow_deploy.arguments import as_whole
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.errors import EngineError, MissingDependencyError
+from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
 from glow_deploy.runtime import import_onnxruntime
 
 from .base import EngineBase
-from .device import Device, count_gpus, parse_device
+from .device import MOST_THREADS, Device, count_gpus, parse_device
 from .trial import try_graph
 
 __all__ = ["OnnxRuntimeEngine", "cuda_problem", "open_onnx"]
 
+_LONGEST = 400  # characters of what ONNX Runtime has to say
 _FATAL = 4  # ONNX Runtime's own severity scale; its errors reach us as exceptions
 
 
@@ -69,8 +72,9 @@ class OnnxRuntimeEngine(EngineBase):
         try:
             values = self._session.run(names, arrays)
         except Exception as error:  # its exceptions share no base class narrower than this
+            reason = one_line(error, longest=_LONGEST)
             raise EngineError(
-                f"ONNX Runtime failed on a batch of {batch}: {_one_line(error)}: if memory ran out, run smaller batches"
+                f"ONNX Runtime failed on a batch of {batch}: {reason}: if memory ran out, run smaller batches"
             ) from None
         return dict(zip(names, values, strict=True))
 
@@ -137,9 +141,7 @@ def _session(model: bytes | Path, device: Device, source: str, threads: int | No
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
     if threads is not None:
-        if threads < 1:
-            raise EngineError(f"the number of threads must be at least 1, got {threads}")
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = as_whole("threads", threads, least=1, most=MOST_THREADS)
     if device.kind == "cuda":
         problem = cuda_problem(device)
         if problem is not None:
@@ -155,7 +157,9 @@ def _session(model: bytes | Path, device: Device, source: str, threads: int | No
         with _quiet():
             session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its exceptions share no base class narrower than this
-        raise EngineError(f"ONNX Runtime cannot open {source} on {device}: {_one_line(error)}") from None
+        raise EngineError(
+            f"ONNX Runtime cannot open {source} on {device}: {one_line(error, longest=_LONGEST)}"
+        ) from None
     used = session.get_providers()[0]
     wanted = "CUDAExecutionProvider" if device.kind == "cuda" else "CPUExecutionProvider"
     if used != wanted:
@@ -188,7 +192,7 @@ def _import() -> Any:
         return import_onnxruntime()
     except ImportError as error:
         raise MissingDependencyError(
-            f"onnxruntime cannot be imported ({_one_line(error)}): "
+            f"onnxruntime cannot be imported ({one_line(error, longest=_LONGEST)}): "
             "pip install 'glow-deploy[cpu]', or 'glow-deploy[gpu]' for an NVIDIA GPU"
         ) from None
 
@@ -198,7 +202,3 @@ def _quiet() -> Iterator[None]:
     """Keep what onnxruntime's Python code prints off the caller's standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:400]

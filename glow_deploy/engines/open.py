@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from glow_deploy.arguments import as_flag, as_path, as_whole
 from glow_deploy.artifact.files import open_regular, sha256_bytes
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
@@ -13,7 +14,7 @@ from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError
 from glow_deploy.protocol import Engine
 
-from .device import parse_device
+from .device import MOST_THREADS, parse_device
 
 __all__ = ["check_manifest", "open_engine"]
 
@@ -40,7 +41,7 @@ def open_engine(
         path: the engine file.
         device: `auto` (CUDA where it works, otherwise the CPU), `cpu`, `cuda` or `cuda:N`. A plan needs CUDA.
         trust_engine: run a plan without a matching sidecar.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime, 1 or more; None leaves the choice to it.
         cuda_graphs: replay TensorRT's work as CUDA graphs, which saves launch time on small batches.
         signed: of a signature of the bundle that was checked. The engine, its manifest and its sidecar must be what it
             covers, `trust_engine` or not.
@@ -53,10 +54,12 @@ def open_engine(
         SignatureError: the file, its manifest or its sidecar is not what was signed.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
-        UsageError: no such device name.
+        UsageError: no such device name, or an argument of the wrong kind.
     """
-    path = Path(path)
+    path = as_path("path", path)
     wanted = parse_device(device)
+    threads = None if threads is None else as_whole("threads", threads, least=1, most=MOST_THREADS)
+    trust_engine, cuda_graphs = as_flag("trust_engine", trust_engine), as_flag("cuda_graphs", cuda_graphs)
     data = _read(path)
     if signed is not None:
         signed.check(path, data)

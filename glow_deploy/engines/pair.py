@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from glow_deploy.arguments import as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.flavors import PairFlavor, engine_files
 from glow_deploy.artifact.identity import engine_model_id
@@ -101,7 +102,7 @@ def pair_files(
             raise UsageError("name a bundle folder, or both files with encoder= and decoder=")
         if flavor != "onnx":
             raise UsageError("flavor= chooses among the engines of a bundle; files named one by one tell their kind")
-        return Path(encoder), Path(decoder)
+        return as_path("encoder", encoder), as_path("decoder", decoder)
     if encoder is not None or decoder is not None:
         raise UsageError(f"{bundle} brings its own engines; give either a bundle, or encoder= and decoder=")
     folder = Bundle.open(bundle).path
@@ -130,7 +131,7 @@ def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -
         BundleError: a folder that is no bundle.
         EngineError: the bundle has no plans of that flavour.
     """
-    place = Path(place)
+    place = as_path("place", place)
     if place.is_dir():
         folder = Bundle.open(place).path
         return _in_bundle(folder, engine_files(flavor)[0 if role == "encoder" else 1], flavor)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from glow_deploy.directions.directions import Directions
 from glow_deploy.errors import UsageError
-from glow_deploy.latents.interpolation import InterpolationMode, blend
+from glow_deploy.latents.ways import InterpolationMode, blend
 
 __all__ = ["HOTTEST", "Change", "changed_latents", "number"]
 
@@ -109,7 +109,7 @@ def changed_latents(
 
     Raises:
         UsageError: another image or an attribute is asked for that is not there.
-        DataError: there is no way between the two, see `glow_deploy.latents.interpolation.blend`.
+        DataError: there is no way between the two, see `glow_deploy.latents.ways.blend`.
     """
     scales = change.level_temperatures(len(z))
     if change.share and other is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from glow_deploy.arguments import as_choice, as_flag, as_path, as_seed, as_several, as_text, as_whole, settle
 from glow_deploy.artifact.flavors import PairFlavor
-from glow_deploy.errors import UsageError
-from glow_deploy.latents.noise import check_seed
+from glow_deploy.engines.device import as_device
 
 __all__ = ["ExploreSettings"]
 
@@ -47,7 +48,11 @@ class ExploreSettings:
     kept_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        for name in ("draws", "max_upload", "max_pixels", "kept_images", "kept_bytes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        check_seed(self.seed)
+        settle(self, as_choice, "flavor", choices=get_args(PairFlavor))
+        settle(self, as_device, "device")
+        settle(self, as_whole, "threads", optional=True, least=1)
+        settle(self, as_path, "directions", optional=True)
+        settle(self, as_whole, "draws", "max_upload", "max_pixels", "kept_images", "kept_bytes", least=1)
+        settle(self, as_seed, "seed")
+        settle(self, as_several, "hosts", check=as_text)
+        settle(self, as_flag, "trust_engine")

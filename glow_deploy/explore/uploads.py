@@ -41,9 +41,11 @@ def read_upload(
             return read_picture(data, size=size, channels=channels, name=name), ()
         except DataError:
             pass
-    whole = read_picture(data, name=name)
+    whole = read_picture(data, over_white=True, name=name)
     height, width = whole.shape[1:]
     notes = []
+    if _is_transparent(data):
+        notes.append("transparent in places, laid over white")
     if (height, width) != size:
         cropped = height * size[1] != width * size[0]
         notes.append(
@@ -53,6 +55,15 @@ def read_upload(
     if channels == 1 and len(whole) == 3:
         notes.append("in colour, turned grey, which the model takes")
     return read_picture(data, size=size, channels=channels, resize=True, name=name), tuple(notes)
+
+
+def _is_transparent(data: bytes) -> bool:
+    """Tell what alone can be wrong with a picture that is readable with transparency laid over white."""
+    try:
+        read_picture(data)
+    except DataError:
+        return True
+    return False
 
 
 def clean_name(name: str) -> str:

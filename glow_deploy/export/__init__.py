@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from glow_deploy.arguments import as_path
 from glow_deploy.settings import settings_of
 
 from .settings import ExportOptions, ExportSettings, Precision
@@ -38,11 +39,27 @@ def export(
     before anything is written.
 
     Args:
-        checkpoint: a file of `glow_core.save_checkpoint`.
+        checkpoint: a file, as training or `glow_core.save_checkpoint` writes it; or one of another project that there
+            is a reader for, built in or installed as a plug-in.
         out: the bundle folder; by default `<checkpoint's stem>-bundle` in the current folder.
         settings: what to export and how; or the same as keyword arguments.
         progress: told the stages.
-        **options: fields of `ExportSettings`, such as `precision="mixed"` or `force=True`.
+        **options: see below.
+
+    Options:
+        precision="fp32": of the graphs: `fp32`, `mixed` (the conditioners' convolutions in float16), `bf16-mixed` (in
+            bfloat16), `auto` (in float16 as many as keep the round trip within `tolerance`) or `fp16` (all, for
+            decoding only).
+        tolerance=None: with `auto`: the largest error of x -> z -> x in pixel steps; None is 0.5.
+        images=None: with `auto`: calibration images, at least 256, which None stands for.
+        confidence=None: with `auto`: how sure the bound is that they give, from 0.5 to below 1; None is 0.95.
+        data=None: where golden images come from: a folder, an .npz file, `faces`, ...; None takes those that the
+            checkpoint carries, or the model's own samples.
+        golden=64: golden images at most; None for none.
+        resize=False: crop and resample images of `data` that are of another size, and lay transparency over white.
+        weights="ema": `ema`, the averaged weights where there are any; or `raw`, as trained.
+        options=None: `glow_core.ImportOptions`: what another project's checkpoint does not say of its model.
+        force=False: replace a bundle that is there, and write one even if the model was judged not to be invertible.
 
     Returns:
         The bundle written.
@@ -50,12 +67,13 @@ def export(
     Raises:
         CheckpointError: the checkpoint cannot be read.
         UnsoundModelError: the graphs or the model itself do not round-trip; nothing is written unless `force` is on.
-        UsageError: the target folder cannot be used.
+        UsageError: the target folder cannot be used, or an option is unknown, of the wrong kind or out of range.
         DataError: the golden images do not fit the model.
         MissingDependencyError: torch is not installed.
     """
     from .run import run_export
 
-    path = Path(checkpoint)
-    target = default_bundle_path(path) if out is None else Path(out)
-    return run_export(path, target, settings=settings_of(settings, options, ExportSettings), progress=progress)
+    chosen = settings_of(settings, options, ExportSettings, caller="export", others=("out", "progress"))
+    path = as_path("checkpoint", checkpoint)
+    target = default_bundle_path(path) if out is None else as_path("out", out)
+    return run_export(path, target, settings=chosen, progress=progress)

@@ -24,7 +24,7 @@ from glow_deploy.protocol import Engine
 
 from .coded import Coded
 
-__all__ = ["SelfCheck", "batch_sizes", "check_graphs", "code_images", "decode_latents", "encode_images"]
+__all__ = ["SelfCheck", "batch_sizes", "check_graphs", "code_images", "run_decoder", "run_encoder"]
 
 _BATCHES = (1, 2, 3)
 
@@ -64,9 +64,9 @@ def code_images(
         What they gave, and the batch sizes really run: six images are needed for each size to be among them.
     """
     with _opened(encoder) as engine:
-        z, log_prob = encode_images(engine, x, y)
+        z, log_prob = run_encoder(engine, x, y)
     with _opened(decoder) as engine:
-        x_hat = decode_latents(engine, z, y)
+        x_hat = run_decoder(engine, z, y)
     return Coded(x=x, z=z, log_prob=log_prob, x_hat=x_hat, y=y), batch_sizes(len(x))
 
 
@@ -75,7 +75,7 @@ def batch_sizes(count: int) -> tuple[int, ...]:
     return tuple(rows.stop - rows.start for rows in _batches(count))
 
 
-def encode_images(engine: Engine, x: np.ndarray, y: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+def run_encoder(engine: Engine, x: np.ndarray, y: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Return latents and log_prob of images, computed in batches of 1, 2 and 3."""
     encoded = [engine.run({"x": x[rows], **_labels(y, rows)}) for rows in _batches(len(x))]
     log_prob = np.concatenate([part.pop("log_prob") for part in encoded])
@@ -83,7 +83,7 @@ def encode_images(engine: Engine, x: np.ndarray, y: np.ndarray | None) -> tuple[
     return tuple(np.concatenate([part[f"z{level}"] for part in encoded]) for level in levels), log_prob
 
 
-def decode_latents(engine: Engine, z: Sequence[np.ndarray], y: np.ndarray | None) -> np.ndarray:
+def run_decoder(engine: Engine, z: Sequence[np.ndarray], y: np.ndarray | None) -> np.ndarray:
     """Return images of latents, computed in batches of 1, 2 and 3."""
     named = {f"z{level}": part for level, part in enumerate(z, start=1)}
     return np.concatenate(

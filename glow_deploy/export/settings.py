@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
+from glow_deploy.arguments import as_choice, as_flag, as_instance, as_real, as_text, as_whole, settle
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,13 +58,20 @@ class ExportSettings:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise UsageError(f"precision {self.precision!r} is not available; {', '.join(get_args(Precision))} are")
-        if self.tolerance is not None:
-            if self.precision != "auto":
-                raise UsageError(f'a tolerance goes with precision="auto", not with precision="{self.precision}"')
-            if not (math.isfinite(self.tolerance) and self.tolerance > 0):
-                raise UsageError(f"the tolerance must be a positive number of pixel steps, not {self.tolerance}")
+        settle(self, as_choice, "precision", choices=get_args(Precision))
+        settle(self, as_real, "tolerance", optional=True, above=0)
+        settle(self, as_whole, "images", optional=True)
+        settle(self, as_real, "confidence", optional=True)
+        settle(self, as_text, "data", optional=True, such_as="faces")
+        settle(self, as_whole, "golden", optional=True, least=1)
+        settle(self, as_choice, "weights", choices=("ema", "raw"))
+        settle(self, as_flag, "resize", "force")
+        if self.options is not None:
+            from glow_core.import_options import ImportOptions
+
+            settle(self, as_instance, "options", kind=ImportOptions)
+        if self.tolerance is not None and self.precision != "auto":
+            raise UsageError(f'a tolerance goes with precision="auto", not with precision="{self.precision}"')
         for name in ("images", "confidence"):
             if getattr(self, name) is not None and self.precision != "auto":
                 raise UsageError(f'{name}= goes with precision="auto", not with precision="{self.precision}"')
@@ -74,10 +81,6 @@ class ExportSettings:
             )
         if self.confidence is not None and not 0.5 <= self.confidence < 1.0:
             raise UsageError(f"confidence is {self.confidence}; it must be a number from 0.5 to below 1, such as 0.95")
-        if self.weights not in ("ema", "raw"):
-            raise UsageError(f"weights must be ema or raw, not {self.weights!r}")
-        if self.golden is not None and self.golden < 1:
-            raise UsageError(f"golden= must be a positive number or none, not {self.golden}")
         if self.golden is None and self.data is not None:
             raise UsageError("data= names golden images, so it cannot go with golden=None")
 

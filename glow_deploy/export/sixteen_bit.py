@@ -26,7 +26,7 @@ from glow_deploy.protocol import Engine, Role
 from .coded import Coded
 from .examine import Findings, Report, judge_model, measure_yardstick
 from .plan import NARROW_IMAGES, range_check
-from .selfcheck import SelfCheck, batch_sizes, check_graphs, decode_latents, encode_images
+from .selfcheck import SelfCheck, batch_sizes, check_graphs, run_decoder, run_encoder
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _check_float32(folded: FoldedGlow, golden: Coded, single: Coded) -> SelfChec
     with ExitStack() as stack:
         engines = open_simulated(folded, PrecisionPlan.uniform("fp32", folded))
         encoder, decoder = (stack.enter_context(engine) for engine in engines)
-        z, log_prob = encode_images(encoder, golden.x, golden.y)
-        x_hat = decode_latents(decoder, z, golden.y)
+        z, log_prob = run_encoder(encoder, golden.x, golden.y)
+        x_hat = run_decoder(decoder, z, golden.y)
     graphs = Coded(x=golden.x, z=z, log_prob=log_prob, x_hat=x_hat, y=golden.y)
     return check_graphs(
         graphs=graphs,
@@ -190,12 +190,12 @@ class _Measured:
 
 def _measure(encoder: Engine, decoder: Engine, reference: Coded, *, n_bits: int) -> _Measured:
     x, y = reference.x, reference.y
-    z, log_prob = encode_images(encoder, x, y)
-    x_hat = decode_latents(decoder, z, y)
-    again, _ = encode_images(encoder, x_hat, y)
+    z, log_prob = run_encoder(encoder, x, y)
+    x_hat = run_decoder(decoder, z, y)
+    again, _ = run_encoder(encoder, x_hat, y)
     with np.errstate(over="ignore"):
         given = [part.astype(np.float32) for part in reference.z]
-    x_from_z = decode_latents(decoder, given, y)
+    x_from_z = run_decoder(decoder, given, y)
     dims = int(np.prod(x.shape[1:]))
     exact = ExactnessAccumulator(n_bits)
     exact.add(x_hat, x, first=0)

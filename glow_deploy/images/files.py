@@ -39,21 +39,23 @@ def read_picture(
     size: tuple[int, int] | None = None,
     channels: int | None = None,
     resize: bool = False,
+    over_white: bool = False,
     name: str | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Read one picture as 8-bit values.
 
     What is converted without asking, because nothing is lost or everyone expects it: the EXIF orientation is applied;
-    palettes, CMYK and the like become RGB; 16-bit values keep their high byte; transparency is laid over white; the
-    first frame of an animation is taken; grey becomes RGB for an RGB model; and RGB whose three channels are equal
-    becomes grey for a grey model. What would change the picture needs `resize`.
+    palettes, CMYK and the like become RGB; 16-bit values keep their high byte; an alpha channel that is opaque
+    throughout is dropped; the first frame of an animation is taken; grey becomes RGB for an RGB model; and RGB whose
+    three channels are equal becomes grey for a grey model. What would change the picture needs `resize`.
 
     Args:
         source: a file name, or the bytes of a file.
         size: (height, width) that the model needs; None takes the picture as it is.
         channels: 1 or 3, as the model needs; None takes 1 for grey pictures, 3 for all others.
-        resize: crop the centre to the aspect ratio of `size` and resample to it (Lanczos), and turn a coloured
-            picture grey (ITU-R 601 luma) for a grey model.
+        resize: crop the centre to the aspect ratio of `size` and resample to it (Lanczos), turn a coloured picture grey
+            (ITU-R 601 luma) for a grey model, and lay a picture that is transparent anywhere over white.
+        over_white: do the last of these alone.
         name: what messages call the picture; None takes the file name.
 
     Returns:
@@ -66,7 +68,7 @@ def read_picture(
         name = "picture" if isinstance(source, bytes) else os.fspath(source)
     if not isinstance(source, bytes):
         check_regular(Path(source), error=DataError)
-    image = _flatten(_open(source, name))
+    image = _flatten(_open(source, name), name, over_white=resize or over_white)
     if channels == 1 and image.mode == "RGB":
         image = _to_grey(image, name, convert=resize)
     elif channels == 3 and image.mode == "L":
@@ -158,8 +160,8 @@ def _no_log() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any mode to `L` or `RGB`, transparency laid over white."""
+def _flatten(image: Image.Image, name: str, *, over_white: bool) -> Image.Image:
+    """Any mode to `L` or `RGB`, transparency laid over white where that is allowed."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT or image.mode == "I":  # `I`: 16-bit PNG and PGM files, in some Pillow releases
@@ -167,7 +169,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     target = "L" if image.mode in _GREY_MODES else "RGB"
     if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA", "RGBa", "La"):
         return image.convert(target)
-    return _over_white(image, target)
+    return _opaque(image, target, name, over_white=over_white)
 
 
 def _high_bytes(image: Image.Image) -> Image.Image:
@@ -180,13 +182,18 @@ def _high_bytes(image: Image.Image) -> Image.Image:
     return Image.fromarray(values)
 
 
-def _over_white(image: Image.Image, target: str) -> Image.Image:
+def _opaque(image: Image.Image, target: str, name: str, *, over_white: bool) -> Image.Image:
     from PIL import Image
 
     flat = Image.new(target, image.size)
     for top, band in _bands(image):
         rgba = band.convert("RGBA")
         if rgba.getchannel("A").getextrema() != (255, 255):
+            if not over_white:
+                raise DataError(
+                    f"{name} is transparent in places, and the model takes opaque pictures; pass resize=True to lay it "
+                    "over white"
+                )
             rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
         flat.paste(rgba.convert("RGB").convert(target), (0, top))
     return flat

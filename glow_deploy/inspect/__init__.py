@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glow_deploy.arguments import as_path
+
 from .inspection import Inspection
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def inspect_file(
     from .file import run_inspect
 
     trust = Trust.of(public_key=public_key, certificate_root=certificate_root, identity=identity, issuer=issuer)
-    return run_inspect(Path(path), trust=trust)
+    return run_inspect(as_path("path", path), trust=trust)
 
 
 inspect = inspect_file

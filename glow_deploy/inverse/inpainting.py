@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import DataError, UsageError
+from glow_deploy.arguments import as_choice, as_real, as_seed, as_whole, settle
+from glow_deploy.errors import DataError
 from glow_deploy.images import values_to_pixels, values_to_x, x_to_values
 from glow_deploy.latents.coding import EncodeSettings, decode_latents
-from glow_deploy.latents.noise import check_seed, noise
+from glow_deploy.latents.noise import noise
 from glow_deploy.latents.specs import check_labels, latent_specs
 from glow_deploy.progress import CountProgress
 
@@ -63,20 +64,15 @@ class InpaintSettings:
     draws: int = 8
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.batch < 1 or self.draws < 1:
-            raise UsageError("samples, batch and draws must be at least 1")
-        if self.steps < len(_STAGES):
-            raise UsageError(f"steps must be at least {len(_STAGES)}, not {self.steps}")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"the temperature must be 0 or more, not {self.temperature}")
-        if not (math.isfinite(self.prior) and self.prior > 0):
-            raise UsageError(f"the weight of the prior must be more than 0, not {self.prior}")
-        if self.over not in ("latents", "pixels"):
-            raise UsageError(f"over is {self.over!r}; choose latents or pixels")
-        check_seed(self.seed)
+        settle(self, as_whole, "samples", "batch", "draws", least=1)
+        settle(self, as_whole, "steps", least=len(_STAGES))
+        settle(self, as_real, "temperature", "tolerance", least=0)
+        settle(self, as_real, "prior", above=0)
+        settle(self, as_choice, "over", choices=("latents", "pixels"))
+        settle(self, as_seed, "seed")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Filling:
     """Images with their missing pixels filled in: N images, S fills of each.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_real, as_whole, settle
 from glow_deploy.errors import UsageError
 from glow_deploy.progress import CountProgress
 
@@ -50,13 +51,11 @@ class LbfgsSettings:
     patience: int = 10
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.memory < 1 or self.patience < 1:
-            raise UsageError("steps, memory and patience must be at least 1")
-        if not self.tolerance >= 0:
-            raise UsageError(f"the tolerance must be 0 or more, not {self.tolerance}")
+        settle(self, as_whole, "steps", "memory", "patience", least=1)
+        settle(self, as_real, "tolerance", least=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Minimum:
     """Where it ended.
 

@@ -32,7 +32,7 @@ def read_mask(path: str | os.PathLike[str], *, size: tuple[int, int], resize: bo
     Raises:
         DataError: not a picture, not of that size, in colour, or nothing or everything in it is missing.
     """
-    mask = np.asarray(read_picture(path, size=size, channels=1, resize=resize)[0] >= _WHITE)
+    mask = np.asarray(read_picture(path, size=size, channels=1, resize=resize, over_white=True)[0] >= _WHITE)
     return _need_both(mask, os.fspath(path))
 
 

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import DataError, UsageError
+from glow_deploy.arguments import as_choice, as_real, as_seed, as_whole, settle
+from glow_deploy.errors import DataError
 from glow_deploy.images import values_to_pixels, values_to_x, x_to_values
 from glow_deploy.latents.coding import EncodeSettings
-from glow_deploy.latents.noise import check_seed
 from glow_deploy.latents.specs import check_labels, latent_specs
 from glow_deploy.progress import CountProgress
 
@@ -54,18 +54,15 @@ class ProjectSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.draws < 1 or self.steps < 1:
-            raise UsageError("steps, batch and draws must be at least 1")
-        if not 0 < self.noise <= 10:
-            raise UsageError(f"the noise must be more than 0 (1: from black to white), not {self.noise}")
-        if not (math.isfinite(self.prior) and self.prior > 0):
-            raise UsageError(f"the weight of the prior must be more than 0, not {self.prior}")
-        if self.over not in ("latents", "pixels"):
-            raise UsageError(f"over is {self.over!r}; choose latents or pixels")
-        check_seed(self.seed)
+        settle(self, as_whole, "steps", "batch", "draws", least=1)
+        settle(self, as_real, "noise", above=0, most=10)
+        settle(self, as_real, "prior", above=0)
+        settle(self, as_real, "tolerance", least=0)
+        settle(self, as_choice, "over", choices=("latents", "pixels"))
+        settle(self, as_seed, "seed")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Projection:
     """Images brought to where the model finds them likely.
 

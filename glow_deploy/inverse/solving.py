@@ -36,7 +36,7 @@ class Stage:
     share: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Solution:
     """What was found for N images.
 

@@ -12,24 +12,20 @@ from .coding import (
     encode_images,
     encode_stream,
 )
-from .files import load_latents, save_latents
-from .interpolation import (
-    Interpolation,
-    InterpolationSettings,
-    blend,
-    interpolate,
-    interpolate_grid,
-    interpolate_images,
-)
+from .files import LATENT_KEYS, load_latents, save_latents
+from .interpolation import Interpolation, InterpolationSettings, interpolate_images, way_between
 from .noise import dequantisation, noise
 from .sampling import SampleBatch, SampleSettings, concatenate_samples, sample
 from .specs import check_labels, conditional, finite_rows, latent_specs, need_role
 from .stream import PictureBatch
+from .ways import InterpolationMode, blend, interpolate, interpolate_grid
 
 __all__ = [
+    "LATENT_KEYS",
     "Decoded",
     "EncodeSettings",
     "Interpolation",
+    "InterpolationMode",
     "InterpolationSettings",
     "Latents",
     "PictureBatch",
@@ -56,4 +52,5 @@ __all__ = [
     "noise",
     "sample",
     "save_latents",
+    "way_between",
 ]

@@ -30,7 +30,7 @@ def class_log_prob(encoder: Engine, draws: Iterable[npt.NDArray[np.float32]]) ->
     """
     need_role(encoder, "encoder", "telling classes apart")
     if encoder.num_classes is None:
-        raise UsageError("this model is not class-conditional; leave the class out")
+        raise UsageError('this model is not class-conditional: leave labels="best" out')
     dtype = next(spec.dtype for spec in encoder.inputs if spec.name == "x")
     sums: list[npt.NDArray[np.float64]] = []
     for x in draws:

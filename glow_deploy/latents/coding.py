@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_flag, as_seed, as_whole, settle
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import bits_per_dim
+from glow_deploy.notebook import html_table
 from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
-from .noise import check_seed
-from .specs import check_labels, finite_rows, latent_specs, need_role
+from .specs import check_labels, finite_rows, latent_specs, need_role, show_shape
 from .stream import PictureBatch, encoder_batches, picture_batches
 
 __all__ = [
@@ -48,14 +50,13 @@ class EncodeSettings:
     best_class: bool = False
 
     def __post_init__(self) -> None:
-        if self.draws < 0:
-            raise UsageError(f"draws must be at least 0, not {self.draws}")
-        if self.batch < 1:
-            raise UsageError(f"batch must be at least 1, not {self.batch}")
-        check_seed(self.seed)
+        settle(self, as_whole, "draws", least=0)
+        settle(self, as_whole, "batch", least=1)
+        settle(self, as_seed, "seed")
+        settle(self, as_flag, "best_class")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Latents:
     """Latents of n images, and what the model says about those images.
 
@@ -83,11 +84,22 @@ class Latents:
         bits = self.bits_per_dim if self.bits_per_dim is not None else self.bits_per_dim_centre
         return f"Latents({levels}" + ("" if bits is None else f", {bits.mean():.4f} bits/dim on average") + ")"
 
+    def _repr_html_(self) -> str:
+        columns = {
+            "image": self.names,
+            "class": self.labels,
+            "bits/dim": self.bits_per_dim,
+            "bits/dim at the bin centre": self.bits_per_dim_centre,
+            "log p, nats": self.log_prob,
+        }
+        known = {title: values for title, values in columns.items() if values is not None}
+        return f"<p>{escape(repr(self))}</p>" + html_table(tuple(known), zip(*known.values(), strict=True))
+
     def __len__(self) -> int:
         return len(self.z[0])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Decoded:
     """Decoded images: `x` [n, C, H, W], not clamped, and `finite`, bool [n]: which rows may be shown."""
 
@@ -229,14 +241,14 @@ def decode_latents(
         DataError: the latents do not fit the model, or a label is no class of it.
     """
     need_role(decoder, "decoder", "decoding")
-    if batch < 1:
-        raise UsageError(f"batch must be at least 1, not {batch}")
+    batch = as_whole("batch", batch, least=1)
     specs = latent_specs(decoder.inputs)
-    total = len(z[0]) if z else 0
+    total = len(z[0]) if z and z[0].ndim else 0
     shapes = [tuple(level.shape) for level in z]
     if not total or shapes != [(total, *spec.shape) for spec in specs]:
-        wanted = ", ".join(f"{spec.name} {('N', *spec.shape)}" for spec in specs)
-        raise DataError(f"latents of shapes {shapes} do not fit this model, which takes {wanted}")
+        given = ", ".join(f"z{level} {show_shape(shape)}" for level, shape in enumerate(shapes, start=1))
+        wanted = ", ".join(f"{spec.name} {show_shape(spec.shape, 'N')}" for spec in specs)
+        raise DataError(f"latents {given or '(none)'} do not fit this model, which takes {wanted}, N >= 1")
     every = check_labels(decoder, labels, total)
     parts = []
     for first in range(0, total, batch):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_instance, as_path
 from glow_deploy.artifact.files import atomic_path
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError
@@ -16,11 +16,13 @@ from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
 from .coding import Latents
-from .specs import latent_specs
+from .specs import latent_specs, show_shape
 
-__all__ = ["load_latents", "save_latents"]
+__all__ = ["LATENT_KEYS", "load_latents", "save_latents"]
 
 _FIGURES = ("log_prob", "bits_per_dim", "bits_per_dim_centre")
+LATENT_KEYS = ("names", *_FIGURES, "y", "class_log_prob")
+"""What may stand in a latent file beside `z1` ... `zL`."""
 
 
 def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
@@ -30,6 +32,8 @@ def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
     `y` (int64 [n], the class labels) and `class_log_prob` (float64 [n, K]) that are known. No suffix is added to
     `path`.
     """
+    target = as_path("path", path)
+    latents = as_instance("latents", latents, Latents)
     arrays: dict[str, npt.NDArray[np.generic]] = {f"z{i}": z for i, z in enumerate(latents.z, start=1)}
     arrays |= {name: value for name in _FIGURES if (value := getattr(latents, name)) is not None}
     # File names that are not UTF-8 come with letters that are none; they are written as escapes.
@@ -40,7 +44,7 @@ def save_latents(path: str | os.PathLike[str], latents: Latents) -> None:
         arrays["y"] = latents.labels
     if latents.class_log_prob is not None:
         arrays["class_log_prob"] = latents.class_log_prob
-    with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # the stubs mistake the arrays for `allow_pickle`
 
 
@@ -63,7 +67,7 @@ def load_latents(
         DataError: the file is missing, damaged or not an .npz file; an array is missing, of the wrong shape or type, or
             not finite.
     """
-    path = Path(path)
+    path = as_path("path", path)
     with NpzArchive(path) as archive:
         specs = latent_specs(inputs)
         wanted = [spec.name for spec in specs]
@@ -83,8 +87,9 @@ def load_latents(
         for spec in specs:
             entry = archive.entries[spec.name]
             if entry.shape != (count, *spec.shape) or count < 1:
+                held, wants = show_shape(entry.shape), show_shape(spec.shape, "N")
                 raise DataError(
-                    f"{path}: `{spec.name}` has shape {entry.shape}, the model takes {('N', *spec.shape)}, "
+                    f"{path}: `{spec.name}` has shape {held}, the model takes {wants}, "
                     "with the same N >= 1 for every level"
                 )
             if entry.dtype.kind != "f":

@@ -1,41 +1,27 @@
-"""Ways between images through the latents: lines, arcs, and grids of four corners."""
+"""Images on the way between images, through the latents."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.errors import DataError, UnsoundModelError, UsageError
+from glow_deploy.arguments import as_choice, as_flag, as_whole, settle
+from glow_deploy.errors import DataError, UnsoundModelError
 from glow_deploy.images import values_to_pixels, x_to_pixels, x_to_values
 from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
 from .coding import EncodeSettings, decode_latents, encode_images
 from .specs import need_role
+from .ways import MOST_STEPS, InterpolationMode, Levels, interpolate, interpolate_grid
 
-__all__ = [
-    "Interpolation",
-    "InterpolationMode",
-    "InterpolationSettings",
-    "blend",
-    "interpolate",
-    "interpolate_grid",
-    "interpolate_images",
-]
+__all__ = ["Interpolation", "InterpolationSettings", "interpolate_images", "way_between"]
 
-InterpolationMode = Literal["linear", "spherical"]
-"""`linear`: straight from one to the other. `spherical`: along a great circle in each level."""
 
-Latents = tuple[npt.NDArray[np.floating], ...]
-
-_PARALLEL = 1e-6  # radians: below it an arc and its chord agree to 1e-12
-_OPPOSITE = 1e-5  # of two unit vectors; float32 latents know their sum no better than to about 1e-7
-_MOST_STEPS = 1000
 _CROSS = 128  # grey level that marks what did not decode
 
 
@@ -56,13 +42,13 @@ class InterpolationSettings:
     best_class: bool = False
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps)
-        _check_mode(self.mode)
-        if self.batch < 1:
-            raise UsageError(f"batch must be at least 1, not {self.batch}")
+        settle(self, as_whole, "steps", least=2, most=MOST_STEPS)
+        settle(self, as_choice, "mode", choices=get_args(InterpolationMode))
+        settle(self, as_whole, "batch", least=1)
+        settle(self, as_flag, "best_class")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Interpolation:
     """The images on the way.
 
@@ -79,7 +65,7 @@ class Interpolation:
         n_bits: of the model.
     """
 
-    z: Latents
+    z: Levels
     x: npt.NDArray[np.floating]
     finite: npt.NDArray[np.bool_]
     labels: npt.NDArray[np.int64] | None
@@ -106,143 +92,6 @@ class Interpolation:
         if self.finite.any():
             values[self.finite] = x_to_values(self.x[self.finite], self.n_bits)
         return values
-
-
-def blend(
-    a: Sequence[npt.NDArray[np.floating]],
-    b: Sequence[npt.NDArray[np.floating]],
-    t: npt.ArrayLike,
-    *,
-    mode: InterpolationMode = "linear",
-) -> Latents:
-    """Latents at the shares `t` of the way from one image's latents to another's.
-
-    `linear`, as in Kingma & Dhariwal 2018 (section 6), leads through the inside of the sphere on which the latents of
-    the model's images lie: a normal vector of D numbers has the norm sqrt(D) up to one part in sqrt(2 D), two of them
-    are at right angles, and half way between the squared norm is half of what it should be. That is a sample at
-    temperature 0.7: smooth, and simpler than either end.
-
-    `spherical` turns the direction along the great circle (Shoemake 1985) and takes the length from |a| to |b| evenly,
-    in each level for itself. Each level is a standard normal of its own under the model, so that an image is typical
-    only where every level has its own norm; one great circle through the whole vector keeps the sum of their squares
-    and lets levels trade (measured on pairs of faces and of clothes: a standard deviation of 2 to 3 % half way). Length
-    and direction are kept apart since Shoemake's formula, meant for unit vectors, bulges where the lengths differ. A
-    level of zeros has no direction: the way to or from it is a straight line.
-
-    Args:
-        a: z1 ... zL of one image, each of any shape, such as [C, H, W].
-        b: those of the other, of the same shapes.
-        t: [n], each 0 to 1. At 0 and 1 the result is `a` and `b` to the last bit.
-        mode: `linear` or `spherical`.
-
-    Returns:
-        For each level [n, *shape], of the wider dtype of the two. Computed in float64.
-
-    Raises:
-        DataError: shapes differ, a latent is not finite, or (spherical) a level of `b` points exactly away from that of
-            `a`, so that no great circle is the shortest.
-        UsageError: no such mode, or a share outside 0 to 1.
-
-    Examples:
-        >>> import numpy as np
-        >>> a, b = (np.array([3.0, 0.0]),), (np.array([0.0, 3.0]),)
-        >>> blend(a, b, [0.0, 0.5, 1.0])[0]
-        array([[3. , 0. ],
-               [1.5, 1.5],
-               [0. , 3. ]])
-        >>> half_way = blend(a, b, [0.5], mode="spherical")[0]
-        >>> bool(np.isclose(np.linalg.norm(half_way), 3.0))
-        True
-    """
-    _check_mode(mode)
-    shares = np.asarray(t, dtype=np.float64)
-    if shares.ndim != 1 or not np.all((shares >= 0) & (shares <= 1)):
-        raise UsageError(f"shares of the way must be a list of numbers from 0 to 1, not {t!r:.60}")
-    _check_levels(a, b)
-    found = []
-    for level, (first, second) in enumerate(zip(a, b, strict=True), start=1):
-        start, end = (np.asarray(end, dtype=np.float64).reshape(-1) for end in (first, second))
-        way = _arc(start, end, shares, level) if mode == "spherical" else _line(start, end, shares)
-        way[shares == 0], way[shares == 1] = start, end
-        found.append(way.reshape(len(shares), *first.shape).astype(np.result_type(first, second)))
-    return tuple(found)
-
-
-def interpolate(
-    a: Sequence[npt.NDArray[np.floating]],
-    b: Sequence[npt.NDArray[np.floating]],
-    *,
-    steps: int = 9,
-    mode: InterpolationMode = "linear",
-) -> Latents:
-    """Latents in even steps from one image's to another's, both included: see `blend`.
-
-    Args:
-        a: z1 ... zL of one image, each of any shape, such as [C, H, W].
-        b: those of the other.
-        steps: 2 to 1000.
-        mode: `linear` or `spherical`.
-
-    Returns:
-        For each level [steps, *shape].
-
-    Raises:
-        DataError: the latents do not fit together, see `blend`.
-        UsageError: an option is out of range.
-
-    Examples:
-        >>> import numpy as np
-        >>> z1, z2 = interpolate((np.zeros(2), np.zeros(1)), (np.ones(2), np.full(1, 4.0)), steps=5)
-        >>> z1.shape, z2[:, 0].tolist()
-        ((5, 2), [0.0, 1.0, 2.0, 3.0, 4.0])
-    """
-    _check_steps(steps)
-    return blend(a, b, np.linspace(0, 1, steps), mode=mode)
-
-
-def interpolate_grid(
-    a: Sequence[npt.NDArray[np.floating]],
-    b: Sequence[npt.NDArray[np.floating]],
-    c: Sequence[npt.NDArray[np.floating]],
-    d: Sequence[npt.NDArray[np.floating]],
-    *,
-    steps: int = 5,
-    mode: InterpolationMode = "linear",
-) -> Latents:
-    """Latents of a square between four images: bilinear, or of great circles.
-
-    The left edge goes from `a` down to `c`, the right edge from `b` down to `d`, and every row from the left edge to
-    the right one. On great circles the inside would be a little different with columns in place of rows.
-
-    Args:
-        a: z1 ... zL of the image at the top left.
-        b: top right.
-        c: bottom left.
-        d: bottom right.
-        steps: images on each side, 2 to 1000.
-        mode: see `blend`.
-
-    Returns:
-        For each level [steps * steps, *shape], row by row; the four corners are the latents given, to the last bit.
-
-    Raises:
-        DataError: the latents do not fit together, see `blend`.
-        UsageError: an option is out of range.
-
-    Examples:
-        >>> import numpy as np
-        >>> corners = [(np.array([float(value)]),) for value in (0, 2, 4, 6)]
-        >>> interpolate_grid(*corners, steps=3)[0].reshape(3, 3)
-        array([[0., 1., 2.],
-               [2., 3., 4.],
-               [4., 5., 6.]])
-    """
-    left, right = interpolate(a, c, steps=steps, mode=mode), interpolate(b, d, steps=steps, mode=mode)
-    rows = [
-        interpolate([level[row] for level in left], [level[row] for level in right], steps=steps, mode=mode)
-        for row in range(steps)
-    ]
-    return tuple(np.concatenate(level) for level in zip(*rows, strict=True))
 
 
 def interpolate_images(
@@ -290,15 +139,8 @@ def interpolate_images(
     found = encode_images(encoder, values, settings=coding, labels=labels)
     ends = [tuple(level[row] for level in found.z) for row in range(len(values))]
     steps = settings.steps
-    near = (np.arange(steps) > (steps - 1) / 2).astype(np.int64)
-    if len(ends) == 2:
-        z = interpolate(ends[0], ends[1], steps=steps, mode=settings.mode)
-        nearest, corners = near, [0, steps - 1]
-    else:
-        z = interpolate_grid(ends[0], ends[1], ends[2], ends[3], steps=steps, mode=settings.mode)
-        nearest = (2 * near[:, None] + near).reshape(-1)
-        corners = [0, steps - 1, steps * (steps - 1), steps * steps - 1]
-    classes = None if found.labels is None else found.labels[nearest]
+    z, classes = way_between(ends, found.labels, steps=steps, mode=settings.mode)
+    corners = [0, steps - 1] if len(ends) == 2 else [0, steps - 1, steps * (steps - 1), steps * steps - 1]
     decoded = decode_latents(decoder, z, labels=classes, batch=settings.batch, progress=progress)
     lost = [end + 1 for end, row in enumerate(corners) if not decoded.finite[row]]
     if lost:
@@ -323,33 +165,40 @@ def interpolate_images(
     )
 
 
-def _line(
-    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], t: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    return np.asarray((1 - t)[:, None] * a + t[:, None] * b)
+def way_between(
+    ends: Sequence[Levels],
+    labels: npt.NDArray[np.int64] | None,
+    *,
+    steps: int = 9,
+    mode: InterpolationMode = "linear",
+) -> tuple[Levels, npt.NDArray[np.int64] | None]:
+    """Latents on the way between two ends or four corners, and the class that each is decoded as.
 
+    Args:
+        ends: z1 ... zL of each end, each level [C, H, W]; four are the corners as in `interpolate_grid`.
+        labels: the class of each end, None for a model without classes.
+        steps: see `InterpolationSettings`.
+        mode: see `blend`.
 
-def _arc(
-    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], t: npt.NDArray[np.float64], level: int
-) -> npt.NDArray[np.float64]:
-    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    if 0.0 in lengths:
-        return _line(a, b, t)
-    u, v = a / lengths[0], b / lengths[1]
-    apart, together = float(np.linalg.norm(u - v)), float(np.linalg.norm(u + v))
-    if together < _OPPOSITE:
-        raise DataError(
-            f"z{level} of the one points exactly away from z{level} of the other, so that there is no shortest great "
-            "circle between them; interpolate linearly"
-        )
-    # Half the angle between unit vectors, exact where an arc cosine has lost its digits (W. Kahan).
-    angle = 2 * math.atan2(apart, together)
-    if angle < _PARALLEL:
-        direction = _line(u, v, t)
+    Returns:
+        For each level [n, C, H, W], and int64 [n]: the class of the nearest end (the first of them half way), or None.
+
+    Raises:
+        DataError: the latents do not fit together, see `blend`.
+        UsageError: an option is out of range.
+
+    Examples:
+        >>> z, labels = way_between([(np.zeros(1),), (np.ones(1),)], np.array([3, 4]), steps=3)
+        >>> z[0][:, 0].tolist(), labels.tolist()
+        ([0.0, 0.5, 1.0], [3, 3, 4])
+    """
+    if len(ends) == 2:
+        z = interpolate(ends[0], ends[1], steps=steps, mode=mode)
     else:
-        first, second = np.sin((1 - t) * angle), np.sin(t * angle)
-        direction = (first[:, None] * u + second[:, None] * v) / math.sin(angle)
-    return np.asarray(((1 - t) * lengths[0] + t * lengths[1])[:, None] * direction)
+        z = interpolate_grid(ends[0], ends[1], ends[2], ends[3], steps=steps, mode=mode)
+    near = (np.arange(steps) > (steps - 1) / 2).astype(np.int64)
+    nearest = near if len(ends) == 2 else (2 * near[:, None] + near).reshape(-1)
+    return z, None if labels is None else labels[nearest]
 
 
 def _outside(x: npt.NDArray[np.floating], n_bits: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -357,24 +206,3 @@ def _outside(x: npt.NDArray[np.floating], n_bits: int) -> tuple[npt.NDArray[np.f
     beyond = np.maximum(np.maximum(-flat, flat - 1), 0) * 2**n_bits  # NaN stays NaN
     excess = beyond.max(axis=1)
     return np.where(np.isfinite(excess), excess, np.nan), (beyond > 0.5).mean(axis=1)
-
-
-def _check_levels(a: Sequence[npt.NDArray[np.floating]], b: Sequence[npt.NDArray[np.floating]]) -> None:
-    shapes = [[tuple(np.shape(level)) for level in end] for end in (a, b)]
-    if not shapes[0] or shapes[0] != shapes[1]:
-        raise DataError(f"latents of shapes {shapes[0]} and {shapes[1]} are not of one model")
-    for end in (a, b):
-        for level, array in enumerate(end, start=1):
-            bad = int((~np.isfinite(array)).sum())
-            if bad:
-                raise DataError(f"{bad} of {array.size} numbers of z{level} are not finite")
-
-
-def _check_steps(steps: int) -> None:
-    if not 2 <= steps <= _MOST_STEPS:
-        raise UsageError(f"steps must be 2 to {_MOST_STEPS}, both ends included, not {steps}")
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in ("linear", "spherical"):
-        raise UsageError(f"mode is {mode!r:.40}; choose linear or spherical")

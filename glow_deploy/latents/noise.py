@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_seed
 from glow_deploy.errors import UsageError
 
-__all__ = ["check_seed", "dequantisation", "noise"]
+__all__ = ["dequantisation", "noise"]
 
 _LATENTS = 0
 _DEQUANTISATION = 1
@@ -75,18 +76,8 @@ def dequantisation(
     return u
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that is not a 64-bit unsigned number.
-
-    Raises:
-        UsageError: it is negative or 2^64 or more.
-    """
-    if not 0 <= seed < 2**64:
-        raise UsageError(f"seed must be 0 to 2^64-1, not {seed}")
-
-
 def _stream(seed: int, index: int, draw: int, purpose: int) -> np.random.Generator:
-    check_seed(seed)
+    seed = as_seed("seed", seed)
     if index < 0 or draw < 0:
         raise UsageError(f"sample numbers must be 0 or more, not {min(index, draw)}")
     key = np.array([seed, index], dtype=np.uint64)

@@ -9,12 +9,13 @@ from typing import TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_real, as_seed, as_several, as_whole, is_several, settle
 from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 from glow_deploy.settings import settings_of
 
-from .noise import check_seed, noise
+from .noise import noise
 from .specs import check_labels, finite_rows, latent_specs, need_role
 
 __all__ = ["SampleBatch", "SampleOptions", "SampleSettings", "concatenate_samples", "sample"]
@@ -43,16 +44,17 @@ class SampleSettings:
     max_redraws: int = 32
 
     def __post_init__(self) -> None:
-        several = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-        if not several or not all(0 <= value <= _HOTTEST for value in several):
-            raise UsageError(f"temperature must be a number from 0 to {_HOTTEST:g}, not {self.temperature}")
-        if self.batch < 1:
-            raise UsageError(f"batch must be at least 1, not {self.batch}")
-        if self.max_redraws < 0:
-            raise UsageError(f"max_redraws must be at least 0, not {self.max_redraws}")
-        if self.labels is not None and (not self.labels or min(self.labels) < 0):
-            raise UsageError(f"labels must be whole numbers of 0 or more, not {self.labels}")
-        check_seed(self.seed)
+        if is_several(self.temperature):
+            settle(self, as_several, "temperature", check=as_real, least=0, most=_HOTTEST)
+        else:
+            settle(self, as_real, "temperature", least=0, most=_HOTTEST)
+        settle(self, as_seed, "seed")
+        settle(self, as_whole, "batch", least=1)
+        settle(self, as_whole, "max_redraws", least=0)
+        settle(self, as_several, "labels", optional=True, check=as_whole, least=0)
+        for name in ("temperature", "labels"):
+            if getattr(self, name) == ():
+                raise UsageError(f"{name} is empty; give at least one number")
 
     def temperatures(self, levels: int) -> tuple[float, ...]:
         """Return the temperature of each level, z1 first.
@@ -70,7 +72,7 @@ class SampleSettings:
         return self.temperature * levels if len(self.temperature) == 1 else self.temperature
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SampleBatch:
     """Samples, all finite.
 
@@ -125,7 +127,14 @@ def sample(
         settings: how to draw; None for the defaults. Or the same as keyword arguments.
         start: number of the first sample.
         progress: called with (done, count) after each batch.
-        **options: fields of `SampleSettings`, such as `temperature=0.7` or `seed=1`.
+        **options: see below.
+
+    Options:
+        temperature=0.7: standard deviation of every latent, 0 to 100; several: one for each level, z1 first.
+        seed=0: of the draws, 0 to 2^64-1.
+        batch=64: images decoded at once.
+        labels=None: for class-conditional models: sample i is of class `labels[i % len(labels)]`.
+        max_redraws=32: new draws of a sample that is not finite, before the run ends.
 
     Returns:
         An iterator over batches of at most `settings.batch` samples, in order.
@@ -135,10 +144,9 @@ def sample(
         DataError: a label is no class of the model.
         UnsoundModelError: (while iterating) a sample was not finite in `settings.max_redraws` + 1 draws.
     """
-    settings = settings_of(settings, options, SampleSettings)
+    settings = settings_of(settings, options, SampleSettings, caller="sample", others=("count", "start", "progress"))
     need_role(decoder, "decoder", "sampling")
-    if count < 1 or start < 0:
-        raise UsageError(f"the number of samples must be at least 1 and the first at least 0, not {count}, {start}")
+    count, start = as_whole("count", count, least=1), as_whole("start", start, least=0)
     settings.temperatures(len(latent_specs(decoder.inputs)))
     check_labels(decoder, settings.labels, 0 if settings.labels is None else len(settings.labels))
     return _batches(decoder, count, settings, start, progress)

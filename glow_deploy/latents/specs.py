@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.protocol import Engine, Role, TensorSpec
 
-__all__ = ["check_labels", "conditional", "finite_rows", "latent_specs", "need_role"]
+__all__ = ["check_labels", "conditional", "finite_rows", "latent_specs", "need_role", "show_shape"]
 
 
 def latent_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -35,6 +36,8 @@ def need_role(engine: Engine, role: Role, what: str) -> None:
     Raises:
         UsageError: `engine` is not of that role.
     """
+    if getattr(engine, "role", None) not in get_args(Role):
+        raise UsageError(f"{what} needs an engine, as `open_engine` opens one, not {type(engine).__name__}")
     if engine.role != role:
         article = "an" if role == "encoder" else "a"
         raise UsageError(f"{what} needs {article} {role}, this engine is the {engine.role}; give the other file")
@@ -50,17 +53,22 @@ def check_labels(engine: Engine, labels: npt.ArrayLike | None, count: int) -> np
     classes = engine.num_classes
     if classes is None:
         if labels is not None:
-            raise UsageError("this model is not class-conditional; leave the class out")
+            raise UsageError("this model is not class-conditional: leave labels= out")
         return None
     if labels is None:
         raise UsageError(f"this model is class-conditional: say which class (labels=), {_range(classes)}")
     array = np.asarray(labels)
     if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise DataError(f"class labels must be {count} whole numbers, not {array.dtype} {array.shape}")
+        raise DataError(f"labels must be {count} whole numbers, one a row, not {array.dtype} {show_shape(array.shape)}")
     wrong = array[(array < 0) | (array >= classes)]
     if wrong.size:
         raise DataError(f"there is no class {wrong[0]}: this model knows {_range(classes)}")
     return array.astype(np.int64)
+
+
+def show_shape(shape: Sequence[int], *first: str) -> str:
+    """A shape as messages and docs write it, `[N, 6, 8, 8]`; `first` stands before it."""
+    return f"[{', '.join((*first, *map(str, shape)))}]"
 
 
 def _range(classes: int) -> str:

@@ -17,7 +17,7 @@ from glow_deploy.protocol import Engine
 
 from .classes import class_log_prob
 from .noise import dequantisation
-from .specs import check_labels, need_role
+from .specs import check_labels, need_role, show_shape
 
 __all__ = ["EncoderBatch", "PictureBatch", "encoder_batches", "picture_batches"]
 
@@ -25,7 +25,7 @@ ChooseClass = Callable[[npt.NDArray[np.float64], Sequence[str]], npt.NDArray[np.
 """From log p(x|y) [n, K] and the pictures' names to the class of each, [n]."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PictureBatch:
     """Pictures to encode together: uint8 [n, C, H, W] 8-bit values, names and labels where there are any."""
 
@@ -34,7 +34,7 @@ class PictureBatch:
     labels: npt.ArrayLike | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EncoderBatch:
     """A batch that fits the encoder.
 
@@ -109,7 +109,8 @@ def encoder_batches(
     for batch in batches:
         count = len(batch.values)
         if batch.values.shape[1:] != shape:
-            raise DataError(f"pictures are {batch.values.shape[1:]} (C, H, W), the model takes {shape}")
+            held = show_shape(batch.values.shape[1:])
+            raise DataError(f"pictures are {held} (C, H, W), the model takes {show_shape(shape)}")
         if choose is not None and batch.labels is not None:
             raise UsageError("labels were given, and the best class was asked for; leave one of them out")
         indices = np.arange(start, start + count, dtype=np.int64)

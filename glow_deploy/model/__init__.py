@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .deployed import DeployedGlow, load
+from .deployed import DeployedGlow
+from .load import load
 from .pictures import Pictures
 
 __all__ = ["DeployedGlow", "Pictures", "load"]

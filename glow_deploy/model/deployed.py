@@ -2,191 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS
-from glow_deploy.artifact.signed import SignedFiles
-from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import UsageError
+from glow_deploy.arguments import as_flag, as_whole
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.errors import EngineError, UsageError
 from glow_deploy.latents import (
     EncodeSettings,
+    InterpolationMode,
     InterpolationSettings,
     Latents,
     SampleSettings,
-    check_labels,
     concatenate_samples,
     decode_latents,
     encode_images,
-    interpolate,
     interpolate_images,
+    way_between,
 )
 from glow_deploy.latents import sample as draw
 from glow_deploy.protocol import Engine
 from glow_deploy.scoring import Scores, ScoreSettings, score_images
-from glow_deploy.signing import Trust, check_signature
 
+from .coded import Coded, take_latents
+from .facts import ModelFacts
 from .intake import Images, take_images
+from .labels import Labels, asks_for, labels_for
 from .pictures import Pictures
 
-__all__ = ["DeployedGlow", "Labels", "ModelBackend", "load"]
-
-ModelBackend = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
-Labels = int | Sequence[int] | npt.NDArray[np.integer]
-"""The class of every image, or one class for all."""
+__all__ = ["DeployedGlow"]
 
 
-def load(
-    bundle: str | Path,
-    *,
-    backend: ModelBackend = "auto",
-    device: str = "auto",
-    threads: int | None = None,
-    trust_engine: bool = False,
-    public_key: str | Path | None = None,
-    certificate_root: str | Path | None = None,
-    identity: str | None = None,
-    issuer: str | None = None,
-) -> DeployedGlow:
-    """Open a bundle: the way from Python to a deployed model. Needs no torch.
-
-    Args:
-        bundle: the folder that `export` wrote.
-        backend: what runs it. `auto` is ONNX Runtime, on CUDA where that works. The others are the names that `verify`
-            uses; one that is not usable here is an error.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
-        trust_engine: run TensorRT plans without a matching sidecar. A plan is executable code.
-        public_key: whose signature the bundle must have: that of the holder of this key, a PEM file. Every file that is
-            loaded is held to what was signed, `trust_engine` or not.
-        certificate_root: likewise, of a holder of a certificate below this one.
-        identity: likewise, of this Sigstore identity.
-        issuer: who vouched for the identity.
-
-    Returns:
-        The model. Use it in a `with` block, or close it.
-
-    Raises:
-        BundleError: no bundle, or a damaged one.
-        SignatureError: the bundle is not signed as asked for, or is not as it was signed.
-        EngineError: the backend refuses an engine, or the bundle has no plan for it.
-        MissingDependencyError: a package, driver or device is not there.
-        UsageError: no such backend, or one that cannot run on this device.
-
-    Examples:
-        >>> import glow_deploy
-        >>> with glow_deploy.load(bundle) as model:
-        ...     pictures = model.sample(4)
-        >>> pictures
-        Pictures(4 of 3x8x8)
-        >>> pictures.pixels.shape
-        (4, 8, 8, 3)
-    """
-    trust = Trust.of(public_key=public_key, certificate_root=certificate_root, identity=identity, issuer=issuer)
-    signed = None if trust is None else check_signature(bundle, trust).signed
-    return DeployedGlow(
-        bundle, backend=backend, device=device, threads=threads, trust_engine=trust_engine, signed=signed
-    )
-
-
-class DeployedGlow:
+class DeployedGlow(ModelFacts):
     """An encoder and a decoder of one Glow, ready to run. Made by `load`; a context manager.
 
-    Images go in as files, PIL images or arrays: see `glow_deploy.model.intake.Images`. A class-conditional model takes
-    `labels`, the class of each image or one for all.
+    Images go in as files, PIL images or arrays: see `glow_deploy.model.intake.Images`. `resize=True` crops and
+    resamples files and PIL images of another size, turns colour grey for a grey model, and lays transparency over
+    white; without it such pictures are refused. Arrays are never resized. A class-conditional model takes `labels`, the
+    class of each image or one for all.
     """
 
-    def __init__(
-        self,
-        bundle: str | Path,
-        *,
-        backend: ModelBackend = "auto",
-        device: str = "auto",
-        threads: int | None = None,
-        trust_engine: bool = False,
-        signed: SignedFiles | None = None,
-    ) -> None:
-        if backend not in get_args(ModelBackend):
-            raise UsageError(f"there is no backend {backend!r}; choose from {', '.join(get_args(ModelBackend))}")
-        where = _device(backend, device)
-
-        def enter(opened: Bundle) -> tuple[Bundle, ExitStack, tuple[Engine, Engine]]:
-            with ExitStack() as stack:
-                pair = open_pair(
-                    bundle,
-                    flavor=BACKEND_FLAVORS.get(backend, "onnx"),
-                    device=where,
-                    threads=threads,
-                    trust_engine=trust_engine,
-                    signed=signed,
-                )
-                engines = stack.enter_context(pair)
-                opened.check_unchanged()
-                return opened, stack.pop_all(), engines
-
-        self._bundle, self._stack, (self._encoder, self._decoder) = while_unchanged(bundle, enter, signed=signed)
-
-    @property
-    def bundle(self) -> Bundle:
-        """The folder and its manifest."""
-        return self._bundle
-
-    @property
-    def backend(self) -> str:
-        """What really runs: `onnxruntime-cpu`, ..."""
-        return self._decoder.details.backend
-
-    @property
-    def device(self) -> str:
-        """Where it runs: `cpu`, or `cuda:N` with the GPU's name."""
-        return self._decoder.details.device
-
-    @property
-    def precision(self) -> str:
-        """Of the graphs: `fp32`, `mixed`, ..."""
-        return self._bundle.manifest.precision
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self._bundle.manifest.image_shape
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.image_shape[1:]
-
-    @property
-    def channels(self) -> int:
-        """1 for grey pictures, 3 for colour."""
-        return self.image_shape[0]
-
-    @property
-    def path(self) -> Path:
-        """The bundle's folder."""
-        return self._bundle.path
-
-    @property
-    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(C, H, W) of z1 ... zL, the finest first."""
-        return self._bundle.manifest.latent_shapes
-
-    @property
-    def n_bits(self) -> int:
-        """Depth of the model's pixels, 1 to 8."""
-        return self._bundle.manifest.n_bits
-
-    @property
-    def num_classes(self) -> int | None:
-        """K of a class-conditional model, None for one without classes."""
-        return self._bundle.manifest.num_classes
+    def __init__(self, bundle: Bundle, encoder: Engine, decoder: Engine, *, close: Callable[[], None]) -> None:
+        super().__init__(bundle, decoder.details)
+        self._engines = encoder, decoder
+        self._close = close
 
     def encode(
         self,
@@ -207,7 +70,7 @@ class DeployedGlow:
             draws: draws of dequantisation noise that `bits_per_dim` is averaged over; 0 leaves it out.
             seed: of that noise.
             batch: images at once.
-            resize: fit pictures of another size or mode instead of refusing them.
+            resize: crop, resample and convert files and PIL images that do not fit, instead of refusing them.
 
         Returns:
             z1 ... zL, each [N, C, H, W] and standard normal under the model, and `log_prob` [N] in nats.
@@ -222,35 +85,32 @@ class DeployedGlow:
             [(3, 6, 4, 4), (3, 24, 2, 2)]
         """
         values = self._take(images, resize=resize)
-        settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))
+        settings = EncodeSettings(draws=draws, seed=seed, batch=batch, best_class=asks_for("best", labels))
         return encode_images(self._encoder, values, settings=settings, labels=self._given(labels, len(values)))
 
-    def decode(
-        self,
-        latents: Latents | Pictures | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]],
-        *,
-        labels: Labels | None = None,
-        batch: int = 64,
-    ) -> Pictures:
+    def decode(self, latents: Coded, *, labels: Labels | None = None, batch: int = 64) -> Pictures:
         """Turn latents back into pictures.
 
         Args:
-            latents: of `encode`, those of `Pictures`, or arrays z1 ... zL, each [N, C, H, W], in order or by name.
-            labels: classes, for a class-conditional model; None takes those of `encode`.
+            latents: of `encode`, those of `Pictures`, a file of `glow_deploy.save_latents`, or arrays z1 ... zL, each
+                [N, C, H, W], in order or by name.
+            labels: classes, for a class-conditional model; None takes those that came with the latents.
             batch: images at once.
 
         Raises:
-            DataError: latents of other shapes than the model's.
-            UsageError: labels that do not fit the model.
+            DataError: latents of other shapes than the model's, or a file that cannot be read.
+            UsageError: not latents, a name that is no level, or labels that do not fit the model.
 
         Examples:
             >>> bool((model.decode(model.encode(images)).pixels == images).all())
             True
         """
-        z, own = _arrays(latents, levels=len(self.latent_shapes))
-        chosen = own if labels is None else self._labels(labels, len(z[0]))
-        decoded = decode_latents(self._decoder, z, labels=chosen, batch=batch)
-        return Pictures(x=decoded.x, z=tuple(z), finite=decoded.finite, n_bits=self.n_bits, labels=chosen)
+        decoder = self._decoder
+        z, own = take_latents(latents, decoder=decoder, labelled=labels is not None)
+        given = own if labels is None and decoder.num_classes is not None else labels
+        chosen = self._labels(given, len(z[0]) if z[0].ndim else 0)
+        decoded = decode_latents(decoder, z, labels=chosen, batch=batch)
+        return self._pictures(decoded.x, z, decoded.finite, chosen)
 
     def reconstruct(self, images: Images, *, labels: Labels | None = None, resize: bool = False) -> Pictures:
         """Encode images and decode them again: a sound model gives every pixel back."""
@@ -276,25 +136,18 @@ class DeployedGlow:
 
         Raises:
             UsageError: an option is out of range.
-            EngineError: a sample stays without finite values, however often it is drawn.
+            UnsoundModelError: a sample stays without finite values, however often it is drawn.
 
         Examples:
             >>> model.sample(2, temperature=1.0, seed=7)
             Pictures(2 of 3x8x8)
         """
-        if isinstance(labels, str):
-            if labels != "all":
-                raise UsageError(f'labels is {labels!r:.40}; give whole numbers or labels="all"')
-            labels = range(self.num_classes or 1)
-        settings = SampleSettings(
-            temperature=temperature if isinstance(temperature, (int, float)) else tuple(temperature),
-            seed=seed,
-            batch=batch,
-            labels=None if labels is None else tuple(int(label) for label in np.atleast_1d(labels)),
-        )
-        drawn = concatenate_samples(draw(self._decoder, count=n, settings=settings))
-        finite = np.ones(len(drawn), bool)
-        return Pictures(x=drawn.x, z=drawn.z, finite=finite, n_bits=self.n_bits, labels=drawn.labels)
+        count = as_whole("n", n, least=1)
+        chosen = range(self.num_classes or 1) if asks_for("all", labels) else labels
+        # The settings take whatever a user has, and refuse the rest.
+        settings = SampleSettings(temperature=temperature, seed=seed, batch=batch, labels=chosen)  # type: ignore[arg-type]
+        drawn = concatenate_samples(draw(self._decoder, count=count, settings=settings))
+        return self._pictures(drawn.x, drawn.z, np.ones(len(drawn), bool), drawn.labels)
 
     def interpolate(
         self,
@@ -302,7 +155,7 @@ class DeployedGlow:
         b: Images | Latents,
         *,
         steps: int = 9,
-        mode: Literal["linear", "spherical"] = "linear",
+        mode: InterpolationMode = "linear",
         labels: Labels | None = None,
         resize: bool = False,
     ) -> Pictures:
@@ -313,8 +166,9 @@ class DeployedGlow:
             b: another.
             steps: pictures on the way, 2 to 1000.
             mode: straight in the latents, or along great circles.
-            labels: the class of each end, or one for both, for a class-conditional model.
-            resize: fit pictures of another size or mode instead of refusing them.
+            labels: the class of each end, or one for both, for a class-conditional model; each picture is decoded as
+                the class of the nearer end. None takes those that came with the latents.
+            resize: crop, resample and convert files and PIL images that do not fit, instead of refusing them.
 
         Examples:
             >>> len(model.interpolate(images[0], images[1], steps=5))
@@ -323,53 +177,39 @@ class DeployedGlow:
             >>> len(model.interpolate(first, last))
             9
         """
+        settings = InterpolationSettings(steps=steps, mode=mode)
         if isinstance(a, (Latents, Pictures)) or isinstance(b, (Latents, Pictures)):
-            return self._between(a, b, steps=steps, mode=mode, labels=labels, resize=resize)
+            return self._between((a, b), settings, labels=labels, resize=resize)
         ends = [self._take(image, resize=resize) for image in (a, b)]
         if any(len(end) != 1 for end in ends):
             raise UsageError(f"name one image for each end, not {len(ends[0])} and {len(ends[1])}")
-        found = interpolate_images(
-            self._encoder,
-            self._decoder,
-            np.concatenate(ends),
-            settings=InterpolationSettings(steps=steps, mode=mode),
-            labels=self._labels(labels, 2),
-        )
-        return Pictures(
-            x=found.x,
-            z=tuple(found.z),
-            finite=found.finite,
-            n_bits=self.n_bits,
-            labels=found.labels,
-            columns=found.columns,
-        )
+        encoder, decoder = self._encoder, self._decoder
+        given = self._labels(labels, 2)
+        found = interpolate_images(encoder, decoder, np.concatenate(ends), settings=settings, labels=given)
+        return self._pictures(found.x, found.z, found.finite, found.labels, columns=found.columns)
 
     def _between(
         self,
-        a: Images | Latents,
-        b: Images | Latents,
+        ends: tuple[Images | Latents, Images | Latents],
+        settings: InterpolationSettings,
         *,
-        steps: int,
-        mode: Literal["linear", "spherical"],
         labels: Labels | None,
         resize: bool,
     ) -> Pictures:
-        """`interpolate` where an end has latents already; each is decoded as the class of the nearer end."""
+        """`interpolate` where an end has latents already."""
         given = None if labels is None else self._labels(labels, 2)
-        z, classes = [], []
-        for side, end in enumerate((a, b)):
+        found: list[Latents | Pictures] = []
+        for side, end in enumerate(ends):
             one = None if given is None else given[side : side + 1]
-            found = end if isinstance(end, (Latents, Pictures)) else self.encode(end, labels=one, resize=resize)
-            if len(found) != 1:
-                raise UsageError(f"name one image for each end, not {len(found)}; pick one, such as pictures[0]")
-            z.append([level[0] for level in found.z])
-            classes.append(found.labels if one is None else one)
-        way = interpolate(z[0], z[1], steps=steps, mode=mode)
-        first, last = classes
-        near = np.arange(steps) > (steps - 1) / 2
-        chosen = None if first is None or last is None else np.where(near, last[0], first[0]).astype(np.int64)
-        decoded = decode_latents(self._decoder, way, labels=chosen)
-        return Pictures(x=decoded.x, z=way, finite=decoded.finite, n_bits=self.n_bits, labels=chosen, columns=steps)
+            found.append(end if isinstance(end, (Latents, Pictures)) else self.encode(end, labels=one, resize=resize))
+            if len(found[-1]) != 1:
+                raise UsageError(f"name one image for each end, not {len(found[-1])}; pick one, such as pictures[0]")
+        own = [end.labels for end in found if end.labels is not None]
+        classes = np.concatenate(own) if given is None and len(own) == 2 else given
+        levels = [tuple(level[0] for level in end.z) for end in found]
+        z, chosen = way_between(levels, classes, steps=settings.steps, mode=settings.mode)
+        decoded = decode_latents(self._decoder, z, labels=chosen, batch=settings.batch)
+        return self._pictures(decoded.x, z, decoded.finite, chosen, columns=settings.steps)
 
     def score(
         self,
@@ -390,7 +230,7 @@ class DeployedGlow:
             draws: draws of dequantisation noise that is averaged over, at least 1.
             seed: of that noise.
             batch: images at once.
-            resize: fit pictures of another size or mode instead of refusing them.
+            resize: crop, resample and convert files and PIL images that do not fit, instead of refusing them.
 
         Returns:
             `log_prob` in nats, `bits_per_dim` and `level_squares`, one row an image.
@@ -400,14 +240,17 @@ class DeployedGlow:
             (3,)
         """
         values = self._take(images, resize=resize)
-        settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=_best(labels))
+        settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=asks_for("best", labels))
         return score_images(self._encoder, values, settings=settings, labels=self._given(labels, len(values)))
 
     def close(self) -> None:
         """Give memory and device back; twice is harmless."""
-        self._stack.close()
+        if not self._closed:
+            self._closed = True
+            self._close()
 
     def __enter__(self) -> Self:
+        self._need_open()
         return self
 
     def __exit__(
@@ -415,61 +258,38 @@ class DeployedGlow:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        channels, height, width = self.image_shape
-        classes = "" if self.num_classes is None else f", {self.num_classes} classes"
-        return (
-            f"DeployedGlow({str(self._bundle.path)!r}: {channels}x{height}x{width}, {self.n_bits} bits, "
-            f"{len(self.latent_shapes)} levels{classes}, {self.precision} on {self.backend})"
-        )
+    @property
+    def _encoder(self) -> Engine:
+        self._need_open()
+        return self._engines[0]
+
+    @property
+    def _decoder(self) -> Engine:
+        self._need_open()
+        return self._engines[1]
+
+    def _need_open(self) -> None:
+        if self._closed:
+            raise EngineError(f"this model is closed; open it again with glow_deploy.load({str(self.path)!r})")
 
     def _take(self, images: Images, *, resize: bool) -> npt.NDArray[np.uint8]:
-        return take_images(images, shape=self.image_shape, n_bits=self.n_bits, resize=resize)
+        self._need_open()
+        allowed = as_flag("resize", resize)
+        return take_images(images, shape=self.image_shape, n_bits=self.n_bits, resize=allowed)
 
     def _given(self, labels: Labels | Literal["best"] | None, count: int) -> npt.NDArray[np.int64] | None:
         return None if isinstance(labels, str) else self._labels(labels, count)
 
     def _labels(self, labels: Labels | None, count: int) -> npt.NDArray[np.int64] | None:
-        given = None if labels is None else np.atleast_1d(np.asarray(labels))
-        if given is not None and len(given) == 1:
-            given = np.repeat(given, count)
-        return check_labels(self._encoder, given, count)
+        return labels_for(self._encoder, labels, count)
 
-
-def _best(labels: Labels | Literal["best"] | None) -> bool:
-    if isinstance(labels, str) and labels != "best":
-        raise UsageError(f'labels is {labels!r:.40}; give whole numbers or labels="best"')
-    return isinstance(labels, str)
-
-
-def _device(backend: str, device: str) -> str:
-    """The device that a backend implies."""
-    if backend == "auto":
-        return device
-    if backend == "onnxruntime-cpu":
-        if device.startswith("cuda"):
-            raise UsageError(f'backend="onnxruntime-cpu" runs on the CPU, not on {device}')
-        return "cpu"
-    if device == "cpu":
-        raise UsageError(f'backend="{backend}" needs a GPU, and device="cpu" asks for the CPU')
-    return "cuda" if device == "auto" else device
-
-
-def _arrays(
-    latents: Latents | Pictures | Mapping[str, npt.NDArray[np.floating]] | Sequence[npt.NDArray[np.floating]],
-    *,
-    levels: int,
-) -> tuple[list[npt.NDArray[np.floating]], npt.NDArray[np.int64] | None]:
-    """The arrays z1 ... zL, and the labels that came with them."""
-    if isinstance(latents, (Latents, Pictures)):
-        return list(latents.z), latents.labels
-    if isinstance(latents, Mapping):
-        names = [f"z{level}" for level in range(1, levels + 1)]
-        missing = [name for name in names if name not in latents]
-        if missing:
-            raise UsageError(f"the latents lack {', '.join(missing)}; give {', '.join(names)}")
-        return [np.asarray(latents[name]) for name in names], None
-    found = [np.asarray(level) for level in latents]
-    if len(found) != levels:
-        raise UsageError(f"the model has {levels} levels, and {len(found)} arrays are given; give z1 to z{levels}")
-    return found, None
+    def _pictures(
+        self,
+        x: npt.NDArray[np.floating],
+        z: Sequence[npt.NDArray[np.floating]],
+        finite: npt.NDArray[np.bool_],
+        labels: npt.NDArray[np.int64] | None,
+        *,
+        columns: int | None = None,
+    ) -> Pictures:
+        return Pictures(x=x, z=tuple(z), finite=finite, n_bits=self.n_bits, labels=labels, columns=columns)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_path
+from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import grid, png_bytes, write_png, x_to_values
 
 if TYPE_CHECKING:
@@ -19,9 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["Pictures"]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Pictures:
     """Decoded images. In a notebook they show themselves as a grid.
+
+    They go wherever images do. `pictures[0]`, a slice, a list of numbers or a mask pick some of them, again as
+    `Pictures`; so does a loop, one by one. `numpy.asarray(pictures)` is `pictures.pixels`.
 
     Attributes:
         x: [N, C, H, W] as decoded, not clamped.
@@ -42,6 +48,15 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __iter__(self) -> Iterator[Pictures]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:  # noqa: FBT001  # NumPy's own
+        """The pixels, uint8 [N, H, W, C], for NumPy."""
+        if copy is False:
+            raise ValueError("the pixels of pictures are made when they are asked for, so they cannot be had uncopied")
+        return self.pixels if dtype is None else self.pixels.astype(dtype)
+
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
         """uint8 [N, H, W, C], 0..255: what picture files hold."""
@@ -55,8 +70,24 @@ class Pictures:
         return [Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels) for pixels in self.pixels]
 
     def save(self, path: str | Path) -> None:
-        """Write all of them as one grid, a PNG; an earlier file is replaced whole."""
-        write_png(path, grid(self._values(), columns=self.columns))
+        """Write all of them as one grid, a PNG; an earlier file is replaced whole.
+
+        Args:
+            path: of the file, which ends in `.png`.
+
+        Raises:
+            UsageError: another suffix, or a place that cannot be written.
+            DataError: there are no pictures.
+        """
+        target = as_path("path", path)
+        if target.suffix.lower() != ".png":
+            raise UsageError(
+                f"cannot write {target}: pictures are saved as one PNG; name a .png file, or write `pixels` or "
+                "`images` in another format"
+            )
+        if not len(self):
+            raise DataError("there are no pictures to save")
+        write_png(target, grid(self._values(), columns=self.columns))
 
     def __getitem__(self, place: int | slice | Sequence[int] | npt.NDArray[np.generic]) -> Pictures:
         rows = np.arange(len(self))[[place] if isinstance(place, (int, np.integer)) else place]
@@ -74,6 +105,8 @@ class Pictures:
         return f"Pictures({count} of {channels}x{height}x{width}" + (f", {lost} not finite)" if lost else ")")
 
     def _repr_html_(self) -> str:
+        if not len(self):
+            return f"<p>{escape(repr(self))}</p>"
         data = base64.b64encode(png_bytes(grid(self._values(), columns=self.columns))).decode("ascii")
         return f'<img alt="{len(self)} pictures" src="data:image/png;base64,{data}">'
 

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["WorstImage", "WorstImages"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class WorstImage:
     """One image and what came back of it.
 

@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
+from glow_deploy.arguments import as_flag, as_seed, as_whole, settle
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import bits_per_dim
-from glow_deploy.latents.noise import check_seed
 from glow_deploy.latents.specs import check_labels, latent_specs, need_role
 from glow_deploy.latents.stream import PictureBatch, encoder_batches, picture_batches
+from glow_deploy.notebook import html_table
 from glow_deploy.progress import CountProgress
 from glow_deploy.protocol import Engine
 
@@ -39,14 +41,13 @@ class ScoreSettings:
     best_class: bool = False
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise UsageError(f"draws must be at least 1, not {self.draws}")
-        if self.batch < 1:
-            raise UsageError(f"batch must be at least 1, not {self.batch}")
-        check_seed(self.seed)
+        settle(self, as_whole, "draws", least=1)
+        settle(self, as_whole, "batch", least=1)
+        settle(self, as_seed, "seed")
+        settle(self, as_flag, "best_class")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Scores:
     """What the model says about n pictures. A picture that the encoder overflows on has NaN or infinity here.
 
@@ -69,6 +70,18 @@ class Scores:
 
     def __repr__(self) -> str:
         return f"Scores({len(self)} pictures, {self.bits_per_dim.mean():.4f} bits/dim on average)"
+
+    def _repr_html_(self) -> str:
+        levels = self.level_squares.shape[1]
+        columns = {
+            "picture": self.names,
+            "class": self.labels,
+            "bits/dim": self.bits_per_dim,
+            "log p, nats": self.log_prob,
+            **{f"mean z{level + 1}²": self.level_squares[:, level] for level in range(levels)},
+        }
+        known = {title: values for title, values in columns.items() if values is not None}
+        return f"<p>{escape(repr(self))}</p>" + html_table(tuple(known), zip(*known.values(), strict=True))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -40,20 +40,42 @@ def verify(
 ) -> VerifyReport:
     """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
 
-    The golden vectors of the bundle, and with `settings.data` fresh images, are encoded on A and decoded on B for all
-    A and B. Latents and bits/dim are compared with the trained model in float64. Nothing is written.
+    The golden vectors of the bundle, and with `data` fresh images, are encoded on A and decoded on B for all A and B.
+    Latents and bits/dim are compared with the trained model in float64. Nothing is written.
 
     Args:
         bundle: opened, or its folder.
-        settings: see `VerifySettings`; or the same as keyword arguments.
+        settings: a `VerifySettings`; or the same as keyword arguments.
         progress: for a progress bar.
-        **options: fields of `VerifySettings`, such as `ckpt="ckpt.pt"`, `data="faces"` or `backends=["tensorrt"]`.
+        **options: see below.
+
+    Options:
+        backends=None: names of backends, or one; None for every one that is usable here.
+        ckpt=None: the checkpoint that the bundle was exported from. It adds the PyTorch backends and the float64
+            reference on `data`.
+        data=None: fresh images: a folder, an .npz file, `faces`, ...
+        limit=None: at most this many images of `data`.
+        batch=32: images at a time.
+        largest_batch=None: batch sizes are tried up to here; None is the largest that an engine takes, or 64.
+        device="auto": `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
+        resize=False: fit pictures of another size or mode instead of refusing them.
+        threads=None: CPU threads for ONNX Runtime; None leaves the choice to it.
+        trust_engine=False: run plans without a matching sidecar; a plan is executable code.
+        temperatures=(0.7, 1.0): of latents drawn at random, which are reported and not gated.
+        random_draws=64: draws at each temperature; 0 leaves them out.
+        seed=0: of the draws.
+        steps=False: measure the error after every step of flow, and the error budget.
+        steps_images=16: on so many images.
+        stress=False: look for where the model stops being invertible.
+        baseline=None: a JSON report of an earlier run to compare with.
+        baseline_factor=1.5: what a figure may grow to, as a multiple of the baseline's.
 
     Returns:
         The report; `report.sound` is the verdict. An unsound model is a result, not an exception.
 
     Raises:
-        UsageError: no images, or nothing to compare latents and likelihoods with.
+        UsageError: no images, nothing to compare latents and likelihoods with, or an option that is unknown, of the
+            wrong kind or out of range.
         MissingDependencyError: a backend asked for is not usable here.
         EngineError: a backend failed while running.
         BundleError: the bundle is damaged.
@@ -62,7 +84,7 @@ def verify(
     from .run import run_verify
     from .settings import VerifySettings
 
-    chosen = settings_of(settings, options, VerifySettings)
+    chosen = settings_of(settings, options, VerifySettings, caller="verify", others=("progress",))
     return run_verify(bundle, settings=chosen, progress=progress)
 
 

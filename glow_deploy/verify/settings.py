@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from glow_deploy.arguments import as_flag, as_path, as_real, as_seed, as_several, as_text, as_whole, settle
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
 from glow_deploy.verify.backends.backend import BACKENDS
@@ -21,7 +22,7 @@ class VerifySettings:
     """Options of `verify`, the same for the command line and the Python interface.
 
     Attributes:
-        backends: names of `BACKENDS` in any order; None for every one that is usable here.
+        backends: names of `BACKENDS` in any order, or one name; None for every one that is usable here.
         ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
             reference and a yardstick measured on those very images.
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.
@@ -78,27 +79,26 @@ class VerifySettings:
     issuer: str | None = None
 
     def __post_init__(self) -> None:
+        settle(self, as_several, "backends", optional=True, check=as_text)
+        settle(self, as_path, "ckpt", "baseline", "public_key", "certificate_root", optional=True)
+        settle(self, as_text, "data", optional=True, such_as="faces")
+        settle(self, as_text, "identity", "issuer", optional=True)
+        settle(self, as_device, "device")
+        settle(self, as_whole, "batch", "steps_images", least=1)
+        settle(self, as_whole, "limit", "largest_batch", "threads", optional=True, least=1)
+        settle(self, as_whole, "random_draws", least=0)
+        settle(self, as_seed, "seed")
+        settle(self, as_several, "temperatures", check=as_real, least=0)
+        settle(self, as_real, "baseline_factor", least=1)
+        settle(self, as_flag, "resize", "trust_engine", "steps", "stress", "require_signature")
         _ = self.trust  # says what is wrong with it before anything is measured
-        for name in ("ckpt", "baseline", "public_key", "certificate_root"):
-            if getattr(self, name) is not None:  # a string will do in Python
-                object.__setattr__(self, name, Path(getattr(self, name)))
         if self.backends is not None:
             unknown = [name for name in self.backends if name not in BACKENDS]
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
                 raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
-        for name in ("limit", "batch", "largest_batch", "steps_images", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; it must be at least 1")
         if self.limit is not None and self.data is None:
             raise UsageError("limit counts the images of data=, and none are given")
-        if not (math.isfinite(self.baseline_factor) and self.baseline_factor >= 1.0):
-            raise UsageError(f"baseline_factor is {self.baseline_factor}; it must be a finite number of at least 1")
-        if self.random_draws < 0 or not 0 <= self.seed < 2**64:
-            raise UsageError(f"random_draws ({self.random_draws}) and seed ({self.seed}) must not be negative")
-        if not all(math.isfinite(t) and t >= 0.0 for t in self.temperatures):
-            raise UsageError(f"temperatures are {self.temperatures}; each must be a finite number >= 0")
 
     @property
     def trust(self) -> Trust | None:

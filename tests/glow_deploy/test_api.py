@@ -1,10 +1,15 @@
+import ast
 import pydoc
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import glow_deploy
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_public_functions_stay_functions_whatever_is_imported_first():
@@ -73,3 +78,34 @@ def test_a_file_is_told_and_a_bundle_timed(perturbed_glow, tmp_path):
     for value in (bundle, bundle.manifest, bundle.golden(), timed, found):
         assert len(repr(value)) < 400
         assert repr(value).startswith(type(value).__name__ + "(")
+
+
+ARRAYS = re.compile(r"NDArray|ndarray|Array\b|\bMask\b|\bValues\b|\bLevels\b")
+
+
+def dataclasses_of_arrays(source: str) -> dict[str, bool]:
+    """Each dataclass with an array in a field, and whether it is compared by identity."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        makers = [item for item in node.decorator_list if "dataclass" in ast.unparse(item)]
+        fields = " ".join(ast.unparse(item.annotation) for item in node.body if isinstance(item, ast.AnnAssign))
+        if makers and ARRAYS.search(fields):
+            found[node.name] = "eq=False" in ast.unparse(makers[0])
+    return found
+
+
+def test_what_holds_arrays_is_compared_by_identity():
+    """The comparison that `dataclass` makes raises on arrays: which of their values are to be equal?"""
+    found = {}
+    for path in (ROOT / "glow_deploy").rglob("*.py"):
+        found |= dataclasses_of_arrays(path.read_text())
+    assert {"Pictures", "Latents", "Scores", "SampleBatch", "Edited", "Filling", "Interpolation"} <= set(found)
+    assert [name for name, by_identity in found.items() if not by_identity] == []
+
+
+def test_the_check_of_comparisons_can_fail():
+    source = "@dataclass(frozen=True)\nclass A:\n    x: tuple[npt.NDArray[np.uint8], ...]\n    n: int"
+    assert dataclasses_of_arrays(source) == {"A": False}
+    assert dataclasses_of_arrays(source.replace("npt.NDArray[np.uint8]", "int")) == {}

@@ -26,6 +26,12 @@ OPTIONS["classes"] = "--class"
         ("data/seed=0/a.png cannot be read", "data/seed=0/a.png cannot be read"),
         ("seed=0/a.png and out=3.png cannot be read", "seed=0/a.png and out=3.png cannot be read"),
         ("give {force=True}", "give {force=True}"),
+        ("n_bits must be a whole number from 1 to 8, not 9", "--n-bits must be a whole number from 1 to 8, not 9"),
+        ("each of seed must be 0 or more", "each of --seed must be 0 or more"),
+        ("precision is 'x'; choose from fp32, auto", "--precision is 'x'; choose from fp32, auto"),
+        ("seed is a folder, not a file", "seed is a folder, not a file"),
+        ("other must be a number", "other must be a number"),
+        ("this seed must be a number", "this seed must be a number"),
     ],
 )
 def test_options_are_spelt_as_on_a_command_line(python, shell):

@@ -36,7 +36,7 @@ _FILES = {
 _OPTIONS = {name: "--" + name.replace("_", "-") for name in ("ckpt", "device", "trust_engine")}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
     """What an encoder makes of N images: z1 ... zL as [N, C, H, W] each, and log_prob [N] in nats."""
 

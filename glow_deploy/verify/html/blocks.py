@@ -17,7 +17,7 @@ __all__ = [
     "Key",
     "Legend",
     "Picture",
-    "Pictures",
+    "PictureBlock",
     "Plot",
     "Reproduce",
     "Section",
@@ -163,7 +163,7 @@ class Strip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class PictureBlock:
     """Strips below one another."""
 
     kind: ClassVar[str] = "pictures"
@@ -195,7 +195,7 @@ class FailureBlock:
     reproduce: Reproduce | None = None
 
 
-Block = Table | Charts | HeatMap | Pictures | FailureBlock
+Block = Table | Charts | HeatMap | PictureBlock | FailureBlock
 
 
 @dataclass(frozen=True, kw_only=True)

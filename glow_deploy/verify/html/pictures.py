@@ -10,7 +10,7 @@ import numpy as np
 
 from glow_deploy.numerics.worst import WorstImage
 
-from .blocks import Picture, Pictures, Reproduce, Strip
+from .blocks import Picture, PictureBlock, Reproduce, Strip
 from .formats import count, number
 
 __all__ = ["worst_pictures"]
@@ -20,7 +20,7 @@ _SIDE = 144  # pixels on the page that the longer side is enlarged to at least
 _LOST = (255, 0, 255)  # no picture has large areas of it
 
 
-def worst_pictures(pictures: Sequence[WorstImage], *, n_bits: int, reproduce: Reproduce) -> tuple[Pictures, ...]:
+def worst_pictures(pictures: Sequence[WorstImage], *, n_bits: int, reproduce: Reproduce) -> tuple[PictureBlock, ...]:
     """Lay out the worst images of each set, every image once, from the pair of backends where it came back worst."""
     sets: dict[str, dict[int, WorstImage]] = {}
     for picture in pictures:
@@ -31,7 +31,7 @@ def worst_pictures(pictures: Sequence[WorstImage], *, n_bits: int, reproduce: Re
     for name, images in sets.items():
         worst = sorted(images.values(), key=_badness, reverse=True)[:_SHOWN]
         blocks.append(
-            Pictures(
+            PictureBlock(
                 title=f"{name}: the {len(worst)} worst" if len(worst) > 1 else f"{name}: the worst",
                 strips=tuple(_strip(picture, n_bits=n_bits) for picture in worst),
                 caption="In the difference, grey is no error, lighter is too bright, darker is too dark; each picture "

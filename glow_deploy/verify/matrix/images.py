@@ -12,7 +12,7 @@ from glow_deploy.errors import BundleError, DataError
 __all__ = ["ImageBatch", "Images", "TrueValues", "check_bin_centres"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrueValues:
     """What the trained model makes of N images in float64.
 
@@ -27,7 +27,7 @@ class TrueValues:
     x_hat: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageBatch:
     """Images at bin centres.
 

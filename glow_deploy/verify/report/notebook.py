@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from glow_deploy.notebook import html_table
+
 from .rows import CellReport
 
 __all__ = ["notebook_html"]
@@ -32,26 +34,18 @@ def notebook_html(
         more = len(failures) - 10
         parts.append(f"<ul>{items}</ul>" + (f"<p>... and {more} more</p>" if more > 0 else ""))
     steps = 2**n_bits
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escape(cell)}</td>"
-            for cell in (
-                row.images,
-                row.encode,
-                row.decode,
-                f"{row.x_error.rms * steps:.1e}",
-                f"{row.x_error.max * steps:.1e}",
-                f"{row.exactness.images_exact} of {row.exactness.images}",
-                row.verdict,
-            )
+    head = ("images", "encode on", "decode on", "rms, pixel steps", "max, pixel steps", "exact", "verdict")
+    rows = [
+        (
+            row.images,
+            row.encode,
+            row.decode,
+            f"{row.x_error.rms * steps:.1e}",
+            f"{row.x_error.max * steps:.1e}",
+            f"{row.exactness.images_exact} of {row.exactness.images}",
+            row.verdict,
         )
-        + "</tr>"
         for row in cells
-    )
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("images", "encode on", "decode on", "rms, pixel steps", "max, pixel steps", "exact", "verdict")
-    )
-    parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    ]
+    parts.append(html_table(head, rows, most=len(rows)))
     return "\n".join(parts)

@@ -51,7 +51,7 @@ class Model:
         return self.layout.encode if direction == "encode" else self.layout.decode
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StepReference:
     """The float64 tensors of a batch of images, and what the graphs are fed.
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glow_deploy.arguments import as_several, as_text, as_whole, settle
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
 from glow_deploy.artifact.golden import Golden
+from glow_deploy.engines.device import as_device
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
 from glow_deploy.numerics.float64 import Float64Graph
 from glow_deploy.progress import StageProgress
@@ -62,8 +64,9 @@ class StepsSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.images < 1 or self.batch < 1:
-            raise UsageError(f"images and batch must be at least 1, got {self.images} and {self.batch}")
+        settle(self, as_whole, "images", "batch", least=1)
+        settle(self, as_several, "backends", optional=True, check=as_text)
+        settle(self, as_device, "device")
         for name in self.backends or ():
             if name not in PROBES:
                 raise UsageError(f"{name!r} cannot show its steps; choose from {', '.join(PROBES)}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from glow_deploy.arguments import as_real, as_seed, as_several, as_whole, settle
 from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import UsageError
 
@@ -48,27 +48,17 @@ class StressSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("images", 1),
-            ("draws", 1),
-            ("pass_images", 1),
-            ("attack_images", 0),
-            ("attack_steps", 1),
-            ("runs", 2),
-            ("processes", 0),
-            ("batch", 1),
-        ):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"seed must be 0 to 2^64-1, not {self.seed}")
-        if not 0.0 < self.attack_step <= 2.0:
-            raise UsageError(f"attack_step is {self.attack_step}; it must lie in (0, 2], in units of half a bin")
-        finite = all(math.isfinite(t) and t >= 0.0 for t in self.temperatures)
-        if not finite or not self.temperatures or list(self.temperatures) != sorted(set(self.temperatures)):
-            raise UsageError(f"temperatures are {self.temperatures}; give finite numbers >= 0 in rising order")
-        if not self.passes or min(self.passes) < 1 or list(self.passes) != sorted(set(self.passes)):
-            raise UsageError(f"passes are {self.passes}; give whole numbers >= 1 in rising order")
+        settle(self, as_whole, "images", "draws", "pass_images", "attack_steps", "batch", least=1)
+        settle(self, as_whole, "attack_images", "processes", least=0)
+        settle(self, as_whole, "runs", least=2)
+        settle(self, as_seed, "seed")
+        settle(self, as_real, "attack_step", above=0, most=2)
+        settle(self, as_several, "temperatures", check=as_real, least=0)
+        settle(self, as_several, "passes", check=as_whole, least=1)
+        for name in ("temperatures", "passes"):
+            given = getattr(self, name)
+            if not given or list(given) != sorted(set(given)):
+                raise UsageError(f"{name} are {given}; give at least one number, each once, in rising order")
 
 
 @dataclass(frozen=True, kw_only=True)

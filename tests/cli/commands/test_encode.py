@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from PIL import Image
 
 from glow_deploy.images import read_picture, write_png
 
@@ -52,6 +53,20 @@ def test_a_wrong_size_is_refused_unless_resized(invoke, model, place):
     assert "--resize" in result.stderr
     assert not (place / "latents.npz").exists()
     assert invoke("encode", "large.png", "--engine", model.encoder, "--resize").exit_code == 0
+
+
+def test_transparency_is_refused_unless_it_may_be_laid_over_white(invoke, model, place):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(place / "clear.png")
+    Image.new("RGBA", (8, 8), (255, 255, 255, 255)).save(place / "white.png")
+    result = invoke("encode", "clear.png", "--engine", model.encoder)
+    assert result.exit_code == 2
+    assert "clear.png is transparent in places" in result.stderr
+    assert "pass --resize to lay it over white" in result.stderr
+    assert not (place / "latents.npz").exists()
+    assert invoke("encode", "clear.png", "white.png", "--engine", model.encoder, "--resize").exit_code == 0
+    with np.load(place / "latents.npz") as latents:
+        assert latents["log_prob"][0] == latents["log_prob"][1]
+    assert invoke("encode", "white.png", "--engine", model.encoder).exit_code == 0
 
 
 def test_folders_stand_for_the_pictures_in_them(invoke, model, pictures, place):

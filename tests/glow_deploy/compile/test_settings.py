@@ -17,7 +17,7 @@ def test_rtx_compiles_for_every_gpu_from_ampere_on_unless_told():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"flavor": "rtx2"}, "unknown flavor"),
+        ({"flavor": "rtx2"}, "choose from tensorrt, rtx"),
         ({"min_batch": 0}, "batch sizes"),
         ({"min_batch": 33}, "batch sizes"),
         ({"min_batch": 9, "opt_batch": 8}, "batch sizes"),

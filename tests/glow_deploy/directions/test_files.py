@@ -75,7 +75,7 @@ def test_directions_of_another_model_are_refused(path):
         ({"limit": np.array(np.inf)}, "not finite"),
         ({"limit": np.array(-1.0)}, "`limit` must"),
         ({"survival": np.array(0.0)}, "`survival`"),
-        ({"tolerance": np.array(0.0)}, "tolerance must lie"),
+        ({"tolerance": np.array(0.0)}, "tolerance must be a number above 0"),
         ({"margin": np.array(-1.0)}, "margin must be"),
     ],
 )

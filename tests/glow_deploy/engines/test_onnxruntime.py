@@ -109,12 +109,12 @@ def test_auto_falls_back_to_the_cpu_and_says_so(tiny, no_gpu):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "cuda:-1", "", "cuda:" + "0" * 5000])
 def test_unknown_devices_are_refused(tiny, device):
-    with pytest.raises(UsageError, match="unknown device"):
+    with pytest.raises(UsageError, match=r"unknown device|device must be a string"):
         open_onnx(tiny.encoder().SerializeToString(), device=device)
 
 
 def test_threads_must_be_positive(tiny):
-    with pytest.raises(EngineError, match="at least 1"):
+    with pytest.raises(UsageError, match="threads must be a whole number from 1 to 4096, not 0"):
         open_onnx(tiny.encoder().SerializeToString(), device="cpu", threads=0)
 
 

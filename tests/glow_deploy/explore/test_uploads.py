@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 from asking import error, upload
+from PIL import Image
+
+from glow_deploy.explore.uploads import read_upload
 
 
 @pytest.mark.parametrize(
@@ -103,3 +109,24 @@ def test_names_are_made_fit_to_be_shown(client, picture):
     assert len(found["name"]) == 100
     assert upload(client, picture(), name="/").json()["name"] == "picture"
     assert upload(client, picture(), name="<b>&.png").json()["name"] == "<b>&.png"  # the page writes it as text
+
+
+def transparent_upload(image: Image.Image):
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return read_upload(stream.getvalue(), name="a.png", size=(4, 6), channels=3, max_pixels=10**6)
+
+
+@pytest.mark.parametrize("size", [(6, 4), (12, 8)])
+def test_transparency_is_laid_over_white_and_said(size):
+    values, notes = transparent_upload(Image.new("RGBA", size, (0, 0, 0, 0)))
+    assert values.min() == 255
+    assert "transparent in places, laid over white" in notes
+    assert len(notes) == 1 + (size != (6, 4))
+
+
+def test_an_opaque_alpha_channel_is_dropped_without_a_word():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    values, notes = transparent_upload(Image.fromarray(pixels).convert("RGBA"))
+    assert notes == ()
+    assert np.array_equal(values.transpose(1, 2, 0), pixels)

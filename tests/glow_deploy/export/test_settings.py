@@ -16,7 +16,7 @@ def test_settings_are_checked(values):
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_tolerance_is_a_positive_number(tolerance):
-    with pytest.raises(UsageError, match="positive number of pixel steps"):
+    with pytest.raises(UsageError, match="tolerance must be a number above 0"):
         ExportSettings(precision="auto", tolerance=tolerance)
 
 

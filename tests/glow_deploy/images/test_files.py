@@ -58,7 +58,7 @@ def grey(value: int = 128) -> Image.Image:
     ids=["L", "1", "RGB", "P", "CMYK", "I;16", "LA", "LA-clear", "RGBA", "RGBA-fifth"],
 )
 def test_modes(image, kind, expected):
-    values = read_picture(encoded(image, kind))
+    values = read_picture(encoded(image, kind), over_white=True)
     assert values.shape == (expected[0], 7, 5)
     assert abs(int(values[0, 3, 2]) - expected[1]) <= 1
 
@@ -66,8 +66,31 @@ def test_modes(image, kind, expected):
 def test_palette_transparency_goes_over_white():
     image = Image.new("P", (4, 4), 0)
     image.putpalette([200, 0, 0] + [0] * 765)
-    assert read_picture(encoded(image, "PNG", transparency=0)).min() == 255
+    assert read_picture(encoded(image, "PNG", transparency=0), over_white=True).min() == 255
+    assert read_picture(encoded(image, "PNG", transparency=7))[:, 0, 0].tolist() == [200, 0, 0]
     assert read_picture(encoded(image, "PNG"))[:, 0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("LA", (5, 7), (10, 254)),
+        Image.new("RGBA", (5, 7), (10, 20, 30, 0)),
+        Image.new("P", (5, 7), 0),
+        Image.new("RGB", (5, 7), (1, 2, 3)),
+        Image.new("L", (5, 7), 3),
+    ],
+    ids=["LA", "RGBA", "P", "RGB", "L"],
+)
+def test_transparency_is_refused_unless_it_may_be_laid_over_white(tmp_path, image):
+    keys = {"P": 0, "RGB": (1, 2, 3), "L": 3}
+    options = {"transparency": keys[image.mode]} if image.mode in keys else {}
+    (tmp_path / "a.png").write_bytes(encoded(image, "PNG", **options))
+    with pytest.raises(DataError, match=r"a\.png is transparent in places, .*pass resize=True to lay it over white"):
+        read_picture(tmp_path / "a.png")
+    white = read_picture(tmp_path / "a.png", resize=True)
+    assert np.array_equal(white, read_picture(tmp_path / "a.png", over_white=True))
+    assert white.min() == 255 or image.mode == "LA"
 
 
 def test_exif_orientation_is_applied():

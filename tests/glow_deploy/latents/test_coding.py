@@ -97,7 +97,7 @@ def test_decode_marks_non_finite_rows():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(DataError, match=r"pictures are \(3, 4, 4\)"):
+    with pytest.raises(DataError, match=r"pictures are \[3, 4, 4\]"):
         encode_images(LinearFlow("encoder"), np.zeros((1, 3, 4, 4), np.uint8))
     with pytest.raises(DataError, match="no pictures"):
         encode_images(LinearFlow("encoder"), np.zeros((0, *IMAGE), np.uint8))

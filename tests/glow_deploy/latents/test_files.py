@@ -49,8 +49,8 @@ def test_z_alone_is_enough(tmp_path, latents):
     [
         ({"z2": None}, "holds latents z1, the model takes z1, z2"),
         ({"z3": np.zeros((3, 1))}, "holds latents z1, z2, z3"),
-        ({"z1": np.zeros((3, 2, 2, 3), np.float32)}, r"`z1` has shape \(3, 2, 2, 3\)"),
-        ({"z2": np.zeros((2, 4, 1, 1), np.float32)}, r"`z2` has shape \(2, 4, 1, 1\)"),
+        ({"z1": np.zeros((3, 2, 2, 3), np.float32)}, r"`z1` has shape \[3, 2, 2, 3\]"),
+        ({"z2": np.zeros((2, 4, 1, 1), np.float32)}, r"`z2` has shape \[2, 4, 1, 1\]"),
         ({"z1": np.zeros((3, 2, 2, 2), np.int64)}, "is int64, not floating point"),
         ({"z1": np.full((3, 2, 2, 2), np.nan, np.float32)}, "not finite"),
         ({"z1": np.full((3, 2, 2, 2), 1e300)}, "not finite"),

@@ -56,7 +56,7 @@ def test_noise_is_standard_normal_and_uniform():
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_seeds_out_of_range(seed):
-    with pytest.raises(UsageError, match=r"seed must be 0 to 2\^64-1"):
+    with pytest.raises(UsageError, match=r"seed must be a whole number from 0 to 2\^64-1"):
         noise(seed, [0], SHAPES)
     with pytest.raises(UsageError, match="seed"):
         SampleSettings(seed=seed)

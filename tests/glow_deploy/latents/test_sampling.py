@@ -105,7 +105,7 @@ def test_class_labels():
     for label in (9, 2**62):
         with pytest.raises(DataError, match=f"no class {label}: this model knows 0 to 8"):
             sample(engine, count=1, settings=SampleSettings(labels=(0, label)))
-    with pytest.raises(UsageError, match="0 or more"):
+    with pytest.raises(UsageError, match="each of labels must be a whole number of at least 0, not -1"):
         SampleSettings(labels=(0, -1))
     assert engine.batches == [3, 2] * 2  # nothing ran for those
 
@@ -117,5 +117,5 @@ def test_wrong_role():
         encode_images(LinearFlow("decoder"), np.zeros((1, *IMAGE), np.uint8))
     with pytest.raises(UsageError, match="decoding needs a decoder"):
         decode_latents(LinearFlow("encoder"), noise(0, [0], SHAPES))
-    with pytest.raises(UsageError, match="number of samples"):
+    with pytest.raises(UsageError, match="count must be a whole number of at least 1, not 0"):
         sample(LinearFlow("decoder"), count=0)

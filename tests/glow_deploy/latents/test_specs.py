@@ -38,7 +38,7 @@ def test_labels_of_a_model_with_classes_and_of_one_without():
     assert check_labels(plain, None, 3) is None
     found = check_labels(classes, np.uint8([0, 8, 3]), 3)
     assert (found.dtype, found.tolist()) == (np.int64, [0, 8, 3])
-    with pytest.raises(UsageError, match="not class-conditional; leave the class out"):
+    with pytest.raises(UsageError, match="not class-conditional: leave labels= out"):
         check_labels(plain, [0], 1)
     with pytest.raises(UsageError, match=r"say which class \(labels=\), 0 to 8"):
         check_labels(classes, None, 3)
@@ -47,9 +47,9 @@ def test_labels_of_a_model_with_classes_and_of_one_without():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], r"class labels must be 3 whole numbers, not int64 \(2,\)"),
-        ([0.0, 1.0, 2.0], "must be 3 whole numbers, not float64"),
-        ([True, False, True], "must be 3 whole numbers, not bool"),
+        ([0, 1], r"labels must be 3 whole numbers, one a row, not int64 \[2\]"),
+        ([0.0, 1.0, 2.0], "must be 3 whole numbers, one a row, not float64"),
+        ([True, False, True], "must be 3 whole numbers, one a row, not bool"),
         ([[0, 1, 2]], "must be 3 whole numbers"),
         ([0, 9, 1], "there is no class 9: this model knows 0 to 8"),
         ([0, -1, 1], "there is no class -1"),

@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused_before_the_encoder_runs():
     encoder = LinearFlow("encoder", classes=True)
     with pytest.raises(UsageError, match="encoding needs an encoder"):
         batches(LinearFlow("decoder"), pictures(2))
-    with pytest.raises(DataError, match=rf"pictures are \(3, 2, 4\) \(C, H, W\), the model takes \({IMAGE[0]}, "):
+    with pytest.raises(DataError, match=rf"pictures are \[3, 2, 4\] \(C, H, W\), the model takes \[{IMAGE[0]}, "):
         batches(encoder, np.zeros((2, 3, 2, 4), np.uint8), labels=[0, 0])
     with pytest.raises(UsageError, match="leave one of them out"):
         batches(encoder, pictures(2), labels=[0, 0], choose=lambda log_prob, names: log_prob.argmax(axis=1))

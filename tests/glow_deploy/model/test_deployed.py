@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +16,8 @@ from PIL import Image
 
 import glow_deploy
 from glow_deploy.errors import (
-    BundleError,
     DataError,
     EngineError,
-    MissingDependencyError,
     SignatureError,
     UsageError,
 )
@@ -34,28 +34,17 @@ def model(bundles):
 
 
 def test_doctests(bundles, model):
-    module = importlib.import_module("glow_deploy.model.deployed")
     images = five_bits(some_images())  # of the model's depth, so that they come back to the last bit
-    found = doctest.testmod(module, extraglobs={"bundle": bundles["plain"], "model": model, "images": images})
-    assert (found.failed, found.attempted >= 9) == (0, True)
+    names = {"bundle": bundles["plain"], "model": model, "images": images}
+    for module, fewest in (("deployed", 8), ("load", 4)):
+        found = doctest.testmod(importlib.import_module(f"glow_deploy.model.{module}"), extraglobs=names)
+        assert (found.failed, found.attempted >= fewest) == (0, True)
 
 
 def five_bits(values):
     from glow_deploy.images import pixels_to_values, values_to_pixels
 
     return pixels_to_values(values_to_pixels(values, 5), 5)
-
-
-def test_facts(bundles, model):
-    assert model.image_shape == (3, 8, 8)
-    assert (model.channels, model.image_size, model.path) == (3, (8, 8), bundles["plain"])
-    assert model.latent_shapes == ((6, 4, 4), (24, 2, 2))
-    assert (model.n_bits, model.num_classes, model.precision) == (5, None, "fp32")
-    assert (model.backend, model.device) == ("onnxruntime-cpu", "cpu")
-    assert repr(model).startswith("DeployedGlow(")
-    assert repr(model).endswith("3x8x8, 5 bits, 2 levels, fp32 on onnxruntime-cpu)")
-    with glow_deploy.load(bundles["classes"]) as other:
-        assert "3 classes" in repr(other)
 
 
 def test_samples_are_those_of_the_command(bundles, model, tmp_path):
@@ -194,40 +183,96 @@ def test_grey_models_take_pictures_without_channels(bundles):
 
 def test_closing_is_for_good_and_twice_is_harmless(bundles):
     model = glow_deploy.load(bundles["plain"])
+    pictures, latents = model.sample(2), model.encode(some_images())
     model.close()
     model.close()
-    with pytest.raises(EngineError, match="closed"):
-        model.sample(1)
+    assert model.closed
+    assert repr(model).endswith("2 levels, fp32 closed)")
+    again = rf"^this model is closed; open it again with glow_deploy\.load\('{re.escape(str(bundles['plain']))}'\)$"
+    for call in (
+        model.sample,
+        model.__enter__,
+        lambda: model.encode(pictures),
+        lambda: model.decode(latents),
+        lambda: model.score(pictures),
+        lambda: model.reconstruct(pictures),
+        lambda: model.interpolate(pictures[0], pictures[1]),
+        lambda: model.interpolate(some_images()[0], some_images()[1]),
+    ):
+        with pytest.raises(EngineError, match=again):
+            call()
+
+
+def test_a_block_that_ends_in_an_error_closes_too(bundles):
+    with pytest.raises(RuntimeError, match="ours"), glow_deploy.load(bundles["plain"]) as model:
+        raise RuntimeError("ours")
+    assert model.closed
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "said"),
+    ("call", "said"),
     [
-        ({"backend": "onnxruntime"}, UsageError, "choose from auto, onnxruntime-cpu"),
-        ({"backend": "onnxruntime-cpu", "device": "cuda"}, UsageError, "runs on the CPU"),
-        ({"backend": "tensorrt", "device": "cpu"}, UsageError, "needs a GPU"),
-        ({"backend": "tensorrt-rtx"}, EngineError, "compile .* --flavor rtx"),
-        ({"device": "tpu"}, UsageError, "tpu"),
-        ({"threads": 0}, EngineError, "threads"),
+        (lambda model: model.sample(-1), "n must be a whole number of at least 1, not -1"),
+        (lambda model: model.sample("3"), "n must be a whole number of at least 1, not '3'"),
+        (lambda model: model.sample(1.5), "n must be a whole number of at least 1, not 1.5"),
+        (lambda model: model.sample(2, temperature="0.7"), "temperature must be a number from 0 to 100, not '0.7'"),
+        (lambda model: model.sample(2, temperature=None), "temperature must be a number from 0 to 100, not None"),
+        (lambda model: model.sample(2, temperature=True), "temperature must be a number from 0 to 100, not True"),
+        (lambda model: model.sample(2, temperature=[]), "temperature is empty; give at least one number"),
+        (lambda model: model.sample(2, temperature=["a", 1]), "each of temperature must be a number from 0 to 100"),
+        (lambda model: model.sample(2, seed=None), "seed must be a whole number from 0 to 2^64-1, not None"),
+        (lambda model: model.sample(2, seed=1.5), "seed must be a whole number from 0 to 2^64-1, not 1.5"),
+        (lambda model: model.sample(2, batch=0), "batch must be a whole number of at least 1, not 0"),
+        (lambda model: model.encode(some_images(), draws=-1), "draws must be a whole number of at least 0, not -1"),
+        (lambda model: model.encode(some_images(), seed=1.5), "seed must be a whole number from 0 to 2^64-1, not 1.5"),
+        (lambda model: model.encode(some_images(), resize="no"), "resize must be True or False, not 'no'"),
+        (lambda model: model.score(some_images(), draws=0), "draws must be a whole number of at least 1, not 0"),
+        (lambda model: model.score(some_images(), batch="8"), "batch must be a whole number of at least 1, not '8'"),
+        (lambda model: model.decode(model.sample(2), batch=1.0), "batch must be a whole number of at least 1, not 1.0"),
+        (lambda model: model.interpolate(*some_images(2), steps=2.5), "steps must be a whole number from 2 to 1000"),
+        (
+            lambda model: model.interpolate(*model.sample(2), steps=1),
+            "steps must be a whole number from 2 to 1000, not 1",
+        ),
+        (
+            lambda model: model.interpolate(*model.sample(2), mode="sperical"),
+            "mode is 'sperical'; choose from linear, s",
+        ),
+        (lambda model: model.interpolate(*model.sample(2), mode=None), "mode is None; choose from linear, spherical"),
     ],
 )
-def test_what_cannot_be_opened_is_told(bundles, options, kind, said):
-    with pytest.raises(kind, match=said):
-        glow_deploy.load(bundles["plain"], **options)
+def test_arguments_that_cannot_be_are_told_by_their_names(model, call, said):
+    with pytest.raises(UsageError) as caught:
+        call(model)
+    assert str(caught.value).startswith(said)
 
 
-def test_a_gpu_that_is_not_there_is_an_error_never_the_cpu(bundles):
-    from glow_deploy.engines.device import count_gpus
+def test_numpys_numbers_are_as_good_as_pythons(model):
+    wanted = model.sample(3, temperature=0.5, seed=4, batch=2)
+    for number in (np.float32(0.5), np.float64(0.5), np.float16(0.5), np.array(0.5)):
+        found = model.sample(np.int64(3), temperature=number, seed=np.uint64(4), batch=np.array(2))
+        assert np.array_equal(found.x, wanted.x)
+    several = model.sample(3, temperature=np.array([0.5, 0.5], np.float32), seed=4)
+    assert np.array_equal(several.z[0], wanted.z[0])
+    way = model.interpolate(*some_images(2), steps=np.int32(3))
+    assert len(way) == len(model.interpolate(*model.sample(2), steps=np.array(3))) == 3
+    scores = model.score(some_images(), draws=np.int8(2), seed=np.int64(1), batch=np.int64(2))
+    assert np.array_equal(scores.log_prob, model.score(some_images(), draws=2, seed=1).log_prob)
 
-    if count_gpus():
-        pytest.skip("this machine has an NVIDIA GPU")
-    with pytest.raises(MissingDependencyError):
-        glow_deploy.load(bundles["plain"], backend="onnxruntime-cuda")
 
-
-def test_no_bundle(tmp_path):
-    with pytest.raises(BundleError, match="export CKPT"):
-        glow_deploy.load(tmp_path / "nothing")
+def test_latents_and_scores_show_themselves_in_a_notebook(bundles, model):
+    named = model.encode(some_images(), draws=1)
+    page = replace(named, names=("<b>", "b", "c"))._repr_html_()
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert page.count("<tr>") == 4
+    assert f"<td>{named.bits_per_dim[0]:.6g}</td>" in page
+    assert "class" not in page
+    page = model.score(some_images(30), draws=1)._repr_html_()
+    assert "mean z2" in page
+    assert page.endswith("<p>... and 10 more</p>")
+    with glow_deploy.load(bundles["classes"]) as other:
+        assert "<th>class</th>" in other.encode(some_images(), labels=1)._repr_html_()
 
 
 def test_a_notebook_session_without_torch(bundles, tmp_path):

@@ -67,3 +67,59 @@ def test_pictures_of_another_size_need_resize(tmp_path):
     with pytest.raises(DataError, match="resize=True"):
         take(tmp_path / "big.png")
     assert take(tmp_path / "big.png", resize=True).shape == (1, *SHAPE)
+
+
+def test_an_array_of_another_size_is_refused_and_resize_does_not_help():
+    for images in (np.zeros((8, 8, 3), np.uint8), [np.zeros((8, 8, 3), np.uint8)], np.zeros((3, 8, 8))):
+        with pytest.raises(DataError, match=r"holds no images of this model; give [^;]*$"):
+            take(images)
+        with pytest.raises(DataError, match=r"resize=True is for files and PIL images: PIL\.Image\.fromarray"):
+            take(images, resize=True)
+    assert np.array_equal(take(VALUES, resize=True), VALUES)
+
+
+@pytest.mark.parametrize("kind", ["file", "PIL"])
+def test_only_real_transparency_needs_resize(tmp_path, kind):
+    def given(image):
+        if kind == "PIL":
+            return image
+        image.save(tmp_path / "a.png")
+        return tmp_path / "a.png"
+
+    opaque = Image.fromarray(LAST[0]).convert("RGBA")
+    assert np.array_equal(take(given(opaque)), VALUES[:1])
+    hole = opaque.copy()
+    hole.putpixel((1, 2), (9, 9, 9, 254))
+    with pytest.raises(DataError, match=r"transparent in places, .* pass resize=True to lay it over white"):
+        take(given(hole))
+    clear = Image.new("RGBA", (6, 4), (1, 2, 3, 0))
+    assert take(given(clear), resize=True).min() == 255
+    found = take(given(hole), resize=True)
+    assert np.array_equal(np.delete(found.reshape(3, -1), 13, axis=1), np.delete(VALUES[0].reshape(3, -1), 13, axis=1))
+
+
+def test_grey_pictures_become_colour_without_a_change_of_value():
+    grey = VALUES[0, 0]
+    assert np.array_equal(take(Image.fromarray(grey)), np.stack([grey] * 3)[None])
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
+def test_pil_images_that_png_has_not_become_rgb(mode):
+    image = Image.new("RGB", (6, 4), (200, 100, 50)).convert("RGB")
+    image = image.convert(mode) if mode != "LAB" else Image.new("LAB", (6, 4), (255, 128, 128))
+    assert take(image).shape == (1, *SHAPE)
+
+
+def test_pil_images_that_cannot_be_read_are_told():
+    with pytest.raises(DataError, match=r"a PIL image of mode F cannot be read .*convert it to RGB or L"):
+        take(Image.new("F", (6, 4)))
+    with pytest.raises(DataError, match="a PIL image"):
+        take(Image.new("RGB", (0, 4)))
+
+
+def test_pictures_go_in_a_list_too(bundles):
+    import glow_deploy
+
+    with glow_deploy.load(bundles["plain"]) as model:
+        pictures = model.sample(3)
+        assert np.array_equal(model.encode(list(pictures)).z[0], model.encode(pictures).z[0])

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import glow_deploy
+from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import read_picture
 from glow_deploy.model.pictures import Pictures
 
@@ -61,3 +63,61 @@ def test_the_grid_of_a_file_is_the_one_a_notebook_shows(pictures, tmp_path):
     assert html.startswith('<img alt="5 pictures" src="data:image/png;base64,')
     with Image.open(io.BytesIO(base64.b64decode(html.partition("base64,")[2].rstrip('">')))) as shown:
         assert np.array_equal(np.asarray(shown).transpose(2, 0, 1), read_picture(tmp_path / "grid.png"))
+
+
+@pytest.fixture(scope="module")
+def sampled(bundles):
+    with glow_deploy.load(bundles["plain"]) as model:
+        return model.sample(3, seed=4)
+
+
+def test_numpy_takes_their_pixels(sampled):
+    assert np.asarray(sampled).shape == (3, 8, 8, 3)
+    assert np.asarray(sampled).dtype == np.uint8
+    assert np.array_equal(np.asarray(sampled), sampled.pixels)
+    assert np.array_equal(np.asarray(sampled[1]), sampled.pixels[1:2])
+    assert np.asarray(sampled, dtype=np.float64).dtype == np.float64
+    assert np.stack(list(sampled)).shape == (3, 1, 8, 8, 3)
+    assert np.array_equal(np.concatenate(list(sampled)), sampled.pixels)
+    with pytest.raises(ValueError, match="uncopied"):
+        np.asarray(sampled, copy=False)
+
+
+def test_a_loop_gives_each_and_ends(sampled):
+    ones = list(sampled)
+    assert [len(one) for one in ones] == [1, 1, 1]
+    assert np.array_equal(ones[2].pixels[0], sampled.pixels[2])
+    assert np.array_equal(sampled[-1].z[0], sampled.z[0][2:])
+    assert len(sampled[1:]) == len(sampled[[0, 2]]) == len(sampled[np.array([True, False, True])]) == 2
+    for place in (3, -4):
+        with pytest.raises(IndexError):
+            sampled[place]
+
+
+def test_comparing_and_hashing_is_by_identity(bundles, sampled):
+    with glow_deploy.load(bundles["plain"]) as model:
+        results = [sampled, model.encode(sampled), model.score(sampled, draws=1)]
+    for found in results:
+        assert found == found  # it used to raise
+        assert (found == results) is False
+        assert found in {found}
+    assert sampled[0] != sampled[0]
+
+
+@pytest.mark.parametrize("name", ["zz.npz", "zz.foo", "zz", "zz.jpg", "zz.PNG.txt"])
+def test_only_png_files_are_written(sampled, tmp_path, name):
+    with pytest.raises(UsageError, match=r"name a \.png file"):
+        sampled.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_saved_is_told(sampled, tmp_path):
+    sampled.save(tmp_path / "all.PNG")
+    assert Image.open(tmp_path / "all.PNG").format == "PNG"
+    with pytest.raises(UsageError, match="path must be a path"):
+        sampled.save(None)
+    with pytest.raises(UsageError, match="cannot write"):
+        sampled.save(tmp_path / "nowhere" / "all.png")
+    with pytest.raises(DataError, match="no pictures to save"):
+        sampled[[]].save(tmp_path / "none.png")
+    assert sampled[[]]._repr_html_() == "<p>Pictures(0 of 3x8x8)</p>"
