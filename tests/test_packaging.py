@@ -21,10 +21,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def test_the_version_is_one():
     version = glow_deploy.__version__
-    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", version)
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    if ".dev" in version:  # between two releases: what is cited is the last one
+        assert changes.index("## Unreleased") < changes.index(f"## {citation['version']} - ")
+        assert citation["version"].split(".") < version.split(".")
+        version = citation["version"]
     assert citation["version"] == version
-    found = re.search(rf"^## {re.escape(version)} - (\d{{4}}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    found = re.search(rf"^## {re.escape(version)} - (\d{{4}}-\d\d-\d\d)$", changes, re.M)
     assert found, f"CHANGELOG.md has no heading for {version}"
     assert str(citation["date-released"]) == found[1]
     assert citation["cff-version"] == "1.2.0"

@@ -69,8 +69,8 @@ class ExportFigures:
         precision: of graphs in 16 bit; None for float32.
         problems: why the model was exported only by force, in words; empty for a sound one.
         notes: what a reader should know, in words.
-        weights: of each role, sha256 of the weights of every part, as `part_digests` gives it; None in bundles of
-            releases that kept none.
+        weights: of each role, sha256 of its nodes and of the weights of every part, as `graph_digests` gives it; None
+            in bundles of releases that kept none.
     """
 
     yardstick: ErrorFigures | None = None

@@ -1,4 +1,4 @@
-"""What graphs held when they were exported: a digest of the weights of every step, kept in the manifest.
+"""What graphs held when they were exported: digests of their nodes and of the weights of every step, in the manifest.
 
 The sha256 of a file tells that it changed, and not what. These are made from the arrays that the graphs were built
 from, so they also tell where a file was written again by something else.
@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .json_values import table, text
 
-__all__ = ["part_digests", "part_of_weight", "read_digests"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["NODES", "graph_digests", "part_digests", "part_of_weight", "read_digests"]
+
+NODES = "nodes"
+"""The part of a graph that is no weight: what is computed from them."""
 
 _ROLES = ("encoder", "decoder")
 
@@ -39,6 +45,24 @@ def part_digests(weights: Mapping[str, np.ndarray]) -> dict[str, str]:
         # As bytes, whatever the element type: bfloat16 is none that a memoryview knows.
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return {part: digest.hexdigest() for part, digest in digests.items()}
+
+
+def graph_digests(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return a sha256 of every part of a graph: its nodes, inputs and outputs, and its weights by step.
+
+    Args:
+        model: the graph; its initializers are not looked at.
+        weights: initializer name -> array as it is stored, in any order.
+    """
+    digest = hashlib.sha256()
+    opsets = sorted((entry.domain or "ai.onnx", entry.version) for entry in model.opset_import)
+    digest.update(repr(opsets).encode())
+    for group in (model.graph.input, model.graph.output, model.graph.node):
+        for item in group:
+            data = item.SerializeToString(deterministic=True)
+            digest.update(f"{len(data)} ".encode() + data)
+        digest.update(b";")
+    return {NODES: digest.hexdigest(), **part_digests(weights)}
 
 
 def read_digests(values: object, *, where: str) -> Mapping[str, Mapping[str, str]] | None:

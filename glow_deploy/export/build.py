@@ -27,7 +27,7 @@ class WrittenGraph:
     Attributes:
         path: of the file, not yet in its final place.
         facts: what it says about itself.
-        digests: sha256 of the weights of each part of the model, as the graph was built.
+        digests: sha256 of the nodes and of the weights of each part of the model, as the graph was built.
     """
 
     path: Path
@@ -54,7 +54,7 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
             value of its number.
     """
     from glow_deploy.artifact.graph_file import describe_graph
-    from glow_deploy.artifact.weights import part_digests
+    from glow_deploy.artifact.weights import graph_digests
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
@@ -72,6 +72,6 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
         written[role] = WrittenGraph(
             path=writer.place(name),
             facts=describe_graph(graph.skeleton, source=name),
-            digests=part_digests(graph.weights),
+            digests=graph_digests(graph.skeleton, graph.weights),
         )
     return written

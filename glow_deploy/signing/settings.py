@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from glow_deploy.arguments import as_flag, as_path, as_text, settle
 from glow_deploy.errors import UsageError
 
 __all__ = ["SignSettings", "Trust"]
@@ -30,7 +31,9 @@ class SignSettings:
     passphrase: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _paths(self, "key", "certificate")
+        settle(self, as_path, "key", "certificate", optional=True)
+        settle(self, as_flag, "sigstore")
+        settle(self, as_text, "passphrase", optional=True)
         if self.sigstore and (self.key or self.certificate):
             raise UsageError("sigstore=True signs with an identity and takes neither key= nor certificate=")
         if not self.sigstore and self.key is None:
@@ -59,7 +62,8 @@ class Trust:
     issuer: str | None = None
 
     def __post_init__(self) -> None:
-        _paths(self, "public_key", "certificate_root")
+        settle(self, as_path, "public_key", "certificate_root", optional=True)
+        settle(self, as_text, "identity", "issuer", optional=True)
         if (self.identity is None) != (self.issuer is None):
             raise UsageError("an identity is trusted as its issuer knows it: give both identity= and issuer=")
         ways = sum(way is not None for way in (self.public_key, self.certificate_root, self.identity))
@@ -95,11 +99,3 @@ class Trust:
             identity=identity,
             issuer=issuer,
         )
-
-
-def _paths(settings: object, *names: str) -> None:
-    """Take strings for paths, as Python callers give them."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None:
-            object.__setattr__(settings, name, Path(value))

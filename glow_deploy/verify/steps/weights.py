@@ -101,6 +101,8 @@ def compare_trained(weights: Weights, trained: Weights, *, direction: Direction)
     return list(faults.values())
 
 
+_SINGULAR = 2.0**40  # float64 has no digits left for the inverse of worse ones, and no tolerance would mean anything
+
 _NOTHING = WeightFault(step="", weight="", direction=None, difference=0.0, detail="")
 
 
@@ -114,8 +116,11 @@ def _compare_inverses(encoder: Weights, decoder: Weights, step: str, *, first: b
         )
     e = model_order(e) if first else e
     b, c = wide(stored[1]), wide(stored[3])
-    # The inverse itself was taken in float64.
-    exact = 2.0**-50 * float(np.linalg.cond(e)) if np.isfinite(e).all() else 0.0
+    condition = float(np.linalg.cond(e)) if np.isfinite(e).all() else np.inf
+    if not condition < _SINGULAR:
+        detail = f"the encoder's 1x1 is singular (condition number {condition:.1e}), so that nothing undoes it"
+        return WeightFault(step=step, weight="invconv", direction="encode", difference=np.inf, detail=detail)
+    exact = 2.0**-50 * condition  # the inverse itself was taken in float64
     with np.errstate(all="ignore"):
         size = np.abs(d) @ np.abs(e)
         residual = np.abs(d @ e - np.eye(len(e)))

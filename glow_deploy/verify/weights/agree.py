@@ -75,7 +75,8 @@ def _constants(encoder: Weights, decoder: Weights, layout: Layout, manifest: Man
             with np.errstate(all="ignore"):
                 sign, value = np.linalg.slogdet(matrix)
                 if sign == 0 or not np.isfinite(value):
-                    return  # said elsewhere: nothing undoes it
+                    yield step, f"{step}/invconv/weight is singular, so that it has no log-determinant"
+                    continue
                 # What rounding every entry may do: the trace of W^-1 dW.
                 spread = float(np.sum(np.abs(np.linalg.inv(matrix)).T * np.abs(matrix)))
             total += height * width * float(value)

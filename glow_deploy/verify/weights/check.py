@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.weights import part_digests, part_of_weight
+from glow_deploy.artifact.weights import NODES, graph_digests, part_of_weight
 from glow_deploy.verify.report.weights import (
     EXPORT,
     PAIR,
@@ -73,6 +73,7 @@ class _Check:
         self._plan = plan
         self._models = tuple(bundle.graph(name) for name in _FILES)
         self._weights: tuple[Weights, Weights] = (read_weights(self._models[0]), read_weights(self._models[1]))
+        self._made = str(self._manifest.versions.get("glow-deploy", "an unknown version"))[:40]
         self._known = True
         self.checks: list[WeightCheck] = []
         self.findings: dict[str, WeightFinding] = {}  # by part
@@ -98,7 +99,7 @@ class _Check:
             self.add(STRUCTURE, "pass", "both graphs are those that this version builds for this model")
             return
         shown = "; ".join(f"{name}: {difference}" for name, difference in differences.items())
-        made = str(self._manifest.versions.get("glow-deploy", "an unknown version"))[:40]
+        made = self._made
         if made != __version__:
             self.add(
                 STRUCTURE,
@@ -113,6 +114,11 @@ class _Check:
     def export(self) -> None:
         """Every weight against the digests in the manifest."""
         known = self._manifest.numerics.weights
+        if known is None and self._made == __version__:
+            lost = "the manifest says nothing of what was exported, and this version always does"
+            self.add(EXPORT, "fail", lost)
+            self._find(EXPORT, _FILES, "", arrays=0, detail=lost)
+            return
         if known is None:
             self.add(
                 EXPORT,
@@ -121,18 +127,19 @@ class _Check:
             )
             return
         wrong: dict[str, list[str]] = {}
-        for role, name, weights in zip(("encoder", "decoder"), _FILES, self._weights, strict=True):
-            held = part_digests(weights)
+        for role, name, model, weights in zip(("encoder", "decoder"), _FILES, self._models, self._weights, strict=True):
+            held = graph_digests(model, weights)
             for part in dict.fromkeys((*known[role], *held)):
                 if held.get(part) != known[role].get(part):
                     wrong.setdefault(part, []).append(name)
         if not wrong:
-            self.add(EXPORT, "pass", "every weight is the one that was exported, bit for bit")
+            self.add(EXPORT, "pass", "every node and weight is the one that was exported, bit for bit")
             return
         for part, files in wrong.items():
-            detail = f"its weights are not those that were exported{'' if len(files) == 1 else ', in both graphs'}"
+            what = "nodes" if part == NODES else "weights"
+            detail = f"its {what} are not those that were exported{'' if len(files) == 1 else ', in both graphs'}"
             self._find(EXPORT, tuple(files), part, arrays=self._count(part), detail=detail)
-        self.add(EXPORT, "fail", f"other weights than those exported in {_listed(wrong)}")
+        self.add(EXPORT, "fail", f"not what was exported: {_listed(wrong)}")
 
     def pair(self) -> None:
         """The encoder against the decoder."""
