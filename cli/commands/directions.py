@@ -10,7 +10,9 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
 from ..common.engines import Bundle, Decoder, Encoder, Flavor, both_engines
-from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
+from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.options import Batch, Device, Json, Quiet, Resize, SkipUnreadable, Threads, TrustEngine
+from ..common.reading import Depth, FloatRange, Layout, reading_of
 from ..common.targets import check_target
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ def directions(
         ),
     ] = None,
     resize: Resize = False,
+    skip_unreadable: SkipUnreadable = False,
+    layout: Layout = None,
+    float_range: FloatRange = None,
+    depth: Depth = None,
     encoder: Encoder = None,
     decoder: Decoder = None,
     flavor: Flavor = "onnx",
@@ -130,12 +136,18 @@ def directions(
             channels=channels,
             resize=resize,
             limit=limit,
+            skip_unreadable=skip_unreadable,
+            reading=reading_of(layout=layout, float_range=float_range, depth=depth),
+            progress=bars.stage,
         )
         found = measure_directions(
             opened_encoder, opened_decoder, images, model_id=model_id, settings=settings, progress=bars.stage
         )
         details = opened_encoder.details
     save_directions(out, found)
+    listed = left_out_file(out)
+    if skip_unreadable:
+        write_left_out(listed, images.left_out)
     output.write_json(
         {
             "out": out,
@@ -148,7 +160,8 @@ def directions(
             "farthest": found.limit,
             "attributes": [_record(attribute) for attribute in found.attributes],
             "left_out": found.left_out,
-            "notes": images.notes,
+            "notes": images.all_notes,
+            "skipped": [left.reason for left in images.left_out],
         },
         schema="directions",
     )
@@ -160,8 +173,10 @@ def directions(
     output.say(f"ranges are searched up to {found.limit:g}; < and > mean that they do not end there")
     for name, reason in found.left_out.items():
         output.say(f"left out: {name}: {reason}")
-    for note in images.notes:
+    for note in images.all_notes:
         output.say(f"note: {note}")
+    for line in left_out_lines(images.left_out, listed):
+        output.say(line)
     output.say(f"wrote {out}")
 
 

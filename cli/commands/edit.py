@@ -12,8 +12,9 @@ from ..common.classes import BEST, parse_classes
 from ..common.clipping import clipped_line
 from ..common.console import Output
 from ..common.engines import Decoder, Encoder, Flavor, both_engines, split_bundle
-from ..common.options import Batch, Device, Json, Quiet, Resize, Threads, TrustEngine
-from ..common.pictures import file_names, find_pictures
+from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.options import Batch, Device, Json, Quiet, Resize, SkipUnreadable, Threads, TrustEngine
+from ..common.pictures import file_names, find_pictures, open_pictures
 from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def edit(
         ),
     ] = None,
     resize: Resize = False,
+    skip_unreadable: SkipUnreadable = False,
     encoder: Encoder = None,
     decoder: Decoder = None,
     flavor: Flavor = "onnx",
@@ -102,8 +104,8 @@ def edit(
     from glow_deploy.directions.editing import EditSettings, edit_latents
     from glow_deploy.directions.files import load_directions
     from glow_deploy.engines.pair import pair_files
-    from glow_deploy.errors import UsageError
-    from glow_deploy.images import read_picture, x_to_values
+    from glow_deploy.errors import DataError, UsageError
+    from glow_deploy.images import x_to_values
     from glow_deploy.latents import EncodeSettings, encode_images
 
     output = Output(quiet=quiet, json=json)
@@ -120,7 +122,7 @@ def edit(
             "say what to add with --attribute, such as --attribute smiling; `glow-deploy directions` told the names "
             f"when it wrote {directions}"
         )
-    files = find_pictures(paths)
+    files, notes = find_pictures(paths)
     asked = parse_attributes(attributes)
     if amounts is not None and strip:
         raise UsageError(f"--strip is short for --amounts {_STRIP}; give one of the two")
@@ -149,7 +151,9 @@ def edit(
         ) as (opened_encoder, opened_decoder),
     ):
         found = load_directions(directions, opened_decoder.inputs, model_id=engine_model_id(second))
-        channels, height, width = next(spec.shape for spec in opened_encoder.inputs if spec.name == "x")
+        shape = next(spec.shape for spec in opened_encoder.inputs if spec.name == "x")
+        known = open_pictures(files, shape, resize=resize, skip_unreadable=skip_unreadable)
+        skipped = list(known.left_out)
         details, n_bits = opened_decoder.details, opened_decoder.n_bits
         count = bars.counter("editing")
         names = file_names(tuple(map(str, files)))
@@ -159,17 +163,22 @@ def edit(
         outside: list[npt.NDArray[np.floating]] = []
         excess: list[float] = []
         # One grid is made of all pictures; for a folder no more of them than run at once are in memory.
-        at_once = max(1, batch // len(factors)) if folder else len(files)
-        for first in range(0, len(files), at_once):
-            rows = slice(first, first + at_once)
-            part = files[rows]
-            values = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in part]
+        at_once = max(1, batch // len(factors)) if folder else len(known)
+        for first in range(0, len(known), at_once):
+            values, readable = known.batch_of(
+                np.arange(first, min(first + at_once, len(known))), left_out=skipped if skip_unreadable else None
+            )
+            # Numbers among the files that were named, which labels and names go by.
+            rows = (readable if known.numbers is None else known.numbers[readable]).tolist()
+            if not rows:
+                continue
+            part = [files[row] for row in rows]
             latents = encode_images(
                 opened_encoder,
-                np.stack(values),
+                values,
                 settings=EncodeSettings(draws=0, batch=batch, best_class=best),
                 names=[str(path) for path in part],
-                labels=None if labels is None else labels[rows],
+                labels=None if labels is None else [labels[row] for row in rows],
             )
             edited = edit_latents(
                 opened_encoder,
@@ -183,8 +192,8 @@ def edit(
             flat = edited.x.reshape(-1, *edited.x.shape[2:])
             pictures = x_to_values(flat, n_bits).reshape(edited.x.shape)
             if folder:
-                _write_files(pictures, out, names[rows])
-                count(first + len(part), len(files))
+                _write_files(pictures, out, [names[row] for row in rows])
+                count(first + at_once, len(known))
             else:
                 _write_grid(pictures, out, factors)
             records += _records(edited, part)
@@ -192,8 +201,14 @@ def edit(
             damped += _damped(edited, part)
             outside.append(((edited.x < 0) | (edited.x >= 1)).mean(axis=(2, 3, 4)))
             excess += (edited.overshoot * 2**n_bits).ravel().tolist()
+    if not records:
+        raise DataError(f"none of {len(files)} pictures can be read; the first: {skipped[0].reason}")
     if folder:
         sync_folder(out)
+    listed = left_out_file(out, folder=folder)
+    if skip_unreadable:
+        write_left_out(listed, skipped)
+    notes = (*notes, *known.notes)
     output.write_json(
         {
             "out": out,
@@ -201,10 +216,14 @@ def edit(
             "directions": directions,
             "beyond": beyond,
             "images": records,
+            "skipped": [left.reason for left in skipped],
+            "notes": notes,
         },
         schema="edit",
     )
-    what = f"{len(files)} pictures" if len(files) > 1 else str(files[0])
+    for note in notes:
+        output.say(f"note: {note}")
+    what = f"{len(records)} pictures" if len(files) > 1 else str(files[0])
     output.say(f"{what} edited on {details.backend} ({details.provider}, {details.device})")
     for line in (*cuts, *damped[:_SHOWN]):
         output.say(line)
@@ -213,6 +232,8 @@ def edit(
     clipped = clipped_line(np.concatenate(outside).ravel(), np.array(excess))
     if clipped is not None:
         output.say(clipped)
+    for line in left_out_lines(skipped, listed):
+        output.say(line)
     output.say(f"wrote {out}{'/' if folder else ''}")
 
 

@@ -12,15 +12,16 @@ from ..common.classes import BEST, labels_for, parse_classes
 from ..common.console import Output
 from ..common.counting import counted
 from ..common.engines import Flavor, OneEngine, one_engine, split_engine
-from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
-from ..common.pictures import find_pictures
+from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, SkipUnreadable, Threads, TrustEngine
+from ..common.pictures import find_pictures, open_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from glow_deploy.data import ImageSet, LeftOut
     from glow_deploy.latents import Latents, PictureBatch
-    from glow_deploy.protocol import Engine as OpenEngine
 
 
 def encode(
@@ -36,6 +37,7 @@ def encode(
         "latents.npz"
     ),
     resize: Resize = False,
+    skip_unreadable: SkipUnreadable = False,
     draws: Annotated[
         int,
         typer.Option(
@@ -66,7 +68,7 @@ def encode(
     to compare backends. --class best also writes class_log_prob, each picture's log-likelihood under every class.
     """
     from glow_deploy.engines.open import open_engine
-    from glow_deploy.errors import UsageError
+    from glow_deploy.errors import DataError, UsageError
     from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, need_role, save_latents
 
     output = Output(quiet=quiet, json=json)
@@ -77,21 +79,36 @@ def encode(
     path = one_engine(bundle, engine, role="encoder", flavor=flavor)
     if not images:
         raise UsageError(f"there is nothing to encode: name pictures after {path if bundle is None else bundle}")
-    files = find_pictures(images)
+    files, notes = find_pictures(images)
     with (
         output.progress() as bars,
         open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as encoder,
     ):
         need_role(encoder, "encoder", "encoding")
         labels = None if best else labels_for(encoder, chosen, len(files), what="pictures")
+        shape = next(spec.shape for spec in encoder.inputs if spec.name == "x")
+        found = open_pictures(
+            files,
+            shape,
+            resize=resize,
+            skip_unreadable=skip_unreadable,
+            progress=bars.counter("reading headers"),
+        )
+        skipped = list(found.left_out)
+        batches = _read(found, batch, labels, skipped if skip_unreadable else None)
         count = bars.counter("encoding")
         parts = []
-        for part in encode_stream(encoder, _read(files, encoder, batch, labels, resize), settings=settings):
+        for part in encode_stream(encoder, batches, settings=settings):
             parts.append(part)
-            count(sum(map(len, parts)), len(files))
+            count(sum(map(len, parts)), len(found))
+        if not parts:
+            raise DataError(f"none of {len(files)} pictures can be read; the first: {skipped[0].reason}")
         latents = concatenate_latents(parts)
         provider = f"{encoder.details.backend} ({encoder.details.provider}, {encoder.details.device})"
     save_latents(out, latents)
+    listed = left_out_file(out)
+    if skip_unreadable:
+        write_left_out(listed, skipped)
     figures = {
         "bits_per_dim": latents.bits_per_dim,
         "bits_per_dim_centre": latents.bits_per_dim_centre,
@@ -102,8 +119,21 @@ def encode(
         for row, name in enumerate(latents.names)
     ]
     _add_classes(rows, latents)
-    output.write_json({"out": out, "backend": encoder.details.backend, "draws": draws, "images": rows}, schema="encode")
-    output.say(f"{counted(len(files), 'picture')} encoded on {provider}")
+    notes = (*notes, *found.notes)
+    output.write_json(
+        {
+            "out": out,
+            "backend": encoder.details.backend,
+            "draws": draws,
+            "images": rows,
+            "skipped": [left.reason for left in skipped],
+            "notes": notes,
+        },
+        schema="encode",
+    )
+    for note in notes:
+        output.say(f"note: {note}")
+    output.say(f"{counted(len(rows), 'picture')} encoded on {provider}")
     for row in rows[:16]:
         value, centre = row["bits_per_dim"], row["bits_per_dim_centre"]
         shown = f"{centre:.4f} bits/dim at the bin centre" if value is None else f"{value:.4f} bits/dim"
@@ -114,6 +144,8 @@ def encode(
         output.say(f"  ... and {len(rows) - 16} more")
     if latents.bits_per_dim is not None and len(rows) > 1:
         output.say(f"mean: {latents.bits_per_dim.mean():.4f} bits/dim over {draws} draws of noise")
+    for line in left_out_lines(skipped, listed):
+        output.say(line)
     output.say(f"wrote {out}")
 
 
@@ -131,19 +163,19 @@ def _add_classes(rows: list[dict[str, Any]], latents: Latents) -> None:
 
 
 def _read(
-    files: list[Path], encoder: OpenEngine, batch: int, labels: npt.NDArray[np.int64] | None, resize: bool
+    pictures: ImageSet, batch: int, labels: npt.NDArray[np.int64] | None, skipped: list[LeftOut] | None
 ) -> Iterator[PictureBatch]:
     import numpy as np
 
-    from glow_deploy.images import read_picture
     from glow_deploy.latents import PictureBatch
 
-    channels, height, width = next(spec.shape for spec in encoder.inputs if spec.name == "x")
-    for first in range(0, len(files), batch):
-        part = files[first : first + batch]
-        pictures = [read_picture(path, size=(height, width), channels=channels, resize=resize) for path in part]
+    for first in range(0, len(pictures), batch):
+        values, rows = pictures.batch_of(np.arange(first, min(first + batch, len(pictures))), left_out=skipped)
+        if not len(rows):
+            continue
+        numbers = rows if pictures.numbers is None else pictures.numbers[rows]  # among the files that were named
         yield PictureBatch(
-            values=np.stack(pictures),
-            names=[str(path) for path in part],
-            labels=None if labels is None else labels[first : first + batch],
+            values=values,
+            names=[pictures.name(row) for row in rows.tolist()],
+            labels=None if labels is None else labels[numbers],
         )

@@ -14,7 +14,20 @@ from glow_core.config import Weights
 from ..common.console import Output
 from ..common.memory import keep_freed_memory
 from ..common.openmp import wait_briefly
-from ..common.options import Data, Force, ImageSize, InputRange, Json, NBits, Quiet, Resize, ScaleMap, import_options
+from ..common.options import (
+    Data,
+    Force,
+    ImageSize,
+    InputRange,
+    Json,
+    NBits,
+    Quiet,
+    Resize,
+    ScaleMap,
+    SkipUnreadable,
+    import_options,
+)
+from ..common.reading import Depth, FloatRange, Layout, reading_of
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.sixteen_bit import ChoiceFigures
@@ -52,6 +65,10 @@ def export(
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
     ] = "64",
     resize: Resize = False,
+    skip_unreadable: SkipUnreadable = False,
+    layout: Layout = None,
+    float_range: FloatRange = None,
+    depth: Depth = None,
     weights: Annotated[Weights, typer.Option(help="Averaged weights where there are any, or those trained.")] = "ema",
     image_size: ImageSize = None,
     n_bits: NBits = None,
@@ -84,6 +101,8 @@ def export(
         data=data,
         golden=parse_golden(golden),
         resize=resize,
+        skip_unreadable=skip_unreadable,
+        reading=reading_of(layout=layout, float_range=float_range, depth=depth),
         weights=weights,
         options=import_options(image_size=image_size, n_bits=n_bits, input_range=input_range, scale_map=scale_map),
         force=force,

@@ -62,7 +62,10 @@ def inpaint(
     ] = None,
     box: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOP,LEFT,HEIGHT,WIDTH", help="A box that is missing, in pixels; may be repeated."),
+        typer.Option(
+            metavar="TOP,LEFT,HEIGHT,WIDTH",
+            help="A box that is missing, in pixels of IMAGE as the file has it. Repeatable.",
+        ),
     ] = None,
     out: Annotated[
         Path,
@@ -154,7 +157,7 @@ def inpaint(
     )
     channels, height, width = next(spec.shape for spec in model.encoder.inputs if spec.name == "x")
     values = read_picture(image, size=(height, width), channels=channels, resize=resize)
-    missing = _missing(mask, box, size=(height, width), resize=resize)
+    missing, moved = _missing(image, mask, box, size=(height, width), resize=resize)
     true = values if box else None
     if truth is not None:
         true = read_picture(truth, size=(height, width), channels=channels, resize=resize)
@@ -221,6 +224,8 @@ def inpaint(
         f"{fills} of {image} ({missing.sum()} of {missing.size} pixels missing), over {over}, {what}on "
         f"{details.backend} ({details.provider}, {details.device})"
     )
+    if moved is not None:
+        output.say(moved)
     for row in range(min(samples, 16)):
         shown = f"  fill {row}: {found.bits_per_dim[0, row]:.4f} bits/dim"
         shown += "" if deployed is None else f" ({deployed[row]:.4f} deployed)"
@@ -242,13 +247,29 @@ def inpaint(
     output.say(f"wrote {out}{'/' if folder else ''}")
 
 
-def _missing(mask: Path | None, box: list[str] | None, *, size: tuple[int, int], resize: bool) -> npt.NDArray[np.bool_]:
+def _missing(
+    image: Path, mask: Path | None, box: list[str] | None, *, size: tuple[int, int], resize: bool
+) -> tuple[npt.NDArray[np.bool_], str | None]:
+    """Which of the model's pixels are missing, and how boxes were fitted to them, in words."""
+    from glow_deploy.images import read_header
     from glow_deploy.inverse import box_mask, read_mask
-    from glow_deploy.inverse.masks import parse_box
+    from glow_deploy.inverse.masks import fitted_boxes, parse_box
 
     if mask is not None:
-        return read_mask(mask, size=size, resize=resize)
-    return box_mask([parse_box(text) for text in box or ()], size=size)
+        return read_mask(mask, size=size, resize=resize), None
+    boxes = [parse_box(text) for text in box or ()]
+    held = read_header(image).size
+    if held == size:
+        return box_mask(boxes, size=size), None
+    fitted = fitted_boxes(boxes, held=held, size=size)
+    pairs = ", ".join(
+        f"{','.join(map(str, given))} is {','.join(map(str, found))}"
+        for given, found in zip(boxes, fitted, strict=True)
+    )
+    return box_mask(fitted, size=size), (
+        f"boxes in pixels of the file, {held[0]}x{held[1]} (height x width), and of the model, {size[0]}x{size[1]}: "
+        f"{pairs}"
+    )
 
 
 def _kept(found: Filling, values: npt.NDArray[np.uint8]) -> bool:

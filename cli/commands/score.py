@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,15 +13,17 @@ import typer
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
 from ..common.engines import Flavor
-from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, Threads, TrustEngine
+from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, SkipUnreadable, Threads, TrustEngine
 from ..common.pictures import find_pictures
-from ..common.score_words import Strangest, facts, left_out, summary, verdicts
+from ..common.reading import Depth, FloatRange, Layout, reading_of
+from ..common.score_words import Strangest, facts, summary, verdicts
 from ..common.targets import check_target
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.scoring.score import Scores
-    from glow_deploy.scoring.sources import LabelChoice, ScoreSource
+    from glow_deploy.scoring.sources import LabelChoice
 
 _LABELS = "labels"
 _NAMED = re.compile(r"([\w. -]{1,40})=(.+)", re.DOTALL)
@@ -79,9 +82,10 @@ def score(
         ),
     ] = None,
     resize: Resize = False,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out picture files that cannot be read, and say which.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
+    layout: Layout = None,
+    float_range: FloatRange = None,
+    depth: Depth = None,
     flavor: Flavor = "onnx",
     batch: Batch = 64,
     device: Device = "auto",
@@ -96,22 +100,31 @@ def score(
     bounded memory. A Glow gives simpler pictures of another kind a higher likelihood than its own: to find foreign
     pictures look at the typicality, the distance of the bits/dim from their mean over held-out images.
     """
+    from glow_deploy.data import open_images
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
     from glow_deploy.latents.specs import need_role
     from glow_deploy.scoring.picture import write_histogram
     from glow_deploy.scoring.score import ScoreSettings
     from glow_deploy.scoring.sets import separate
-    from glow_deploy.scoring.sources import measure_reference, picture_source, score_source
+    from glow_deploy.scoring.sources import (
+        golden_source,
+        measure_reference,
+        picture_source,
+        reference_source,
+        score_source,
+        set_source,
+    )
     from glow_deploy.scoring.table import score_table
 
     output = Output(quiet=quiet, json=json)
     _check_targets(out, histogram)
     label = _label(classes)
+    reading = reading_of(layout=layout, float_range=float_range, depth=depth)
     settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=classes == BEST)
     if not pictures and not data:
         raise UsageError("there is nothing to score: name pictures or folders after the engine, or a set with --data")
-    files = find_pictures(pictures) if pictures else []
+    files, left = find_pictures(pictures or [])
     path, bundle = _encoder_file(engine, flavor)
     with (
         output.progress() as bars,
@@ -121,10 +134,43 @@ def score(
         shape = next(spec.shape for spec in encoder.inputs if spec.name == "x")
         sources = []
         if files:
-            found = picture_source(files, shape=shape, resize=resize, skip_unreadable=skip_unreadable, label=label)
+            found = picture_source(
+                files,
+                shape=shape,
+                resize=resize,
+                skip_unreadable=skip_unreadable,
+                reading=reading,
+                label=label,
+                progress=bars.counter("reading headers"),
+            )
             sources.append(found)
-        sources += _data_sources(data or [], split=split, shape=shape, resize=resize, limit=limit, label=label)
-        held_out = _reference(reference, bundle, shape=shape, resize=resize, limit=limit, label=label)
+        open_set = partial(
+            open_images,
+            size=(shape[1], shape[2]),
+            channels=shape[0],
+            resize=resize,
+            skip_unreadable=skip_unreadable,
+            reading=reading,
+            decode=False,  # what cannot be decoded is left out when it is its turn
+            progress=bars.stage,
+        )
+        for name, spec in _named_sets(data or [], taken=[source.name for source in sources]):
+            images = open_set(spec).take(split, limit=limit)
+            sources.append(set_source(images, name=name, skip_unreadable=skip_unreadable, label=label))
+        held_out = None
+        if reference is None:
+            held_out = None if bundle is None else golden_source(bundle, label=label)
+        elif reference != "none":
+            held_out = reference_source(
+                reference,
+                shape=shape,
+                resize=resize,
+                limit=limit,
+                skip_unreadable=skip_unreadable,
+                reading=reading,
+                label=label,
+                progress=bars.stage,
+            )
         if sort == "typicality" and held_out is None:
             raise UsageError("--sort typicality needs --reference SPEC: held-out images of the training data")
         known = None
@@ -147,7 +193,12 @@ def score(
     separations = [separate(sets[0], foreign, known) for foreign in sets[1:]]
     if histogram is not None:
         write_histogram(histogram, sets, reference=known)
-    skipped = [line for source in sources for line in source.skipped]
+    used = sources if held_out is None else [*sources, held_out]
+    skipped = list(dict.fromkeys(left for source in used for left in source.skipped))
+    listed = left_out_file(out)
+    if skip_unreadable:
+        write_left_out(listed, skipped)
+    notes = tuple(dict.fromkeys((*left, *(note for source in used for note in source.notes))))
     output.write_json(
         {
             "out": out,
@@ -156,13 +207,18 @@ def score(
             "draws": draws,
             "seed": seed,
             **facts(sets, known, separations),
-            "skipped": skipped,
+            "skipped": [left.reason for left in skipped],
+            "notes": notes,
         },
         schema="score",
     )
+    for note in notes:
+        output.say(f"note: {note}")
     output.say(f"scored on {details.backend} ({details.provider}, {details.device}), {draws} draws of noise a picture")
     output.show(summary(sets, known))
-    for line in (*verdicts(sets, known, separations), *strangest.lines(sources[0].name), *left_out(skipped)):
+    for line in (*verdicts(sets, known, separations), *strangest.lines(sources[0].name)):
+        output.say(line)
+    for line in left_out_lines(skipped, listed):
         output.say(line)
     output.say(f"wrote {out}" + ("" if histogram is None else f" and {histogram}"))
 
@@ -204,43 +260,15 @@ def _encoder_file(engine: Path, flavor: Literal["onnx", "rtx", "tensorrt"]) -> t
     return engine_file(engine, role="encoder", flavor=flavor), Bundle.open(engine) if engine.is_dir() else None
 
 
-def _data_sources(
-    specs: Sequence[str],
-    *,
-    split: Literal["train", "validation", "test"],
-    shape: tuple[int, ...],
-    resize: bool,
-    limit: int | None,
-    label: LabelChoice,
-) -> list[ScoreSource]:
-    from glow_deploy.data import load_images
+def _named_sets(specs: Sequence[str], *, taken: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Name and source of each --data."""
     from glow_deploy.errors import UsageError
-    from glow_deploy.scoring.sources import set_source
 
-    sources: list[ScoreSource] = []
+    names = {"pictures", *taken}
     for given in specs:
         match = None if Path(given).exists() else _NAMED.fullmatch(given)
         name, spec = match.groups() if match else (Path(given).stem or given, given)
-        if name in ("pictures", *(source.name for source in sources)):
+        if name in names:
             raise UsageError(f"two sets are called {name}; give each a name of its own: --data NAME={spec}")
-        images = load_images(
-            spec, split=split, size=(shape[1], shape[2]), channels=shape[0], resize=resize, limit=limit
-        )
-        sources.append(set_source(images, name=name, label=label))
-    return sources
-
-
-def _reference(
-    spec: str | None,
-    bundle: Bundle | None,
-    *,
-    shape: tuple[int, ...],
-    resize: bool,
-    limit: int | None,
-    label: LabelChoice,
-) -> ScoreSource | None:
-    from glow_deploy.scoring.sources import golden_source, reference_source
-
-    if spec is None:
-        return None if bundle is None else golden_source(bundle, label=label)
-    return None if spec == "none" else reference_source(spec, shape=shape, resize=resize, limit=limit, label=label)
+        names.add(name)
+        yield name, spec

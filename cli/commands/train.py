@@ -10,7 +10,9 @@ import typer
 
 from ..common.console import Output
 from ..common.openmp import wait_briefly
-from ..common.options import Data, Force, Json, Quiet, Resize
+from ..common.options import Data, Force, Json, Quiet, Resize, SkipUnreadable
+from ..common.reading import Depth, FloatRange, Layout
+from ..common.train_images import checked
 from ..common.train_inputs import TrainInputs, TrainOptions, new_inputs, resumed_inputs
 from ..common.train_options import deployable as deploy
 from ..common.train_options import files as write
@@ -23,7 +25,7 @@ from ..common.train_words import cpu_warning, forecast_words, model_words
 from ..common.training import Reporter, SampleGrids
 
 if TYPE_CHECKING:
-    from glow_core.training import Forecast, TrainResult
+    from glow_core.training import Forecast, Progress, TrainResult
 
 _TERMINATED = 143  # as the shell reports a process that SIGTERM ended
 
@@ -35,7 +37,8 @@ def train(
     # What to train on, and where.
     data: Data = None, out: run.Out = None, resume: run.Resume = None, init: run.Init = None,
     weights: run.Weights = "ema", device: run.Device = "auto", threads: run.Threads = None,
-    resize: Resize = False, force: Force = False,
+    resize: Resize = False, skip_unreadable: SkipUnreadable = False, force: Force = False,
+    layout: Layout = None, float_range: FloatRange = None, depth: Depth = None,
     # How long.
     max_steps: end.MaxSteps = None, max_epochs: end.MaxEpochs = None, max_seconds: end.MaxSeconds = None,
     # The model.
@@ -68,7 +71,8 @@ def train(
     options = TrainOptions(
         run=run.RunOptions(
             data=data, out=out, resume=resume, init=init, weights=weights,
-            device=device, threads=threads, resize=resize, force=force,
+            device=device, threads=threads, resize=resize, skip_unreadable=skip_unreadable, force=force,
+            layout=layout, float_range=float_range, depth=depth,
         ),
         length=end.LengthOptions(max_steps=max_steps, max_epochs=max_epochs, max_seconds=max_seconds),
         model=glow.ModelOptions(
@@ -99,7 +103,11 @@ def train(
 def _train(options: TrainOptions, *, given: set[str], output: Output) -> None:
     wait_briefly()
     resume = options.run.resume
-    inputs = new_inputs(options, given=given) if resume is None else resumed_inputs(options, resume, given=given)
+    with output.progress() as bars:
+        if resume is None:
+            inputs = new_inputs(options, given=given, progress=bars.stage)
+        else:
+            inputs = resumed_inputs(options, resume, given=given, progress=bars.stage)
     _announce(inputs, output)
     result = _run(inputs, overwrite=options.run.force, output=output)
     output.write_json(result, schema="train")
@@ -111,7 +119,9 @@ def _train(options: TrainOptions, *, given: set[str], output: Output) -> None:
 def _announce(inputs: TrainInputs, output: Output) -> None:
     from glow_core.training import device_kind, model_cost
 
-    images, validation = inputs.images
+    images, validation = inputs.images.train, inputs.images.validation
+    for line in inputs.images.lines(inputs.folder):
+        output.say(line)
     output.say(f"{len(images):,} training and {len(validation):,} validation images of {inputs.source}")
     if inputs.config.num_classes is not None:
         names = f": {', '.join(images.class_names)}" if images.class_names else ""
@@ -127,32 +137,51 @@ def _announce(inputs: TrainInputs, output: Output) -> None:
 
 def _run(inputs: TrainInputs, *, overwrite: bool, output: Output) -> TrainResult:
     from glow_core import training
+    from glow_deploy.errors import DataError
 
-    with output.progress() as bars:
-        reporter = Reporter(bars, output)
+    again = f"glow-deploy train --resume {inputs.folder}"
+    with output.progress() as bars, checked(inputs.images) as check:
+        reporter = Reporter(bars, output, check=check)
 
         def tell(forecast: Forecast) -> None:
             reporter.say(forecast_words(forecast))
 
+        def report(progress: Progress) -> None:
+            if progress.event == "start":
+                inputs.images.write(inputs.folder)
+            reporter(progress)
+
         bars.describe("measuring a step", 0.0)
         try:
-            return training.train(
+            result = training.train(
                 inputs.config,
-                train_images=inputs.images[0],
-                validation_images=inputs.images[1],
+                train_images=inputs.images.train,
+                validation_images=inputs.images.validation,
                 out=inputs.folder,
                 settings=inputs.settings,
                 resume=inputs.resumed,
                 overwrite=overwrite and not inputs.resumed,
                 initial=inputs.initial,
                 notes=inputs.notes,
-                progress=reporter,
+                progress=report,
                 sample_writer=SampleGrids(inputs.folder, inputs.config.n_bits),
                 on_forecast=tell if output.speaks else None,
+                stop_when=lambda: bool(check.faults),
             )
         except KeyboardInterrupt:
-            print(f"stopped; to continue: glow-deploy train --resume {inputs.folder}", file=sys.stderr)
+            print(f"stopped; to continue: {again}", file=sys.stderr)
             raise
+        except DataError as error:
+            raise DataError(f"{error}; {_without(again, reporter.step)}") from error
+    if check.faults and result.stopped == "terminated":
+        raise DataError(f"{check.faults[0].reason}; {_without(again, result.step)}")
+    return result
+
+
+def _without(again: str, step: int | None) -> str:
+    if step is None:
+        return "pass skip_unreadable=True to leave out what cannot be read"
+    return f"training stopped at step {step:,}; to go on without the picture: {again} --skip-unreadable"
 
 
 _LATER = {"steps": "--max-steps N", "epochs": "--max-epochs X", "time": "--max-seconds X"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..common.console import Output
+from ..common.left_out import left_out_file, write_left_out
 from ..common.openmp import wait_briefly
 from ..common.options import (
     SIGNATURE_PANEL,
@@ -24,11 +25,14 @@ from ..common.options import (
     Quiet,
     Resize,
     Seed,
+    SkipUnreadable,
     Threads,
     TrustEngine,
 )
+from ..common.reading import Depth, FloatRange, Layout, reading_of
 
 if TYPE_CHECKING:
+    from glow_deploy.data import LeftOut
     from glow_deploy.verify import VerifyReport
 
 
@@ -41,6 +45,10 @@ def verify(
         int | None, typer.Option(metavar="N", min=1, help="Take at most this many images of --data.")
     ] = None,
     resize: Resize = False,
+    skip_unreadable: SkipUnreadable = False,
+    layout: Layout = None,
+    float_range: FloatRange = None,
+    depth: Depth = None,
     steps: Annotated[
         bool, typer.Option("--steps", help="Also measure the error after every step of flow, and the error budget.")
     ] = False,
@@ -127,6 +135,8 @@ def verify(
         largest_batch=largest_batch,
         device=device,
         resize=resize,
+        skip_unreadable=skip_unreadable,
+        reading=reading_of(layout=layout, float_range=float_range, depth=depth),
         threads=threads,
         trust_engine=trust_engine,
         random_draws=random_draws,
@@ -148,12 +158,18 @@ def verify(
         check_report_target(report)
         if json is not None and json != "-" and Path(json).resolve() == report.resolve():
             raise UsageError(f"--json and --report both name {report}; give each a file of its own")
+    left_out: list[LeftOut] = []
     with output.progress() as bars:
-        found = measure(bundle, settings=settings, progress=bars.stage)
+        found = measure(bundle, settings=settings, progress=bars.stage, on_left_out=left_out.extend)
     output.show(report_tables(found, verbose=verbose))
     if not verbose:
         output.say("\n--verbose also prints every failure, and every limit with where it comes from")
     output.write_json(found.to_dict(), schema="verify")
+    if skip_unreadable:
+        for file in (report, Path(json) if json not in (None, "-") else None):
+            if file is not None:
+                write_left_out(left_out_file(file), left_out)
+                break
     if report is not None:
         write_html(found, report)
         output.say(f"wrote {report}")

@@ -30,6 +30,7 @@ __all__ = [
     "Resize",
     "ScaleMap",
     "Seed",
+    "SkipUnreadable",
     "Threads",
     "TrustEngine",
     "import_options",
@@ -65,6 +66,10 @@ Resize = Annotated[
         "--resize",
         help="Crop, resample and convert what does not fit, and lay transparency over white, instead of refusing it.",
     ),
+]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option("--skip-unreadable", help="Leave out picture files that cannot be read, count them, and list them."),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Sample i depends on (seed, i) alone.")]
 Threads = Annotated[

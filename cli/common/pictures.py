@@ -2,34 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["file_names", "find_pictures"]
+if TYPE_CHECKING:
+    from glow_deploy.data import ImageSet
+    from glow_deploy.progress import CountProgress
+
+__all__ = ["file_names", "find_pictures", "open_pictures"]
 
 _LONGEST_NAME = 200  # bytes; leaves room for a number and the suffix
 
 
-def find_pictures(paths: list[Path]) -> list[Path]:
-    """Return the files among `paths`, folders replaced by the pictures in them, sorted by name.
+def find_pictures(paths: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the files among `paths`, folders replaced by the pictures in them, sorted by name; and what was left out.
 
     Raises:
-        DataError: a path does not exist, or a folder holds no pictures.
+        DataError: a folder holds no pictures, or links lead round in circles.
     """
     from glow_deploy.errors import DataError
-    from glow_deploy.images import PICTURE_SUFFIXES
+    from glow_deploy.images import PICTURE_SUFFIXES, find_in_folder
 
-    files = []
+    files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
-        # What a system hides beside pictures (._face.png, .thumbnails/) is none of the user's.
-        seen = (item for item in path.rglob("*") if not any(p.startswith(".") for p in item.relative_to(path).parts))
-        found = sorted(item for item in seen if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file())
-        if not found:
-            raise DataError(f"{path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
-        files.extend(found)
-    return files
+        found = find_in_folder(path)
+        more = [] if found.note is None else [found.note]
+        if not found.paths:
+            raise DataError("; ".join([f"{path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})", *more]))
+        files.extend(found.paths)
+        notes += more
+    return files, tuple(notes)
+
+
+def open_pictures(
+    files: Sequence[Path],
+    shape: Sequence[int],
+    *,
+    resize: bool,
+    skip_unreadable: bool,
+    progress: CountProgress | None = None,
+) -> ImageSet:
+    """Read the headers of picture files, and return what decodes them.
+
+    Args:
+        files: at least one.
+        shape: (C, H, W) that the model takes.
+        resize: fit pictures of another size or mode.
+        skip_unreadable: leave out those whose header is damaged.
+        progress: told how many headers have been read.
+
+    Raises:
+        DataError: a picture cannot be read or does not fit.
+    """
+    from glow_deploy.data.fit import Fit
+    from glow_deploy.data.folder import picture_images
+
+    fit = Fit(size=(shape[1], shape[2]), channels=shape[0], resize=resize, skip_unreadable=skip_unreadable)
+    what = "1 picture" if len(files) == 1 else f"{len(files):,} pictures"
+    return picture_images(files, fit=fit, description=what, progress=progress)
 
 
 def file_names(names: tuple[str, ...]) -> list[str]:

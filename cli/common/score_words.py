@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from glow_deploy.scoring.score import HeldOut, Scores
     from glow_deploy.scoring.sets import ScoredSet, Separation
 
-__all__ = ["Strangest", "facts", "left_out", "summary", "verdicts"]
+__all__ = ["Strangest", "facts", "summary", "verdicts"]
 
 _STRANGEST = 5
-_MOST_LISTED = 16
 
 
 class Strangest:
@@ -108,12 +107,3 @@ def verdicts(sets: Sequence[ScoredSet], known: HeldOut | None, separations: Sequ
         yield f"AUC, {found.foreign} told from {found.own}: {', '.join(shown)}"
         if found.likelihood.high < 0.5:
             yield f"  {found.foreign} is likelier than {found.own} under this model, as simpler pictures often are"
-
-
-def left_out(skipped: Sequence[str]) -> Iterator[str]:
-    """Name what could not be read."""
-    if skipped:
-        yield f"left out, because they cannot be read: {len(skipped)}"
-    yield from (f"  {line}" for line in skipped[:_MOST_LISTED])
-    if len(skipped) > _MOST_LISTED:
-        yield f"  ... and {len(skipped) - _MOST_LISTED} more"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .reading import reading_of
+from .train_images import RunImages, open_pair, reopen_pair
 from .train_options.deployable import DeployableOptions
 from .train_options.files import FilesOptions
 from .train_options.length import LengthOptions
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     from glow_core import GlowConfig
     from glow_core.config import Weights
     from glow_core.training import TrainSettings
+    from glow_deploy.data.reading import Reading
+    from glow_deploy.progress import StageProgress
 
-__all__ = ["TrainInputs", "TrainOptions", "load_initial", "load_pair", "new_inputs", "resumed_inputs"]
+__all__ = ["TrainInputs", "TrainOptions", "load_initial", "new_inputs", "resumed_inputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +58,20 @@ class TrainInputs:
     config: GlowConfig
     settings: TrainSettings
     folder: Path
-    images: tuple[Any, Any]
+    images: RunImages
     source: str
     notes: Mapping[str, str]
     initial: Mapping[str, Any] | None
     resumed: bool
 
 
-def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
+def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgress | None = None) -> TrainInputs:
     """Gather a new run's.
 
     Args:
         options: of the command line.
         given: those that were written there.
+        progress: told how many pictures have been looked at.
 
     Raises:
         UsageError: options are missing or do not go together, or the folder cannot be written or holds a run.
@@ -98,14 +104,24 @@ def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
             "another folder with --out"
         )
     initial = None
+    told = {"layout": run.layout, "float_range": run.float_range, "depth": run.depth}
     notes = {"data": run.data, "resize": _yes_or_no(run.resize)}
+    notes |= {name: str(value) for name, value in told.items() if value is not None}
+    open_set = partial(
+        open_pair,
+        run.data,
+        resize=run.resize,
+        skip_unreadable=run.skip_unreadable,
+        reading=reading_of(layout=run.layout, float_range=run.float_range, depth=run.depth),
+        progress=progress,
+    )
     if run.init is None:
-        images = load_pair(run.data, model.shape(), resize=run.resize)
-        config = model.config(images[0])
+        images = open_set(model.shape())
+        config = model.config(images.train)
     else:
         notes |= {"init": str(run.init), "init_weights": run.weights}
         config, initial = load_initial(run.init, weights=run.weights)
-        images = load_pair(run.data, (config.image_size, config.channels), resize=run.resize)
+        images = open_set((config.image_size, config.channels))
     return TrainInputs(
         config=config,
         settings=settings,
@@ -118,13 +134,16 @@ def new_inputs(options: TrainOptions, *, given: set[str]) -> TrainInputs:
     )
 
 
-def resumed_inputs(options: TrainOptions, folder: Path, *, given: set[str]) -> TrainInputs:
+def resumed_inputs(
+    options: TrainOptions, folder: Path, *, given: set[str], progress: StageProgress | None = None
+) -> TrainInputs:
     """Gather those of the run in `folder`, with a new end, device or place of its images where one is given.
 
     Args:
         options: of the command line.
         folder: of the run.
         given: those that were written there.
+        progress: told how many pictures have been looked at.
 
     Raises:
         UsageError: options that the run would ignore, or the folder cannot be written.
@@ -151,29 +170,20 @@ def resumed_inputs(options: TrainOptions, folder: Path, *, given: set[str]) -> T
         config=state.config,
         settings=settings,
         folder=folder,
-        images=load_pair(source, (state.config.image_size, state.config.channels), resize=resize),
+        images=reopen_pair(
+            source,
+            (state.config.image_size, state.config.channels),
+            folder=folder,
+            resize=resize,
+            skip_unreadable=run.skip_unreadable,
+            reading=_noted_reading(state.notes),
+            progress=progress,
+        ),
         source=source,
         notes={**state.notes, "data": source, "resize": _yes_or_no(resize)},
         initial=None,
         resumed=True,
     )
-
-
-def load_pair(source: str, shape: tuple[tuple[int, int] | None, int | None], *, resize: bool) -> tuple[Any, Any]:
-    """Return the training and validation images of a data set.
-
-    Args:
-        source: as `--data` spells it.
-        shape: their size (H, W) and number of channels; None: as they are.
-        resize: fit pictures of another size or mode.
-    """
-    from glow_deploy.data import load_images
-
-    size, channels = shape
-    train_images = load_images(source, split="train", size=size, channels=channels, resize=resize)
-    found = train_images.shape
-    validation = load_images(source, split="validation", size=(found[1], found[2]), channels=found[0], resize=resize)
-    return train_images, validation
 
 
 def load_initial(init: Path, *, weights: Weights) -> tuple[GlowConfig, dict[str, Any]]:
@@ -186,6 +196,17 @@ def load_initial(init: Path, *, weights: Weights) -> tuple[GlowConfig, dict[str,
 
     checkpoint = read_native(init)
     return checkpoint.config, checkpoint.glow(weights=weights).state_dict()
+
+
+def _noted_reading(notes: Mapping[str, str]) -> Reading:
+    from glow_deploy.data.reading import Reading
+
+    depth = notes.get("depth", "")
+    return Reading(
+        layout=notes.get("layout"),  # type: ignore[arg-type]  # `Reading` checks both
+        float_range=notes.get("float_range"),  # type: ignore[arg-type]
+        depth=int(depth) if depth.isdecimal() else None,
+    )
 
 
 def _yes_or_no(value: bool) -> str:

@@ -9,19 +9,32 @@ from .console import Bars, Output
 
 if TYPE_CHECKING:
     from glow_core.training import Progress
+    from glow_deploy.data.check import PictureCheck
 
 __all__ = ["Reporter", "SampleGrids"]
 
 
 class Reporter:
-    """Draws the run's progress, and prints a line for each validation."""
+    """Draws the run's progress, and prints a line for each validation.
 
-    def __init__(self, bars: Bars, output: Output) -> None:
+    Args:
+        bars: of the command.
+        output: of the command.
+        check: of the pictures, which goes on in the background.
+
+    Attributes:
+        step: that the run stands at; None before it begins.
+    """
+
+    def __init__(self, bars: Bars, output: Output, *, check: PictureCheck | None = None) -> None:
+        self.step: int | None = None
         self._bars = bars
         self._output = output
+        self._check = check
 
     def __call__(self, progress: Progress) -> None:
         """Take in one event of the run."""
+        self.step = progress.step
         words = [f"step {progress.step:,}"]
         if progress.bits_per_dim is not None:
             words.append(f"{progress.bits_per_dim:.3f} bits/dim")
@@ -29,6 +42,11 @@ class Reporter:
             words.append(f"validation {progress.validation_bits_per_dim:.3f}")
         if progress.steps_per_second is not None:
             words.append(f"{progress.steps_per_second:.1f} steps/s")
+        if self._check is not None and self._check.total:
+            words.append(f"checked {self._check.done:,} of {self._check.total:,} pictures")
+            if self._check.finished and not self._check.faults:
+                self.say(f"all {self._check.total:,} pictures can be read")
+                self._check = None
         self._bars.describe(", ".join(words), progress.fraction)
         if progress.event == "validation" and progress.validation_bits_per_dim is not None:
             self.say(

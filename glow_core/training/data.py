@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,16 @@ import numpy as np
 from glow_core.config import GlowConfig
 from glow_core.errors import TrainingError
 
-__all__ = ["ArrayImages", "ImageSource", "check_images", "fingerprint", "golden_images", "read_batch", "spread"]
+__all__ = [
+    "ArrayImages",
+    "ImageSource",
+    "check_images",
+    "fingerprint",
+    "golden_images",
+    "read_batch",
+    "same_images",
+    "spread",
+]
 
 _FINGERPRINT_IMAGES = 256
 
@@ -109,15 +119,37 @@ def spread(total: int, count: int | None) -> np.ndarray:
 
 
 def fingerprint(images: ImageSource) -> str:
-    """Return a SHA-256 that tells data sets apart: the number of images, all labels and 256 of the images."""
-    digest = hashlib.sha256(f"{len(images)} images\n".encode())
-    pixels = np.ascontiguousarray(images.batch(spread(len(images), _FINGERPRINT_IMAGES)))
+    """Return what tells data sets apart: the number of images, all labels and 256 of the images.
+
+    `SHA-256 of it all:number of images:first 16 digits of the SHA-256 of each of the 256`.
+    """
+    total = len(images)
+    digest = hashlib.sha256(f"{total} images\n".encode())
+    pixels = np.ascontiguousarray(images.batch(spread(total, _FINGERPRINT_IMAGES)))
     digest.update(f"{pixels.dtype} {pixels.shape[1:]}\n".encode())
     digest.update(pixels.tobytes())
     if images.labels is not None:
         digest.update(b"labels\n")
         digest.update(np.ascontiguousarray(images.labels, dtype="<i8").tobytes())
-    return digest.hexdigest()
+    single = ",".join(hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in pixels)
+    return f"{digest.hexdigest()}:{total}:{single}"
+
+
+def same_images(ours: str, theirs: str, *, stand_ins: Collection[int] = ()) -> bool:
+    """Tell whether two fingerprints are of the same images.
+
+    Args:
+        ours: of the images at hand.
+        theirs: of those it was made of before; earlier releases kept the first part alone.
+        stand_ins: numbers of images at hand that stand in for others, so that they may differ.
+    """
+    whole, total, single = ours.split(":")
+    before, *more = theirs.split(":")
+    if whole == before or not stand_ins or len(more) != 2:
+        return whole == before
+    pairs = list(zip(single.split(","), more[1].split(","), strict=False))
+    rows = spread(int(total), _FINGERPRINT_IMAGES).tolist()
+    return total == more[0] and all(a == b for row, (a, b) in zip(rows, pairs, strict=False) if row not in stand_ins)
 
 
 def golden_images(

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,7 @@ def train(
     progress: ProgressCallback | None = None,
     sample_writer: SampleWriter | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
+    stop_when: Callable[[], bool] | None = None,
 ) -> TrainResult:
     """Train a Glow and leave it in `out`: `ckpt.pt`, `model.safetensors`, `log.csv`, `tensorboard/`.
 
@@ -68,6 +70,7 @@ def train(
         sample_writer: called with the step and n_bits-deep pixels uint8 [N,C,H,W] of samples of the averaged weights.
         on_forecast: called before the first step with what the run will take. It is measured only where this is
             given. That costs about the time of two steps and changes no number of the run.
+        stop_when: asked after every step; True ends the run as SIGTERM does.
 
     Returns:
         How the run ended.
@@ -103,7 +106,13 @@ def train(
         stack.enter_context(torch.random.fork_rng(devices=cuda))
 
         data = {"train": fingerprint(train_images), "validation": fingerprint(validation_images)}
-        restored = check_resumable(out, config=config, settings=settings, data=data) if resume else None
+        stand_ins = {
+            name: set(np.asarray(getattr(images, "stand_ins", ())).tolist())
+            for name, images in (("train", train_images), ("validation", validation_images))
+        }
+        restored = None
+        if resume:
+            restored = check_resumable(out, config=config, settings=settings, data=data, stand_ins=stand_ins)
         # No process may write before all have looked at what is there.
         fabric.barrier()
         run = Run(
@@ -113,6 +122,7 @@ def train(
             images=(train_images, validation_images),
             signals=signals,
             progress=progress,
+            stop_when=stop_when,
         )
         if restored is not None:
             restore_model(restored[1], run.model)

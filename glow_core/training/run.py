@@ -17,6 +17,7 @@ from glow_core.config import GlowConfig
 from glow_core.errors import TrainingError
 from glow_core.model import Glow
 
+from .ahead import ReadAhead
 from .budget import Budget, StepRate
 from .data import ImageSource, read_batch, spread
 from .ema import AveragedWeights
@@ -56,12 +57,14 @@ class Run:
         images: tuple[ImageSource, ImageSource],
         signals: StopSignals,
         progress: ProgressCallback | None,
+        stop_when: Callable[[], bool] | None = None,
     ) -> None:
         self.config, self.settings, self.fabric = config, settings, fabric
         self.train_images, self.validation_images = images
-        self.signals, self.progress = signals, progress
+        self.signals, self.progress, self.stop_when = signals, progress, stop_when
         count = len(self.train_images)
         self.sampler = ShuffledSampler(count, batch_size=settings.batch_size, seed=settings.seed)
+        self.ahead = ReadAhead(self.train_images, self.sampler, config)
         self.budget, self.step_rate = Budget(settings, images=count), StepRate()
         torch.manual_seed(derive_seed(settings.seed, "weights"))
         self.model = Glow(config).to(fabric.device)
@@ -102,11 +105,14 @@ class Run:
         self._report("start")
         stopped = self.budget.used_up(step=self.step, seconds=self.seconds)
         signalled: signal.Signals | None = None
-        while stopped is None and signalled is None:
-            self.step += 1
-            signalled = self._train_step()
-            stopped = self.budget.used_up(step=self.step, seconds=self.seconds)
-            self._after_step(last=stopped is not None, stopping=signalled is not None)
+        try:
+            while stopped is None and signalled is None:
+                self.step += 1
+                signalled = self._train_step()
+                stopped = self.budget.used_up(step=self.step, seconds=self.seconds)
+                self._after_step(last=stopped is not None, stopping=signalled is not None)
+        finally:
+            self.ahead.close()
         if signalled is None and self.records is not None:
             self.records.state.save_weights(self.average)
         if signalled == signal.SIGINT:
@@ -139,11 +145,14 @@ class Run:
         self._saved_at = time.monotonic()
         self._report("checkpoint")
 
-    def inputs(self, indices: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def inputs(
+        self, indices: np.ndarray, generator: torch.Generator, *, pixels: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return dequantised images and their labels, on the device."""
         config, device = self.config, self.fabric.device
         noise = draw_noise((len(indices), config.channels, *config.image_size), generator)
-        x = dequantize(read_batch(self.train_images, indices, config), noise, n_bits=config.n_bits)
+        found = read_batch(self.train_images, indices, config) if pixels is None else pixels
+        x = dequantize(found, noise, n_bits=config.n_bits)
         return x.to(device), labels_of(self.train_images, indices, self.model, device)
 
     def _train_step(self) -> signal.Signals | None:
@@ -153,7 +162,8 @@ class Run:
         self.rate = learning_rate(step, settings, progress=used)
         set_hyperparameters(self.optimizer, settings, rate=self.rate)
         # Noise is drawn for the whole batch and then shared out, so that the number of processes changes no image.
-        x, y = self.inputs(self.sampler.batch(step), generator_for(settings.seed, "noise", step))
+        indices, pixels = self.ahead.batch(step)
+        x, y = self.inputs(indices, generator_for(settings.seed, "noise", step), pixels=pixels)
         share = settings.batch_size // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         log_prob = self.module(x[mine], None if y is None else y[mine])
@@ -182,6 +192,8 @@ class Run:
         """Take in the means of loss and penalties, gradient norm and process 0's clock; returns a stop signal."""
         seconds = time.monotonic() - self._clock_start
         received = self.signals.received
+        if received is None and self.stop_when is not None and self.stop_when():
+            received = signal.SIGTERM
         # One transfer from the device for all of them.
         self.grad_norm, *means = torch.stack([value.double() for value in (norm, loss, *penalties.values())]).tolist()
         if self.fabric.world_size == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from glow_core.config import GlowConfig
 from glow_core.errors import CheckpointError, ConfigError, TrainingError
 from glow_core.model import Glow
 
+from .data import same_images
 from .ema import AveragedWeights
 from .optimization import first_non_finite
 from .settings import FIXED_ON_RESUME, TrainSettings
@@ -105,7 +106,12 @@ def _read(out: Path) -> tuple[RunState, Checkpoint]:
 
 
 def check_resumable(
-    out: Path, *, config: GlowConfig, settings: TrainSettings, data: Mapping[str, str]
+    out: Path,
+    *,
+    config: GlowConfig,
+    settings: TrainSettings,
+    data: Mapping[str, str],
+    stand_ins: Mapping[str, Collection[int]],
 ) -> tuple[RunState, Checkpoint]:
     """Read the run in `out` and make sure that going on with it continues the same loss curve.
 
@@ -128,7 +134,7 @@ def check_resumable(
                 f"{path} was trained with {name} {theirs}, now {ours} is asked for: it cannot change on resume"
             )
     for name, ours in data.items():
-        if state.data.get(name) != ours:
+        if not same_images(ours, state.data.get(name, ""), stand_ins=stand_ins.get(name, ())):
             raise TrainingError(
                 f"{path} was trained on other {name} images than those given: resume with the run's own data, or start "
                 "a new run"

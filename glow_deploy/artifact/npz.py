@@ -24,6 +24,9 @@ from .files import check_regular
 
 __all__ = ["NpzArchive", "NpzEntry"]
 
+_PIECE = 1 << 20  # bytes
+_NAME_LENGTHS = 26  # where a member's own header has the lengths of what comes before its bytes
+
 
 _MOST_ENTRIES = 4096  # arrays of one file; ours hold up to 30
 _CENTRAL_BYTES = 4 << 20  # of the list of them
@@ -66,6 +69,7 @@ class NpzArchive:
         self, path: str | os.PathLike[str], *, data: bytes | None = None, most_ratio: float = _MOST_RATIO
     ) -> None:
         self.path = Path(path)
+        self._in_memory = data is not None
         self._zip = self._open(data)
         self._size = self.path.stat().st_size if data is None else len(data)
         try:
@@ -161,6 +165,35 @@ class NpzArchive:
         codes = letters.reshape(-1).view(np.uint32)
         if codes.size and (int(codes.max()) > 0x10FFFF or bool(((codes >= 0xD800) & (codes < 0xE000)).any())):
             raise DataError(f"{self.path}: array `{shown(name)}` is damaged (it holds letters that are none)")
+
+    def mapped(self, name: str) -> npt.NDArray[np.generic]:
+        """Return one array, mapped into memory where it lies uncompressed in the file, read whole elsewhere.
+
+        Its checksum is verified first, which reads the file once and keeps nothing.
+
+        Raises:
+            DataError: there is no such array, or its bytes are damaged.
+        """
+        info = self._members.get(name)
+        plain = info is not None and info.compress_type == zipfile.ZIP_STORED and not self._in_memory
+        if info is None or not plain or self.entries[name].dtype.kind not in _KINDS:
+            return self.read(name)
+        try:
+            with self._zip.open(info) as stream:
+                while stream.read(_PIECE):
+                    pass
+            with self.path.open("rb") as file:
+                file.seek(info.header_offset + _NAME_LENGTHS)
+                file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+                first = np.lib.format.read_magic(file) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(file)
+                offset = file.tell()
+            if (shape, dtype) != (self.entries[name].shape, self.entries[name].dtype) or 0 in shape:
+                return self.read(name)
+            return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
+        except (OSError, ValueError, EOFError, struct.error, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.path}: array `{shown(name)}` is damaged ({_reason(error)})") from error
 
     def _open(self, data: bytes | None) -> zipfile.ZipFile:
         if data is None:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from .classes import class_rounds
 from .foreign import foreign_faces
-from .image_set import ImageSet
-from .load import EMBEDDED, load_images
+from .image_set import ImageSet, LeftOut
+from .load import EMBEDDED, load_images, open_images
+from .opened import OpenedImages
 from .splits import Split
 
-__all__ = ["EMBEDDED", "ImageSet", "Split", "class_rounds", "foreign_faces", "load_images"]
+__all__ = [
+    "EMBEDDED",
+    "ImageSet",
+    "LeftOut",
+    "OpenedImages",
+    "Split",
+    "class_rounds",
+    "foreign_faces",
+    "load_images",
+    "open_images",
+]

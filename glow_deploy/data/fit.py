@@ -17,11 +17,13 @@ class Fit:
         size: (H, W), or None for the images' own.
         channels: 1 or 3, or None for the images' own.
         resize: crop and resample images of another size, and turn colour to grey where grey is wanted.
+        skip_unreadable: leave out pictures that cannot be read, instead of failing.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     resize: bool = False
+    skip_unreadable: bool = False
 
     def shape_for(self, held: tuple[int, int, int], *, name: str) -> tuple[int, int, int]:
         """Return the (C, H, W) that images of shape `held` will have.

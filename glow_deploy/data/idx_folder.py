@@ -6,6 +6,8 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,9 @@ from glow_deploy.errors import DataError
 from .arrays import array_images
 from .fit import Fit
 from .image_set import ImageSet
-from .splits import Split, take_split
+from .opened import Part
 
-__all__ = ["idx_images", "is_idx_folder"]
+__all__ = ["idx_parts", "is_idx_folder"]
 
 _UNSIGNED_BYTE = 8
 _LIMIT = 1 << 31  # bytes of one array
@@ -31,20 +33,18 @@ def is_idx_folder(folder: Path) -> bool:
     return any(_find(folder, part, "images-idx3") is not None for part in ("train", "t10k"))
 
 
-def idx_images(folder: Path, *, split: Split, fit: Fit) -> ImageSet:
-    """Read a split: `test` is the t10k files; `train` and `validation` divide the train files by `take_split`.
+def idx_parts(folder: Path, *, fit: Fit) -> dict[Part, Callable[[], ImageSet]]:
+    """Return the parts of such a folder: the t10k files are for testing, the train files for the rest."""
+    return {"train": partial(_part, folder, "train", fit), "test": partial(_part, folder, "t10k", fit)}
 
-    Raises:
-        DataError: a file is missing or damaged.
-    """
-    part = "t10k" if split == "test" else "train"
+
+def _part(folder: Path, part: str, fit: Fit) -> ImageSet:
     path = _find(folder, part, "images-idx3")
     if path is None:
-        raise DataError(f"{folder} has no {part}-images-idx3-ubyte file, which the split {split} is read from")
+        raise DataError(f"{folder} has no {part}-images-idx3-ubyte file, which this split is read from")
     labels_path = _find(folder, part, "labels-idx1")
     labels = None if labels_path is None else _read(labels_path, dimensions=1).astype(np.int64)
-    images = array_images(_read(path, dimensions=3), fit=fit, description=str(path), labels=labels)
-    return images if split == "test" else take_split(images, split)
+    return array_images(_read(path, dimensions=3), fit=fit, description=str(path), labels=labels)
 
 
 def _find(folder: Path, part: str, kind: str) -> Path | None:

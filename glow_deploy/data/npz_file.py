@@ -16,17 +16,19 @@ from glow_deploy.printable import one_line
 from .arrays import array_images
 from .fit import Fit
 from .image_set import ImageSet
-from .splits import SPLITS, Split, named_split, take_split
+from .opened import Part
+from .reading import Reading
+from .splits import SPLITS
 
-__all__ = ["npz_images"]
+__all__ = ["npz_parts"]
 
 
-def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
-    """Read one split of an .npz file.
+def npz_parts(path: Path, *, fit: Fit, reading: Reading) -> dict[Part, Callable[[], ImageSet]]:
+    """Read an .npz file, once for all of its parts.
 
-    Besides `images` it may hold `labels` [N] (whole numbers) with `label_names` [K], `attributes` [N,K] (0 or 1) with
-    `attribute_names` [K], and `split` [N] (whole numbers) with `split_names`: see `named_split` for files that lack one
-    of the three. Without `split` the file is divided by `take_split`.
+    Besides `images` it may hold `labels` [N] (whole numbers) with `label_names` [K], `attributes` [N,K] (1, and 0
+    or -1) with `attribute_names` [K], and `split` [N] (whole numbers) with `split_names`: see
+    `named_split` for files that lack one of the three. Without `split` the file is one whole.
 
     Raises:
         DataError: damaged, without images, or with arrays that do not fit together.
@@ -35,31 +37,30 @@ def npz_images(path: Path, *, split: Split, fit: Fit) -> ImageSet:
         if "images" not in archive:
             raise DataError(f"{path} has no array `images`; it has {archive.listed}")
         images = array_images(
-            archive.read("images"),
+            archive.mapped("images"),
             fit=fit,
             description=str(path),
+            reading=reading,
             labels=_labels(archive, path),
             class_names=_names(archive, "label_names"),
             attributes=_attributes(archive, path),
             attribute_names=_names(archive, "attribute_names"),
         )
         if "split" not in archive:
-            return take_split(images, split)
+            return {"whole": lambda: images}
         numbers, names = archive.read("split"), _names(archive, "split_names")
     if numbers.shape != (len(images),) or numbers.dtype.kind not in "biuf":
         raise DataError(
             f"{path}: `split` has the shape {list(numbers.shape)} and holds {numbers.dtype}; a number for each of "
             f"{len(images)} images is needed"
         )
-    parts: dict[Split, Callable[[], ImageSet]] = {
+    parts: dict[Part, Callable[[], ImageSet]] = {
         name: partial(images.select, np.flatnonzero(numbers == names.index(name))) for name in SPLITS if name in names
     }
-    chosen = named_split(split, parts)
-    if chosen is None:
-        raise DataError(
-            f"{path} has no split named {split}; it has {one_line(', '.join(names), longest=200) or 'no split_names'}"
-        )
-    return chosen
+    if not parts:
+        held = one_line(", ".join(names), longest=200) or "no split_names"
+        raise DataError(f"{path} has no split named {' or '.join(SPLITS)}; it has {held}")
+    return parts
 
 
 def _labels(archive: NpzArchive, path: Path) -> npt.NDArray[np.int64] | None:
@@ -77,9 +78,9 @@ def _attributes(archive: NpzArchive, path: Path) -> npt.NDArray[np.bool_] | None
     if "attribute_names" not in archive:
         raise DataError(f"{path}: `attributes` need `attribute_names`")
     attributes = archive.read("attributes")
-    if attributes.dtype.kind not in "biuf" or not np.isin(attributes, (0, 1)).all():
-        raise DataError(f"{path}: `attributes` hold other values than 0 and 1")
-    return attributes.astype(np.bool_)
+    if attributes.dtype.kind not in "biuf" or not np.isin(attributes, (-1, 0, 1)).all():
+        raise DataError(f"{path}: `attributes` hold other values than 0 and 1, or -1 and 1")
+    return np.asarray(attributes == 1)
 
 
 def _names(archive: NpzArchive, key: str) -> tuple[str, ...]:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from glow_deploy.data import ImageSet, Split, load_images
-from glow_deploy.data.fit import Fit
-from glow_deploy.data.folder import picture_images
-from glow_deploy.data.splits import held_out, take_split
+from glow_deploy.data import ImageSet, LeftOut, OpenedImages, open_images
+from glow_deploy.data.opened import Part
+from glow_deploy.data.reading import Reading
+from glow_deploy.data.splits import held_out as held_out_of
+from glow_deploy.data.splits import take_split
 from glow_deploy.errors import DataError, UsageError
-from glow_deploy.images import PICTURE_SUFFIXES
+from glow_deploy.progress import StageProgress
 
 from .attribute_table import MOST_ATTRIBUTES, AttributeTable, check_names, read_attribute_table
+from .matching import match_names
 
 __all__ = ["LabelledImages", "load_labelled"]
 
-# As `glow_deploy.data` reads folders, so that what a model was not trained on is what is held out here.
-_SPLIT_FOLDERS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_HELD_OUT: tuple[Part, ...] = ("test", "validation")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +48,16 @@ class LabelledImages:
             raise DataError(f"{self.source}: both parts must have the same attributes")
 
     @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Pictures of either part that could not be read."""
+        return tuple(dict.fromkeys((*self.train.left_out, *self.held_out.left_out)))
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """What was passed over, and what was decided about the images, one sentence each."""
+        return tuple(dict.fromkeys((*self.notes, *self.train.notes, *self.held_out.notes)))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The attributes."""
         return self.train.attribute_names
@@ -65,6 +72,9 @@ def load_labelled(
     channels: int | None = None,
     resize: bool = False,
     limit: int | None = None,
+    skip_unreadable: bool = False,
+    reading: Reading | None = None,
+    progress: StageProgress | None = None,
 ) -> LabelledImages:
     """Open images with their attributes.
 
@@ -74,13 +84,16 @@ def load_labelled(
     Args:
         spec: as for `glow_deploy.data.load_images`. Without `labels` the set must bring attributes (`faces`, or an .npz
             with `attributes` and `attribute_names`) or classes, each of which is then one attribute.
-        labels: a table for a folder of pictures, see `read_attribute_table`; or one without file names for a set that
-            names no splits, row by row.
+        labels: a table for pictures with names, such as a folder of them, see `read_attribute_table`; or one without
+            file names for a set that names no splits, row by row.
         tags: only these attributes.
         size: (H, W) that the model takes, or None for the images' own.
         channels: 1 or 3, or None for the images' own.
         resize: crop and resample images of another size.
         limit: only so many images of either part, evenly spread.
+        skip_unreadable: decode the images once, and leave out those that cannot be read: `LabelledImages.left_out`.
+        reading: what the files do not say about their values.
+        progress: told how many pictures have been looked at.
 
     Raises:
         DataError: something is missing, damaged or does not fit together.
@@ -91,26 +104,40 @@ def load_labelled(
         >>> faces.names, len(faces.train), len(faces.held_out)
         (('hat', 'smiling'), 6000, 300)
     """
-    fit = Fit(size=size, channels=channels, resize=resize)
+    opened = open_images(
+        spec,
+        size=size,
+        channels=channels,
+        resize=resize,
+        skip_unreadable=skip_unreadable,
+        reading=reading,
+        decode=False,
+        progress=progress,
+    )
     if labels is None:
-        found = _own_attributes(str(spec), fit, tags)
+        found = _own_attributes(str(spec), opened, tags)
     else:
-        found = _with_table(str(spec), read_attribute_table(labels, tags=tags), fit)
-    if limit is None:
+        found = _with_table(str(spec), opened, read_attribute_table(labels, tags=tags))
+    if limit is not None:
+        if limit < 1:
+            raise UsageError(f"the limit on images is {limit}; it must be at least 1")
+        found = replace(found, train=_spread(found.train, limit), held_out=_spread(found.held_out, limit))
+    if not skip_unreadable:
         return found
-    if limit < 1:
-        raise UsageError(f"the limit on images is {limit}; it must be at least 1")
-    return replace(found, train=_spread(found.train, limit), held_out=_spread(found.held_out, limit))
+
+    def checked(done: int, total: int) -> None:
+        if progress is not None:
+            progress("checking pictures", done, total)
+
+    return replace(found, train=found.train.readable(checked), held_out=found.held_out.readable(checked))
 
 
-def _own_attributes(spec: str, fit: Fit, tags: Sequence[str] | None) -> LabelledImages:
-    options = {"size": fit.size, "channels": fit.channels, "resize": fit.resize}
-    other = load_images(spec, split="test", **options)  # type: ignore[arg-type]
-    if other.undivided:  # divided here as `load_images` would, without reading an archive once more for each part
-        whole = replace(other, undivided=False)
-        train, other = take_split(whole, "train"), take_split(whole, "validation")
+def _own_attributes(spec: str, opened: OpenedImages, tags: Sequence[str] | None) -> LabelledImages:
+    other = opened.take("test")
+    if other.undivided:  # divided here as `load_images` would
+        train, other = opened.take("train"), opened.take("validation")
     else:
-        train = load_images(spec, split="train", **options)  # type: ignore[arg-type]
+        train = opened.take("train")
     if train.attributes is None:
         if train.labels is None or other.labels is None:
             raise DataError(
@@ -151,93 +178,65 @@ def _only(images: ImageSet, tags: Sequence[str], source: str) -> ImageSet:
     return replace(images, attributes=images.attributes[:, columns], attribute_names=chosen)
 
 
-def _with_table(spec: str, table: AttributeTable, fit: Fit) -> LabelledImages:
+def _with_table(spec: str, opened: OpenedImages, table: AttributeTable) -> LabelledImages:
     source = f"{spec} with {table.source}"
     if table.files is not None:
-        return _folder(spec, table, table.files, fit, source)
-    whole = load_images(spec, split="test", size=fit.size, channels=fit.channels, resize=fit.resize)
-    if not whole.undivided:
+        return _by_name(spec, opened, table, table.files, source)
+    if opened.parts != ("whole",):
         raise DataError(f"{spec} names its splits, so rows of {table.source} must say which images they mean: `files`")
-    if len(whole) != len(table):
-        raise DataError(f"{table.source} has {len(table)} rows for the {len(whole)} images of {spec}")
-    whole = replace(whole, attributes=table.values, attribute_names=table.names)
+    whole = opened.part("whole")
+    count = len(whole) + len(whole.left_out)
+    if count != len(table):
+        raise DataError(f"{table.source} has {len(table)} rows for the {count} images of {spec}")
+    values = table.values if whole.numbers is None else table.values[whole.numbers]
+    whole = replace(whole, attributes=values, attribute_names=table.names)
     return LabelledImages(source=source, train=take_split(whole, "train"), held_out=take_split(whole, "validation"))
 
 
-def _folder(spec: str, table: AttributeTable, files: Sequence[str], fit: Fit, source: str) -> LabelledImages:
-    folder = Path(spec)
-    if not folder.is_dir():
+def _by_name(
+    spec: str, opened: OpenedImages, table: AttributeTable, files: Sequence[str], source: str
+) -> LabelledImages:
+    parts = {part: opened.part(part) for part in opened.parts}
+    if any(images.names is None for images in parts.values()):
         raise DataError(
             f"{table.source} names picture files, so the images must be a folder of pictures; {spec} is none"
         )
-    pictures = _pictures(folder)
-    # Names are only ever looked up among the files found, so that a table cannot name a place outside the folder.
-    by_path = {picture.relative_to(folder).as_posix(): number for number, picture in enumerate(pictures)}
-    by_name: dict[str, int | None] = {}
-    for number, picture in enumerate(pictures):
-        by_name[picture.name] = None if picture.name in by_name else number
-    row_of = np.full(len(pictures), -1, np.int64)
-    missing = 0
-    for row, name in enumerate(files):
-        plain = name.replace("\\", "/").removeprefix("./")
-        found = by_path.get(plain, by_name.get(plain))
-        if found is None and plain in by_name:
-            raise DataError(f"{table.source}: {name!r} is in more than one subfolder of {spec}; name them with those")
-        if found is None:
-            missing += 1
-            continue
-        if row_of[found] >= 0:
-            raise DataError(f"{table.source}: {files[row_of[found]]!r} and {name!r} are the same picture of {spec}")
-        row_of[found] = row
-    if not (row_of >= 0).any():
-        raise DataError(f"{table.source} names {files[0]!r} and the like; no such pictures are in {spec}")
-    parts = [_part(numbers, pictures, row_of, table, fit, source) for numbers in _divide(pictures, folder)]
+    names = [name for images in parts.values() for name in images.names or ()]
+    row_of = match_names(names, files, table=table.source, source=spec)
+    missing = len(files) - int((row_of >= 0).sum())
+    rows: dict[Part, npt.NDArray[np.int64]] = {}
+    first = 0
+    for part, images in parts.items():
+        rows[part] = row_of[first : first + len(images)]
+        first += len(images)
+    train, held_out = (_known(images, rows[part][chosen], table, source) for part, images, chosen in _divide(parts))
     notes = []
     if missing:
         notes.append(f"{missing} of {len(table)} rows of {table.source} name pictures that are not in {spec}")
     if bare := int((row_of < 0).sum()):
-        notes.append(f"{bare} of {len(pictures)} pictures in {spec} are not in {table.source}")
-    return LabelledImages(source=source, train=parts[0], held_out=parts[1], notes=tuple(notes))
+        notes.append(f"{bare} of {len(names)} pictures in {spec} are not in {table.source}")
+    return LabelledImages(source=source, train=train, held_out=held_out, notes=tuple(notes))
 
 
-def _part(
-    numbers: npt.NDArray[np.int64],
-    pictures: Sequence[Path],
-    row_of: npt.NDArray[np.int64],
-    table: AttributeTable,
-    fit: Fit,
-    source: str,
-) -> ImageSet:
-    known = numbers[row_of[numbers] >= 0]
+def _divide(parts: Mapping[Part, ImageSet]) -> tuple[tuple[Part, ImageSet, npt.NDArray[np.int64]], ...]:
+    """The part and the pictures of it to average over, and those held out."""
+    part: Part = next(name for name in ("train", "whole", *parts) if name in parts)
+    count = len(parts[part])
+    other = next((name for name in _HELD_OUT if part == "train" and name in parts), None)
+    if other is not None:
+        every = np.arange(count)
+        return (part, parts[part], every), (other, parts[other], np.arange(len(parts[other])))
+    apart = held_out_of(count)
+    rest = np.setdiff1d(np.arange(count), apart)
+    return (part, parts[part].select(rest), rest), (part, parts[part].select(apart), apart)
+
+
+def _known(images: ImageSet, rows: npt.NDArray[np.int64], table: AttributeTable, source: str) -> ImageSet:
+    """The images that the table names, with their attributes; `rows` are theirs in it, -1 for none."""
+    known = np.flatnonzero(rows >= 0)
     if not known.size:
         raise DataError(f"{source}: no labelled pictures are left in one of the two parts, averaged over and held out")
-    images = picture_images([pictures[number] for number in known], fit=fit, description=source)
-    return replace(images, attributes=table.values[row_of[known]], attribute_names=table.names)
-
-
-def _divide(pictures: Sequence[Path], folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Numbers of the pictures to average over and of those held out."""
-    splits = [_SPLIT_FOLDERS.get(picture.relative_to(folder).parts[0]) for picture in pictures]
-    numbers = {name: np.array([i for i, split in enumerate(splits) if split == name], np.int64) for name in splits}
-    train = numbers.get("train", np.arange(0))
-    if not train.size:
-        train = np.arange(len(pictures))
-        apart = held_out(len(pictures))
-    elif "test" in numbers or "validation" in numbers:
-        return train, numbers.get("test", numbers.get("validation", np.arange(0)))
-    else:
-        apart = train[held_out(len(train))]
-    return np.setdiff1d(train, apart), apart
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    return replace(images.select(known), attributes=table.values[rows[known]], attribute_names=table.names)
 
 
 def _spread(images: ImageSet, limit: int) -> ImageSet:

@@ -22,6 +22,7 @@ __all__ = ["GoldenImages", "choose_images"]
 _SAMPLE_TEMPERATURE = 0.7
 _SAMPLE_SEED = 0
 _SAMPLE_TRIES = 8
+_NAMED = 16
 _CHECKED_WITHOUT_GOLDEN = 4  # images for the self-check, which repeats them as it needs
 
 
@@ -33,11 +34,13 @@ class GoldenImages:
         x: [N,C,H,W] float32.
         y: [N] int64 class labels, or None for an unconditional model.
         source: `data`, `checkpoint` or `samples`.
+        notes: what was decided about them, and what was left out.
     """
 
     x: np.ndarray
     y: np.ndarray | None
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def choose_images(
@@ -61,7 +64,7 @@ def choose_images(
     count = max(at_least, settings.golden or _CHECKED_WITHOUT_GOLDEN)
     config = reference.config
     if settings.data is not None:
-        return _from_data(settings.data, reference, count, resize=settings.resize)
+        return _from_data(settings.data, reference, count, settings)
     if (
         checkpoint.images is not None
         and len(checkpoint.images)
@@ -77,7 +80,7 @@ def choose_images(
     return _from_samples(reference, count)
 
 
-def _from_data(spec: str, reference: TrainedReference, count: int, *, resize: bool) -> GoldenImages:
+def _from_data(spec: str, reference: TrainedReference, count: int, settings: ExportSettings) -> GoldenImages:
     config = reference.config
     classes = config.num_classes
     images = load_images(
@@ -85,13 +88,22 @@ def _from_data(spec: str, reference: TrainedReference, count: int, *, resize: bo
         split="test",
         size=config.image_size,
         channels=config.channels,
-        resize=resize,
+        resize=settings.resize,
+        skip_unreadable=settings.skip_unreadable,
+        reading=settings.reading,
         limit=count if classes is None else None,
     )
     y = None if classes is None else images.labels_for(classes)
     rows = np.arange(min(count, len(images))) if y is None else class_rounds(y, count)
     x = values_to_x(images.batch(rows), config.n_bits)
-    return GoldenImages(x=x, y=None if y is None else y[rows], source="data")
+    left_out = [left.name for left in images.left_out]
+    notes = images.notes
+    if left_out:
+        shown = ", ".join(left_out[:_NAMED]) + (
+            f" and {len(left_out) - _NAMED:,} more" if len(left_out) > _NAMED else ""
+        )
+        notes = (*notes, f"left out, because they cannot be read: {len(left_out):,} ({shown})")
+    return GoldenImages(x=x, y=None if y is None else y[rows], source="data", notes=notes)
 
 
 def _label_problem(y: np.ndarray | None, classes: int | None) -> str | None:

@@ -107,6 +107,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                     *(() if reference.single.is_initialized else (_UNTRAINED,)),
                     *origin_notes(stored, found, suspicion=suspicion),
                     *found.notes,
+                    *(() if isinstance(images, str) else images.notes),
                     *(() if golden is None else _uncovered(golden.y, reference.config.num_classes)),
                 ),
                 weights={role: dict(graph.digests) for role, graph in graphs.items()},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_instance, as_real, as_text, as_whole, settle
+from glow_deploy.data.reading import Reading
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class ExportSettings:
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
         resize: crop and resample images of `data` that are of another size, instead of refusing them.
+        skip_unreadable: leave out pictures of `data` that cannot be read, instead of refusing them all.
+        reading: what the files of `data` do not say about their values.
         weights: `ema` exports the averaged weights where there are any, `raw` the weights as trained.
         options: what another project's checkpoint does not say of its model.
         force: replace an existing bundle, and write one even if the model was judged not to be invertible; what was
@@ -53,6 +56,8 @@ class ExportSettings:
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
+    skip_unreadable: bool = False
+    reading: Reading | None = None
     weights: Weights = "ema"
     options: ImportOptions | None = None
     force: bool = False
@@ -65,7 +70,7 @@ class ExportSettings:
         settle(self, as_text, "data", optional=True, such_as="faces")
         settle(self, as_whole, "golden", optional=True, least=1)
         settle(self, as_choice, "weights", choices=("ema", "raw"))
-        settle(self, as_flag, "resize", "force")
+        settle(self, as_flag, "resize", "skip_unreadable", "force")
         if self.options is not None:
             from glow_core.import_options import ImportOptions
 
@@ -95,6 +100,8 @@ class ExportOptions(TypedDict, total=False):
     data: str | None
     golden: int | None
     resize: bool
+    skip_unreadable: bool
+    reading: Reading | None
     weights: Weights
     options: ImportOptions | None
     force: bool

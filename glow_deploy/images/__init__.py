@@ -10,20 +10,28 @@ Three kinds of array, all NCHW (or CHW for one picture):
 from __future__ import annotations
 
 from .captions import CAPTION_HEIGHT, caption_columns, caption_rows
-from .files import PICTURE_SUFFIXES, png_bytes, read_picture, write_png
+from .files import PICTURE_SUFFIXES, highest_value, png_bytes, read_picture, write_png
+from .folders import FolderPictures, find_in_folder, kinds_note
 from .grid import grid
+from .headers import Header, read_header
 from .pixels import bits_per_dim, pixels_to_values, pixels_to_x, values_to_pixels, values_to_x, x_to_pixels, x_to_values
 
 __all__ = [
     "CAPTION_HEIGHT",
     "PICTURE_SUFFIXES",
+    "FolderPictures",
+    "Header",
     "bits_per_dim",
     "caption_columns",
     "caption_rows",
+    "find_in_folder",
     "grid",
+    "highest_value",
+    "kinds_note",
     "pixels_to_values",
     "pixels_to_x",
     "png_bytes",
+    "read_header",
     "read_picture",
     "values_to_pixels",
     "values_to_x",

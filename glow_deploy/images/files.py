@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,18 +15,44 @@ from glow_deploy.artifact.files import check_regular
 from glow_deploy.errors import DataError
 from glow_deploy.printable import one_line
 
+from .quiet import pillow_quiet
+
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["PICTURE_SUFFIXES", "png_bytes", "read_picture", "write_png"]
+__all__ = [
+    "FORMATS",
+    "GREY_MODES",
+    "PICTURE_SUFFIXES",
+    "SIXTEEN_BIT",
+    "highest_value",
+    "png_bytes",
+    "read_picture",
+    "write_png",
+]
 
 PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    }
 )
 # Formats that Pillow decodes itself. EPS is left out on purpose: Pillow hands it to Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-_GREY_MODES = ("1", "L", "LA", "La")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "AVIF", "TIFF", "PPM")
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+GREY_MODES = ("1", "L", "LA", "La")
 _BAND = 256  # rows
 
 
@@ -41,11 +64,12 @@ def read_picture(
     resize: bool = False,
     over_white: bool = False,
     name: str | None = None,
+    depth: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Read one picture as 8-bit values.
 
     What is converted without asking, because nothing is lost or everyone expects it: the EXIF orientation is applied;
-    palettes, CMYK and the like become RGB; 16-bit values keep their high byte; an alpha channel that is opaque
+    palettes, CMYK and the like become RGB; 16-bit values keep their eight highest bits; an alpha channel that is opaque
     throughout is dropped; the first frame of an animation is taken; grey becomes RGB for an RGB model; and RGB whose
     three channels are equal becomes grey for a grey model. What would change the picture needs `resize`.
 
@@ -57,6 +81,7 @@ def read_picture(
             (ITU-R 601 luma) for a grey model, and lay a picture that is transparent anywhere over white.
         over_white: do the last of these alone.
         name: what messages call the picture; None takes the file name.
+        depth: bits of the values in 16-bit files, 9 to 16; None takes 16.
 
     Returns:
         uint8 [C, H, W], 0..255.
@@ -68,7 +93,7 @@ def read_picture(
         name = "picture" if isinstance(source, bytes) else os.fspath(source)
     if not isinstance(source, bytes):
         check_regular(Path(source), error=DataError)
-    image = _flatten(_open(source, name), name, over_white=resize or over_white)
+    image = _flatten(_open(source, name), name, over_white=resize or over_white, depth=depth or 16)
     if channels == 1 and image.mode == "RGB":
         image = _to_grey(image, name, convert=resize)
     elif channels == 3 and image.mode == "L":
@@ -84,6 +109,15 @@ def read_picture(
         image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)
     array = np.array(image, dtype=np.uint8)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def highest_value(source: str | os.PathLike[str] | bytes, *, name: str) -> int:
+    """Return the largest value in a picture of 16 bits a channel.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return int(np.asarray(_open(source, name)).max())
 
 
 def png_bytes(values: npt.NDArray[np.uint8]) -> bytes:
@@ -123,14 +157,11 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
 
     stream: str | os.PathLike[str] | IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings(), _no_log():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(stream, formats=_FORMATS) as image:
-                image.load()
-                if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-                    raise DataError(f"{name} holds 32-bit values of unknown range; save it with 8 or 16 bits a channel")
-                return ImageOps.exif_transpose(image)
+        with pillow_quiet(), Image.open(stream, formats=FORMATS) as image:
+            image.load()
+            if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+                raise DataError(f"{name} holds 32-bit values of unknown range; save it with 8 or 16 bits a channel")
+            return ImageOps.exif_transpose(image)
     except DataError:
         raise
     except FileNotFoundError:
@@ -140,7 +171,9 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     except PermissionError:
         raise DataError(f"{name}: no permission to read it") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name} is not a picture that can be read (PNG, JPEG, BMP, GIF, WebP, TIFF, PPM)") from None
+        raise DataError(
+            f"{name} is not a picture that can be read (PNG, JPEG, BMP, GIF, WebP, AVIF, TIFF, PPM)"
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise DataError(f"{name} claims more than {limit} million pixels; make it smaller first") from None
@@ -149,36 +182,25 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         raise DataError(f"{name} is damaged or cut short: {reason}") from error
 
 
-@contextmanager
-def _no_log() -> Iterator[None]:
-    """Keep what Pillow logs about a damaged file off stderr, where nobody set up logging; the error says it all."""
-    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-def _flatten(image: Image.Image, name: str, *, over_white: bool) -> Image.Image:
+def _flatten(image: Image.Image, name: str, *, over_white: bool, depth: int) -> Image.Image:
     """Any mode to `L` or `RGB`, transparency laid over white where that is allowed."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
-    if image.mode in _SIXTEEN_BIT or image.mode == "I":  # `I`: 16-bit PNG and PGM files, in some Pillow releases
-        return _high_bytes(image)
-    target = "L" if image.mode in _GREY_MODES else "RGB"
+    if image.mode in SIXTEEN_BIT or image.mode == "I":  # `I`: 16-bit PNG and PGM files, in some Pillow releases
+        return _high_bytes(image, depth)
+    target = "L" if image.mode in GREY_MODES else "RGB"
     if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA", "RGBa", "La"):
         return image.convert(target)
     return _opaque(image, target, name, over_white=over_white)
 
 
-def _high_bytes(image: Image.Image) -> Image.Image:
+def _high_bytes(image: Image.Image, depth: int) -> Image.Image:
     from PIL import Image
 
     values = np.empty((image.height, image.width), np.uint8)
     for top, band in _bands(image):
         wide = np.asarray(band)
-        values[top : top + band.height] = (wide if wide.dtype.kind == "u" else wide.clip(0, 65535)) >> 8
+        values[top : top + band.height] = wide.clip(0, (1 << depth) - 1) >> (depth - 8)
     return Image.fromarray(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -11,11 +12,12 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import read_picture
 
-__all__ = ["box_mask", "parse_box", "read_mask"]
+__all__ = ["box_mask", "fitted_boxes", "parse_box", "read_mask"]
 
 Mask = npt.NDArray[np.bool_]
 
 _WHITE = 128
+_TOUCH = 1e-9  # of a pixel: less is rounding
 
 
 def read_mask(path: str | os.PathLike[str], *, size: tuple[int, int], resize: bool = False) -> Mask:
@@ -83,6 +85,44 @@ def box_mask(boxes: Sequence[tuple[int, int, int, int]], *, size: tuple[int, int
             )
         mask[top : top + height, left : left + width] = True
     return _need_both(mask, "the box")
+
+
+def fitted_boxes(
+    boxes: Sequence[tuple[int, int, int, int]], *, held: tuple[int, int], size: tuple[int, int]
+) -> list[tuple[int, int, int, int]]:
+    """Turn boxes in the pixels of a file into those of the picture that `read_picture` fits to `size`.
+
+    It crops the centre to the aspect ratio of `size` and resamples. Every pixel that a box touches is in the result.
+
+    Args:
+        boxes: (top, left, height, width) each, in pixels of the file.
+        held: (height, width) of the file, turned upright.
+        size: (height, width) that it is fitted to.
+
+    Raises:
+        UsageError: a box that is empty, not inside the file, or in what is cropped away.
+
+    Examples:
+        >>> fitted_boxes([(0, 4, 2, 3)], held=(8, 16), size=(4, 4))
+        [(0, 0, 1, 2)]
+    """
+    box_mask(boxes, size=held)
+    kept = min(held[0] / size[0], held[1] / size[1])  # pixels of the file in one of the result, both ways
+    found = []
+    for box in boxes:
+        ends = []
+        for start, length, whole, wanted in zip(box[:2], box[2:], held, size, strict=True):
+            cropped = (whole - wanted * kept) / 2
+            first = max(0, math.floor((start - cropped) / kept + _TOUCH))
+            ends.append((first, min(wanted, math.ceil((start + length - cropped) / kept - _TOUCH)) - first))
+        (top, height), (left, width) = ends
+        if height < 1 or width < 1:
+            raise UsageError(
+                f"the box {','.join(map(str, box))} lies in what is cropped away when {held[0]}x{held[1]} pixels are "
+                f"fitted to {size[0]}x{size[1]} (height x width)"
+            )
+        found.append((top, left, height, width))
+    return found
 
 
 def _need_both(mask: Mask, source: str) -> Mask:

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.data import ImageSet, load_images
+from glow_deploy.data import ImageSet, LeftOut, open_images
+from glow_deploy.data.fit import Fit
+from glow_deploy.data.folder import picture_images
+from glow_deploy.data.reading import Reading
 from glow_deploy.errors import DataError
-from glow_deploy.images import read_picture, x_to_values
+from glow_deploy.images import x_to_values
 from glow_deploy.latents.coding import PictureBatch
-from glow_deploy.progress import CountProgress
+from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.protocol import Engine
 
 from .score import HeldOut, Scores, ScoreSettings, score_stream
@@ -47,14 +50,16 @@ class ScoreSource:
         description: where the pictures come from.
         count: how many there are.
         read: gives those of the numbers first .. last-1; fewer where unreadable ones are left out.
-        skipped: what was left out and why, one line a picture; filled while reading.
+        skipped: what was left out and why; filled while reading.
+        notes: what was decided about the pictures, one sentence each.
     """
 
     name: str
     description: str
     count: int
     read: Callable[[int, int], PictureBatch | None]
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[LeftOut] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.count
@@ -73,47 +78,42 @@ def picture_source(
     shape: tuple[int, ...],
     resize: bool = False,
     skip_unreadable: bool = False,
+    reading: Reading | None = None,
     label: LabelChoice = None,
     name: str = "pictures",
+    progress: CountProgress | None = None,
 ) -> ScoreSource:
     """Picture files, decoded when they are scored.
 
     Args:
-        files: any number.
+        files: at least one. The headers of all are read first.
         shape: (C, H, W) that the model takes.
         resize: fit pictures of another size or mode.
         skip_unreadable: leave out what cannot be read, instead of failing.
+        reading: of how many bits 16-bit files are.
         label: see `LabelChoice`; files have no class of their own.
         name: what the set is called.
+        progress: told how many headers have been read.
 
     Raises:
-        DataError: (while reading) a picture cannot be read or does not fit; `own` labels are asked for.
+        DataError: a picture cannot be read or does not fit; `own` labels are asked for.
     """
     if label == "own":
         raise DataError("picture files have no class labels; name one class for all, or take the best")
-    channels, height, width = shape
-    skipped: list[str] = []
-
-    def read(first: int, last: int) -> PictureBatch | None:
-        values, names = [], []
-        for path in files[first:last]:
-            try:
-                values.append(read_picture(path, size=(height, width), channels=channels, resize=resize))
-            except DataError as error:
-                if not skip_unreadable:
-                    raise
-                skipped.append(str(error))
-                continue
-            names.append(str(path))
-        return PictureBatch(values=np.stack(values), names=names, labels=_repeat(label, len(names))) if values else None
-
-    return ScoreSource(
-        name=name, description=f"{len(files)} picture files", count=len(files), read=read, skipped=skipped
-    )
+    fit = Fit(size=(shape[1], shape[2]), channels=shape[0], resize=resize, skip_unreadable=skip_unreadable)
+    description = f"{len(files)} picture files"
+    images = picture_images(files, fit=fit, reading=reading, description=description, progress=progress)
+    return set_source(images, name=name, skip_unreadable=skip_unreadable, label=label)
 
 
-def set_source(images: ImageSet, *, name: str, label: LabelChoice = None) -> ScoreSource:
-    """A data set; its pictures are named by their numbers.
+def set_source(images: ImageSet, *, name: str, skip_unreadable: bool = False, label: LabelChoice = None) -> ScoreSource:
+    """A data set; its pictures are named by their files, or by their numbers in the set's own file.
+
+    Args:
+        images: the set.
+        name: what it is called.
+        skip_unreadable: leave out what cannot be read, instead of failing.
+        label: see `LabelChoice`.
 
     Raises:
         DataError: its `own` labels are asked for, and it has none.
@@ -121,13 +121,23 @@ def set_source(images: ImageSet, *, name: str, label: LabelChoice = None) -> Sco
     own = images.labels
     if label == "own" and own is None:
         raise DataError(f"{images.description} has no class labels; name one class for all, or take the best")
+    skipped = list(images.left_out)
 
-    def read(first: int, last: int) -> PictureBatch:
-        rows = np.arange(first, last)
+    def read(first: int, last: int) -> PictureBatch | None:
+        values, rows = images.batch_of(np.arange(first, last), left_out=skipped if skip_unreadable else None)
+        if not len(rows):
+            return None
         labels = own[rows] if label == "own" and own is not None else _repeat(label, len(rows))
-        return PictureBatch(values=images.batch(rows), names=[str(row) for row in rows], labels=labels)
+        return PictureBatch(values=values, names=[images.name(row) for row in rows.tolist()], labels=labels)
 
-    return ScoreSource(name=name, description=images.description, count=len(images), read=read)
+    return ScoreSource(
+        name=name,
+        description=images.description,
+        count=len(images),
+        read=read,
+        skipped=skipped,
+        notes=images.notes,
+    )
 
 
 def golden_source(bundle: Bundle, *, label: LabelChoice = None) -> ScoreSource | None:
@@ -158,7 +168,10 @@ def reference_source(
     shape: tuple[int, ...],
     resize: bool = False,
     limit: int | None = None,
+    skip_unreadable: bool = False,
+    reading: Reading | None = None,
     label: LabelChoice = None,
+    progress: StageProgress | None = None,
 ) -> ScoreSource:
     """Held-out images: the validation images of a set that names splits, all of one that names none.
 
@@ -167,16 +180,28 @@ def reference_source(
         shape: (C, H, W) that the model takes.
         resize: fit images of another size.
         limit: at most so many, evenly spread.
+        skip_unreadable: leave out what cannot be read, instead of failing.
+        reading: what the files do not say about their values.
         label: see `LabelChoice`.
+        progress: told how many headers have been read.
 
     Raises:
         DataError: nothing there, damaged, or images that do not fit.
     """
-    channels, size = shape[0], (shape[1], shape[2])
-    images = load_images(spec, split="test", size=size, channels=channels, resize=resize, limit=limit)
+    opened = open_images(
+        spec,
+        size=(shape[1], shape[2]),
+        channels=shape[0],
+        resize=resize,
+        skip_unreadable=skip_unreadable,
+        reading=reading,
+        decode=False,
+        progress=progress,
+    )
+    images = opened.take("test", limit=limit)
     if not images.undivided:
-        images = load_images(spec, split="validation", size=size, channels=channels, resize=resize, limit=limit)
-    return set_source(images, name="reference", label=label)
+        images = opened.take("validation", limit=limit)
+    return set_source(images, name="reference", skip_unreadable=skip_unreadable, label=label)
 
 
 def score_source(
@@ -203,21 +228,21 @@ def score_source(
     Examples:
         >>> from glow_deploy.engines.example import example_pair
         >>> encoder, _ = example_pair(size=(16, 16), channels=3)
-        >>> faces = set_source(load_images("faces", split="test", limit=5), name="faces")
+        >>> faces = set_source(open_images("faces").take("test", limit=5), name="faces")
         >>> found = score_source(encoder, faces)
         >>> len(found), found.nonfinite
         (5, 0)
     """
     settings = settings or ScoreSettings()
     tally = SetTally(source.name, source=source.description)
-    done = 0
+    done, before = 0, len(source.skipped)
     for scores in score_stream(encoder, source.batches(settings.batch), settings=settings):
         tally.add(scores)
         if take is not None:
             take(scores)
         done += len(scores)
         if progress is not None:
-            progress(done + len(source.skipped), len(source))
+            progress(done + len(source.skipped) - before, len(source))
     return tally.result()
 
 

@@ -5,6 +5,7 @@ Light to import, because `glow_deploy` itself imports it: what measures is loade
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -12,6 +13,7 @@ from glow_deploy.settings import settings_of
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.data import LeftOut
     from glow_deploy.progress import StageProgress
     from glow_deploy.verify.backends.backend import BACKENDS
     from glow_deploy.verify.html.page import check_report_target, write_html
@@ -36,6 +38,7 @@ def verify(
     *,
     settings: VerifySettings | None = None,
     progress: StageProgress | None = None,
+    on_left_out: Callable[[Sequence[LeftOut]], None] | None = None,
     **options: Unpack[VerifyOptions],
 ) -> VerifyReport:
     """Measure whether a bundle is still an invertible flow with the right likelihood, on every pair of backends.
@@ -47,6 +50,7 @@ def verify(
         bundle: opened, or its folder.
         settings: a `VerifySettings`; or the same as keyword arguments.
         progress: for a progress bar.
+        on_left_out: told which pictures of `data` could not be read; only with `skip_unreadable` are there any.
         **options: see below.
 
     Options:
@@ -59,6 +63,8 @@ def verify(
         largest_batch=None: batch sizes are tried up to here; None is the largest that an engine takes, or 64.
         device="auto": `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
         resize=False: fit pictures of another size or mode instead of refusing them.
+        skip_unreadable=False: leave out pictures of `data` that cannot be read.
+        reading=None: what the files of `data` do not say about their values, a `Reading`.
         threads=None: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine=False: run plans without a matching sidecar; a plan is executable code.
         temperatures=(0.7, 1.0): of latents drawn at random, which are reported and not gated.
@@ -84,8 +90,8 @@ def verify(
     from .run import run_verify
     from .settings import VerifySettings
 
-    chosen = settings_of(settings, options, VerifySettings, caller="verify", others=("progress",))
-    return run_verify(bundle, settings=chosen, progress=progress)
+    chosen = settings_of(settings, options, VerifySettings, caller="verify", others=("progress", "on_left_out"))
+    return run_verify(bundle, settings=chosen, progress=progress, on_left_out=on_left_out)
 
 
 def __getattr__(name: str) -> object:

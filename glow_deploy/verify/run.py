@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
+from glow_deploy.data import LeftOut
 from glow_deploy.errors import UsageError
 from glow_deploy.images import values_to_x
 from glow_deploy.numerics.gates import Rules, rules_for
@@ -63,6 +64,7 @@ __all__ = ["run_verify"]
 
 
 _CONSISTENCY_IMAGES = 8
+_MOST_NAMED = 16
 _FEW_IMAGES = 64  # for what is measured beside the matrix
 
 
@@ -71,27 +73,37 @@ def run_verify(
     *,
     settings: VerifySettings | None = None,
     progress: StageProgress | None = None,
+    on_left_out: Callable[[Sequence[LeftOut]], None] | None = None,
 ) -> VerifyReport:
     """Do what `glow_deploy.verify` says."""
     settings = settings or VerifySettings()
     trust = settings.trust
     if isinstance(bundle, Bundle):
         if trust is None:
-            return _verify(bundle, settings=settings, progress=progress)
+            return _verify(bundle, settings=settings, progress=progress, on_left_out=on_left_out)
         bundle = bundle.path  # it was opened before anybody asked whether it is signed
     # Everything that is read of the bundle from here on is held to what was signed.
     signed = None if trust is None else check_signature(bundle, trust).signed
-    return while_unchanged(bundle, partial(_verify, settings=settings, progress=progress), signed=signed)
+    measured = partial(_verify, settings=settings, progress=progress, on_left_out=on_left_out)
+    return while_unchanged(bundle, measured, signed=signed)
 
 
-def _verify(bundle: Bundle, *, settings: VerifySettings, progress: StageProgress | None) -> VerifyReport:
+def _verify(
+    bundle: Bundle,
+    *,
+    settings: VerifySettings,
+    progress: StageProgress | None,
+    on_left_out: Callable[[Sequence[LeftOut]], None] | None,
+) -> VerifyReport:
     started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     baseline = None if settings.baseline is None else _read_baseline(settings.baseline, bundle)
     rules = rules_for(bundle.manifest.precision)
     precision = read_precision(bundle)
     if settings.steps:
         steps_backends(settings)
-    sources = _sources(bundle, settings)
+    sources = _sources(bundle, settings, progress)
+    if on_left_out is not None:
+        on_left_out([left for source in sources for left in source.left_out])
     with ExitStack() as stack:
         try:
             backends = open_backends(
@@ -150,6 +162,8 @@ def _verify(bundle: Bundle, *, settings: VerifySettings, progress: StageProgress
                 if bundle.signed is None
                 else (f"signature valid: every file is as {bundle.signed.signer} signed it",)
             ),
+            *(note for source in sources for note in source.notes),
+            *(note for source in sources for note in _left_out(source)),
             *run.notes,
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
             *section_notes(steps, stress),
@@ -177,7 +191,7 @@ def _read_baseline(path: Path, bundle: Bundle) -> Baseline:
     return baseline
 
 
-def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
+def _sources(bundle: Bundle, settings: VerifySettings, progress: StageProgress | None) -> list[Images]:
     """The golden images, then those of --data."""
     manifest = bundle.manifest
     sources = []
@@ -200,7 +214,7 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
             )
         )
     if settings.data is not None:
-        sources.append(_data_source(settings.data, bundle, settings))
+        sources.append(_data_source(settings.data, bundle, settings, progress))
     if not sources:
         more = "" if settings.ckpt is not None else " and ckpt="
         raise UsageError(
@@ -214,13 +228,21 @@ def _sources(bundle: Bundle, settings: VerifySettings) -> list[Images]:
     return sources
 
 
-def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
+def _data_source(data: str, bundle: Bundle, settings: VerifySettings, progress: StageProgress | None) -> Images:
     from glow_deploy.data import load_images
 
     manifest = bundle.manifest
     channels, height, width = manifest.image_shape
     images = load_images(
-        data, split="test", size=(height, width), channels=channels, limit=settings.limit, resize=settings.resize
+        data,
+        split="test",
+        size=(height, width),
+        channels=channels,
+        limit=settings.limit,
+        resize=settings.resize,
+        skip_unreadable=settings.skip_unreadable,
+        reading=settings.reading,
+        progress=progress,
     )
     count = len(images) if settings.limit is None else min(settings.limit, len(images))
     return Images(
@@ -229,7 +251,20 @@ def _data_source(data: str, bundle: Bundle, settings: VerifySettings) -> Images:
         count=count,
         read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
         y=None if manifest.num_classes is None else images.labels_for(manifest.num_classes)[:count],
+        notes=images.notes,
+        left_out=images.left_out,
     )
+
+
+def _left_out(images: Images) -> list[str]:
+    if not images.left_out:
+        return []
+    names = ", ".join(left.name for left in images.left_out[:_MOST_NAMED])
+    more = len(images.left_out) - _MOST_NAMED
+    return [
+        f"left out of {images.name}, because they cannot be read: {len(images.left_out):,} ({names}"
+        f"{f' and {more:,} more' if more > 0 else ''})"
+    ]
 
 
 class _Run:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from glow_deploy.arguments import as_flag, as_path, as_real, as_seed, as_several, as_text, as_whole, settle
+from glow_deploy.data.reading import Reading
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
@@ -33,6 +34,8 @@ class VerifySettings:
             by default.
         device: `auto`, `cpu` (leaves GPU backends out), `cuda` or `cuda:N`.
         resize: fit pictures of another size or mode instead of refusing them.
+        skip_unreadable: leave out pictures of `data` that cannot be read, instead of refusing them all.
+        reading: what the files of `data` do not say about their values.
         threads: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar; a plan is executable code.
         temperatures: T of the latents drawn at random, which are reported and not gated.
@@ -62,6 +65,8 @@ class VerifySettings:
     largest_batch: int | None = None
     device: str = "auto"
     resize: bool = False
+    skip_unreadable: bool = False
+    reading: Reading | None = None
     threads: int | None = None
     trust_engine: bool = False
     temperatures: tuple[float, ...] = (0.7, 1.0)
@@ -90,7 +95,7 @@ class VerifySettings:
         settle(self, as_seed, "seed")
         settle(self, as_several, "temperatures", check=as_real, least=0)
         settle(self, as_real, "baseline_factor", least=1)
-        settle(self, as_flag, "resize", "trust_engine", "steps", "stress", "require_signature")
+        settle(self, as_flag, "resize", "skip_unreadable", "trust_engine", "steps", "stress", "require_signature")
         _ = self.trust  # says what is wrong with it before anything is measured
         if self.backends is not None:
             unknown = [name for name in self.backends if name not in BACKENDS]
@@ -125,9 +130,9 @@ class VerifySettings:
             value = getattr(self, option)
             if value != getattr(defaults, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
-        flags = {
-            name: getattr(self, name) for name in ("resize", "trust_engine", "steps", "stress", "require_signature")
-        }
+        words += [] if self.reading is None else self.reading.words()
+        names = ("resize", "skip_unreadable", "trust_engine", "steps", "stress", "require_signature")
+        flags = {name: getattr(self, name) for name in names}
         words += [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
         return shlex.join(words)
 
@@ -143,6 +148,8 @@ class VerifyOptions(TypedDict, total=False):
     largest_batch: int | None
     device: str
     resize: bool
+    skip_unreadable: bool
+    reading: Reading | None
     threads: int | None
     trust_engine: bool
     temperatures: tuple[float, ...]

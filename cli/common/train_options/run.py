@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,7 +50,7 @@ Threads = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Values of these options, and of `--data`, `--resize` and `--force`."""
+    """Values of these options, and of others that say which images there are and how they are read."""
 
     data: str | None
     out: Path | None
@@ -60,4 +60,8 @@ class RunOptions:
     device: str
     threads: int | None
     resize: bool
+    skip_unreadable: bool
+    layout: Literal["nhwc", "nchw"] | None
+    float_range: Literal["unit", "centred", "signed", "byte"] | None
+    depth: int | None
     force: bool

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glow_deploy.data import LeftOut
 from glow_deploy.errors import BundleError, DataError
 
 __all__ = ["ImageBatch", "Images", "TrueValues", "check_bin_centres"]
@@ -55,6 +56,8 @@ class Images:
             time, so that a large set need not be in memory.
         y: labels [count].
         reference: for all images.
+        notes: what was decided about them, one sentence each.
+        left_out: pictures that could not be read and are none of them.
 
     Raises:
         DataError: there is no image.
@@ -69,10 +72,13 @@ class Images:
         read: Callable[[np.ndarray], np.ndarray],
         y: np.ndarray | None = None,
         reference: TrueValues | None = None,
+        notes: tuple[str, ...] = (),
+        left_out: tuple[LeftOut, ...] = (),
     ) -> None:
         if count < 1:
             raise DataError(f"no {name} images {description}: there is nothing to verify on")
         self.name = name
+        self.notes, self.left_out = notes, left_out
         self.description = description if y is None else f"{description}, {_classes(y)}"
         self._count = count
         self._read = read

@@ -157,3 +157,21 @@ def test_without_torch_it_says_what_is_missing(run_process, model, place, pictur
     assert done.returncode == 2
     assert "need torch" in done.stderr
     assert "glow-deploy[train]" in done.stderr
+
+
+def test_boxes_are_in_pixels_of_the_file(invoke, model, place, tmp_path):
+    """A file of twice the size: the same hole as a box of half the numbers in the model's own pixels."""
+    from glow_deploy.images import write_png
+
+    values = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    write_png(tmp_path / "small.png", values)
+    write_png(tmp_path / "large.png", values.repeat(2, axis=1).repeat(2, axis=2))
+    options = ("--steps", 3, "-n", 1)
+    double = ("--resize", "--box", "4,4,8,6")
+    done = invoke("inpaint", model.checkpoint, tmp_path / "large.png", *double, *options, "--json", "l.json")
+    assert done.exit_code == 0, done.output
+    assert "16x16 (height x width), and of the model, 8x8: 4,4,8,6 is 2,2,4,3" in " ".join(done.output.split())
+    done = invoke("inpaint", model.checkpoint, tmp_path / "small.png", *BOX, *options, "--json", "s.json")
+    assert "pixels of the file" not in done.output
+    large, small = (json.loads((place / name).read_text()) for name in ("l.json", "s.json"))
+    assert large["missing_pixels"] == small["missing_pixels"] == 12

@@ -87,7 +87,7 @@ def test_what_cannot_be_trained_is_refused(invoke, images, place, options, words
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_images_are_read(invoke, images, place, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "glow_cli.common.train_inputs.load_pair", lambda *arguments, **options: read.append(arguments) or 1 / 0
+        "glow_cli.common.train_inputs.open_pair", lambda *arguments, **options: read.append(arguments) or 1 / 0
     )
     (place / "file").write_text("no folder")
     result = invoke("train", "--data", images, "--out", "file/run", "--max-steps", 1, *SMALL)
@@ -255,3 +255,121 @@ def test_init_of_a_class_conditional_model_needs_labels(invoke, images, place):
     assert "labels" in result.stderr
     assert not (place / "run").exists()
     assert invoke("train", "--data", images, "--out", "run", *options).exit_code == 0
+
+
+@pytest.fixture
+def folder(place):
+    """600 pictures of two classes; more than a run looks at before its first step."""
+    from glow_deploy.images import write_png
+
+    generator = np.random.default_rng(0)
+    for number in range(600):
+        path = place / "set" / "ab"[number % 2] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, generator.integers(0, 256, (3, 4, 4), dtype=np.uint8))
+    return place / "set"
+
+
+def curve(folder):
+    with (folder / "log.csv").open() as handle:
+        return [(row["step"], row["bits_per_dim"], row["grad_norm"]) for row in csv.DictReader(handle)]
+
+
+def spoil(path):
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.fixture
+def unseen(folder):
+    """A picture to train on that neither the fingerprint nor the first steps look at."""
+    from glow_core.training.data import spread
+    from glow_core.training.sampler import ShuffledSampler
+    from glow_deploy.data import load_images
+
+    images = load_images(folder, split="train")
+    sampler = ShuffledSampler(len(images), batch_size=8, seed=0)
+    seen = {row for step in range(1, 9) for row in sampler.batch(step).tolist()} | set(
+        spread(len(images), 256).tolist()
+    )
+    first = ShuffledSampler(len(images), batch_size=512, seed=0).batch(1).tolist()
+    return folder / images.names[next(row for row in range(len(images)) if row not in {*seen, *first})]
+
+
+def test_a_damaged_header_is_refused_before_anything_is_written(invoke, folder, place):
+    (folder / "a" / "100.png").write_bytes(b"no picture")
+    result = invoke("train", "--data", "set", "--out", "run", "--max-steps", 1, *SMALL)
+    assert result.exit_code == 2
+    assert "set/a/100.png is not a picture" in result.stderr
+    assert "--skip-unreadable" in result.stderr
+    assert not (place / "run").exists()
+
+
+def test_a_damaged_picture_stops_a_run_soon_and_the_run_goes_on_without_it(invoke, folder, unseen, place):
+    spoil(unseen)
+    options = ("--data", "set", "--out", "run", "--max-steps", 20_000, *SMALL)
+    result = invoke("train", *options)
+    assert result.exit_code == 2
+    assert f"{unseen.relative_to(place)} is damaged" in result.stderr
+    assert "train --resume run --skip-unreadable" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    done = steps(place / "run")
+    assert 1 <= done < 20_000
+    # It is not damaged at another step the next time: it is known.
+    result = invoke("train", "--resume", "run", "--max-steps", done + 5)
+    assert result.exit_code == 2
+    result = invoke("train", "--resume", "run", "--max-steps", done + 100, "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    assert "others stand in for 1 of the 600 pictures" in " ".join(result.stdout.split())
+    assert str(unseen.relative_to(place)) in (place / "run" / "skipped.txt").read_text()
+    unseen.unlink()  # nothing changes any more
+    result = invoke("train", "--resume", "run", "--max-steps", done + 110)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_run_knows_what_it_left_out(invoke, folder, unseen, place):
+    """The curve of a stopped run is that of one that went through, whatever becomes of the damaged pictures."""
+    header = folder / "b" / "001.png"
+    header.write_bytes(b"no picture")
+    spoil(unseen)
+    options = ("--data", "set", "--skip-unreadable", *SMALL[:-1])
+    result = invoke("train", *options, "--out", "whole", "--max-steps", 80)
+    assert result.exit_code == 0, result.output
+    assert "left out, because they cannot be read: 2, listed in whole/skipped.txt" in result.stdout
+    lines = (place / "whole" / "skipped.txt").read_text().splitlines()
+    assert sorted(line.split("\t")[0] for line in lines) == sorted(["set/b/001.png", str(unseen.relative_to(place))])
+    assert invoke("train", *options, "--out", "halves", "--max-steps", 40).exit_code == 0
+    unseen.unlink()
+    header.write_bytes((folder / "b" / "003.png").read_bytes())
+    (folder / "a" / "new.png").write_bytes((folder / "b" / "003.png").read_bytes())
+    result = invoke("train", "--resume", "halves", "--max-steps", 80)
+    assert result.exit_code == 0, result.output
+    assert "2 pictures are left out that the run did not begin with" in " ".join(result.stdout.split())
+    assert curve(place / "halves") == curve(place / "whole")
+
+
+def test_a_picture_that_is_gone_is_named(invoke, folder, unseen, place):
+    assert invoke("train", "--data", "set", "--out", "run", "--max-steps", 2, *SMALL).exit_code == 0
+    unseen.unlink()
+    result = invoke("train", "--resume", "run", "--max-steps", 4)
+    assert result.exit_code == 2
+    assert f"{unseen.relative_to(place)} is gone" in result.stderr
+    result = invoke("train", "--resume", "run", "--max-steps", 4, "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    (place / "run" / "images.json").unlink()  # as in a run of an earlier release
+    result = invoke("train", "--resume", "run", "--max-steps", 6)
+    assert result.exit_code == 2
+    assert "other train images" in result.stderr
+
+
+def test_pictures_of_several_sizes_are_settled_by_majority(invoke, folder, place):
+    from glow_core import read_checkpoint
+    from glow_deploy.images import write_png
+
+    write_png(folder / "a" / "000.png", np.zeros((3, 9, 7), np.uint8))
+    result = invoke("train", "--data", "set", "--out", "run", "--max-steps", 1, *SMALL)
+    assert result.exit_code == 2
+    assert "set/a/000.png (7x9); pass --resize" in result.stderr
+    result = invoke("train", "--data", "set", "--out", "run", "--max-steps", 1, "--resize", *SMALL[:-1])
+    assert result.exit_code == 0, result.output
+    assert "599 of 600 pictures are 4x4" in result.stdout
+    assert read_checkpoint(place / "run" / "ckpt.pt").config.image_size == (4, 4)

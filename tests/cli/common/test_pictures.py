@@ -49,4 +49,4 @@ def test_hidden_files_of_a_folder_are_none_of_its_pictures(tmp_path, pictures):
     (folder / ".thumbnails").mkdir(parents=True)
     for name in ("a.png", "._a.png", ".thumbnails/a.png"):
         (folder / name).write_bytes(pictures[0].read_bytes())
-    assert find_pictures([folder]) == [folder / "a.png"]
+    assert find_pictures([folder])[0] == [folder / "a.png"]

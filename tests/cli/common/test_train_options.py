@@ -18,10 +18,12 @@ PANELS = {
         "--device": "auto",
         "--threads": None,
         "--resize": False,
+        "--skip-unreadable": False,
         "--force": False,
         "--json": None,
         "--quiet/-q": False,
     },
+    "What files of images do not say": {"--layout": None, "--float-range": None, "--depth": None},
     "How long": {"--max-steps": None, "--max-epochs": None, "--max-seconds": None},
     "Model": {
         "--image-size": None,
@@ -99,7 +101,8 @@ def test_a_group_holds_the_options_of_its_panel(options, panel):
 
 
 def test_the_run_holds_the_options_without_a_panel(options):
-    named = {option.name for option in options if option.rich_help_panel is None} - {"json", "quiet"}
+    panels = (None, "What files of images do not say")
+    named = {option.name for option in options if option.rich_help_panel in panels} - {"json", "quiet"}
     assert {field.name for field in fields(run.RunOptions)} == named
 
 

@@ -157,3 +157,25 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path):
     _refused(tmp_path / "folder.npz", "is a folder")
     with pytest.raises(DataError, match="is a device"):
         NpzArchive("/dev/zero")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_can_be_mapped_where_they_lie_uncompressed(tmp_path, save):
+    values = np.random.default_rng(0).integers(0, 256, (9, 4, 3), dtype=np.uint8)
+    save(tmp_path / "a.npz", first=np.arange(5), images=values, turned=np.asfortranarray(values), none=values[:0])
+    with NpzArchive(tmp_path / "a.npz") as archive:
+        found = {name: archive.mapped(name) for name in ("images", "turned", "none")}
+    assert isinstance(found["images"], np.memmap) == (save is np.savez)
+    for name, wanted in (("images", values), ("turned", values), ("none", values[:0])):
+        np.testing.assert_array_equal(found[name], wanted)
+        assert not (found[name].flags.writeable and isinstance(found[name], np.memmap))
+
+
+def test_the_checksum_of_what_is_mapped_is_verified(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.zeros((100, 100), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+    with NpzArchive(path) as archive, pytest.raises(DataError, match="`images` is damaged"):
+        archive.mapped("images")

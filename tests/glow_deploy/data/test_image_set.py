@@ -51,3 +51,53 @@ def test_labels_for_a_model_lie_within_its_classes():
         made(labels=np.array([0, -1, 0, 0])).labels_for(3)
     with pytest.raises(DataError, match="no class labels in it; this model is conditioned on 3 classes"):
         made().labels_for(3)
+
+
+VALUES = np.arange(6, dtype=np.uint8)[:, None, None, None]
+
+
+def _images(names="abcdef", bad=(), **options):
+    def read(indices):
+        if set(indices.tolist()) & set(bad):
+            raise DataError(f"{indices} cannot be read")
+        return VALUES[indices]
+
+    return ImageSet(
+        description="set", shape=(1, 1, 1), count=6, read=read, names=None if names is None else list(names), **options
+    )
+
+
+def _content(images):
+    return images.batch(range(len(images))).ravel().tolist()
+
+
+def test_images_are_called_by_their_file_or_else_by_their_number():
+    assert _images(root="folder/").name(2) == "folder/c"
+    assert _images().select([4, 2]).name(1) == "c"
+    assert _images(names=None).name(2) == "2"
+    with pytest.raises(DataError, match="3 names for 6 images"):
+        _images(names="abc")
+
+
+def test_images_in_memory_are_not_decoded():
+    assert _images(names=None, bad=[1]).unreadable() == []
+    assert [row for row, _ in _images(bad=[1, 3]).unreadable()] == [1, 3]
+
+
+def test_arranged_keeps_the_order_asked_for():
+    images = _images(labels=np.array([0, 0, 0, 1, 1, 1]))
+    arranged = images.arranged(["f", "a"])
+    assert (_content(arranged), arranged.labels.tolist(), arranged.stand_ins.tolist()) == ([5, 0], [1, 0], [])
+
+
+def test_another_of_the_class_stands_in_for_a_lost_picture():
+    images = _images(labels=np.array([0, 1, 0, 1, 0, 1]))
+    names, labels = ["x", "a", "b", "c", "d", "y"], np.array([1, 0, 1, 0, 1, 0])
+    arranged = images.arranged(names, labels)
+    assert _content(arranged) == [1, 0, 1, 2, 3, 0]  # x: the next of class 1; y: from the start again
+    assert (arranged.labels.tolist(), arranged.stand_ins.tolist()) == (labels.tolist(), [0, 5])
+    assert (arranged.name(0), arranged.select([5, 1]).stand_ins.tolist()) == ("x", [0])
+    with pytest.raises(DataError, match="x cannot be read, and no other picture of its class is left"):
+        images.arranged(["x", "a"], np.array([1, 0]))
+    with pytest.raises(DataError, match="no names"):
+        _images(names=None).arranged(["a"])

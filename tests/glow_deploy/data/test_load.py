@@ -188,12 +188,29 @@ def test_a_single_picture_is_a_set_of_one(tmp_path):
     )
 
 
-def test_a_damaged_picture_is_named_when_it_is_read(tmp_path):
+def test_a_picture_that_is_damaged_behind_its_header_is_named_when_it_is_read(tmp_path):
     _pictures(tmp_path / "set", range(3))
-    (tmp_path / "set" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    path = tmp_path / "set" / "01.png"
+    path.write_bytes(path.read_bytes()[:60])
     images = load_images(tmp_path / "set", split="test")
     with pytest.raises(DataError, match=r"01\.png"):
         images.batch([0, 1])
+
+
+def test_skipping_decodes_the_images_that_were_asked_for(tmp_path):
+    _pictures(tmp_path / "set", range(20))
+    for number, content in ((3, b"no picture"), (7, (tmp_path / "set" / "07.png").read_bytes()[:60])):
+        (tmp_path / "set" / f"{number:02d}.png").write_bytes(content)
+    images = load_images(tmp_path / "set", split="test", skip_unreadable=True)
+    assert [left.name for left in images.left_out] == [str(tmp_path / "set" / name) for name in ("03.png", "07.png")]
+    kept = [number for number in range(20) if number not in (3, 7)]
+    assert np.array_equal(images.batch(range(18)), VALUES[kept].transpose(0, 3, 1, 2))
+    few = load_images(tmp_path / "set", split="test", skip_unreadable=True, limit=2)
+    assert [few.name(row) for row in range(2)] == [str(tmp_path / "set" / name) for name in ("00.png", "10.png")]
+    for number in kept:
+        (tmp_path / "set" / f"{number:02d}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+        load_images(tmp_path / "set", split="test", skip_unreadable=True)
 
 
 @pytest.mark.parametrize("kind", ["npz", "folder"])

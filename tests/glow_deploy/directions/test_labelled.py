@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glow_deploy.data import load_images
+from glow_deploy.data.npz_file import npz_parts
 from glow_deploy.directions import labelled as module
 from glow_deploy.directions.labelled import load_labelled
 from glow_deploy.errors import DataError, UsageError
@@ -155,12 +156,12 @@ def test_a_set_without_splits_is_read_once_and_divided_as_training_divides_it(tm
     opened = []
 
     def counting(*arguments, **options):
-        opened.append(options["split"])
-        return load_images(*arguments, **options)
+        opened.append(arguments)
+        return npz_parts(*arguments, **options)
 
-    monkeypatch.setattr(module, "load_images", counting)
+    monkeypatch.setattr("glow_deploy.data.load.npz_parts", counting)
     found = load_labelled(path)
-    assert opened == ["test"]
+    assert len(opened) == 1
     for part, split in ((found.train, "train"), (found.held_out, "validation")):
         np.testing.assert_array_equal(every(part), every(parts[split]))
         np.testing.assert_array_equal(part.attributes, parts[split].attributes)
@@ -170,3 +171,28 @@ def test_a_set_without_splits_is_read_once_and_divided_as_training_divides_it(tm
 def test_a_picture_named_in_two_ways_is_refused(folder):
     with pytest.raises(DataError, match=r"'sub/31\.png' and '31\.png' are the same picture"):
         load_labelled(folder, labels=table(folder, [*NAMES, "31.png"]))
+
+
+def test_truths_of_minus_one_in_an_archive_are_those_of_a_table(tmp_path):
+    options = {"images": VALUES.transpose(0, 2, 3, 1), "attribute_names": np.array(["hat"])}
+    np.savez(tmp_path / "signs.npz", attributes=np.where(HAT, 1, -1)[:, None], **options)
+    np.savez(tmp_path / "truths.npz", attributes=HAT[:, None], **options)
+    signs, truths = load_labelled(tmp_path / "signs.npz"), load_labelled(tmp_path / "truths.npz")
+    np.testing.assert_array_equal(signs.train.attributes, truths.train.attributes)
+    np.savez(tmp_path / "twos.npz", attributes=np.where(HAT, 2, 0)[:, None], **options)
+    with pytest.raises(DataError, match="other values than 0 and 1, or -1 and 1"):
+        load_labelled(tmp_path / "twos.npz")
+
+
+def test_damaged_pictures_are_left_out_of_both_parts(folder):
+    for name, content in (("03.png", b"no picture"), ("04.png", (folder / "04.png").read_bytes()[:50])):
+        (folder / name).write_bytes(content)
+    tags = table(folder, NAMES)
+    with pytest.raises(DataError, match=r"03\.png.*skip_unreadable=True"):
+        load_labelled(folder, labels=tags)
+    found = load_labelled(folder, labels=tags, skip_unreadable=True)
+    assert len(found.train) + len(found.held_out) == COUNT - 2
+    assert {left.name[-6:] for left in found.left_out} == {"03.png", "04.png"}
+    both = [*found.train.names, *found.held_out.names]
+    flags = np.concatenate([found.train.attributes, found.held_out.attributes])[:, 0]
+    assert all(HAT[int(name[-6:-4])] == flag for name, flag in zip(both, flags, strict=True))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from glow_deploy.errors import DataError, UsageError
-from glow_deploy.inverse.masks import box_mask, parse_box, read_mask
+from glow_deploy.inverse.masks import box_mask, fitted_boxes, parse_box, read_mask
 
 
 def test_white_and_transparent_are_missing(tmp_path):
@@ -53,3 +53,37 @@ def test_a_box_of_everything_is_refused():
 def test_what_is_no_box(text):
     with pytest.raises(UsageError, match="top,left,height,width"):
         parse_box(text)
+
+
+@pytest.mark.parametrize(
+    ("held", "size"), [((8, 8), (4, 4)), ((8, 16), (4, 4)), ((20, 9), (4, 4)), ((30, 17), (6, 8)), ((3, 3), (6, 6))]
+)
+def test_boxes_land_where_the_picture_reader_puts_their_pixels(held, size):
+    """A white box on black: every pixel that it brightens lies in the fitted box."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        top, left = rng.integers(0, held[0] - 1), rng.integers(0, held[1] - 1)
+        height, width = rng.integers(1, held[0] - top + 1), rng.integers(1, held[1] - left + 1)
+        box = (int(top), int(left), int(height), int(width))
+        if height * width == held[0] * held[1]:
+            continue
+        white = Image.fromarray(box_mask([box], size=held).astype(np.uint8) * 255)
+        # Shares of an area, where the reader's own filter reaches farther.
+        shares = np.asarray(ImageOps.fit(white.convert("F"), size[::-1], method=Image.Resampling.BOX))
+        try:
+            fitted = fitted_boxes([box], held=held, size=size)
+        except UsageError:
+            assert not (shares > 0.5).any()
+            continue
+        inside = np.zeros(size, bool)
+        first, start, tall, wide = fitted[0]
+        inside[first : first + tall, start : start + wide] = True
+        if held[0] >= size[0] and held[1] >= size[1]:
+            assert not (shares[~inside] > 0).any()
+
+
+def test_boxes_outside_are_refused():
+    with pytest.raises(UsageError, match="does not lie inside an image of 8x8"):
+        fitted_boxes([(0, 0, 9, 1)], held=(8, 8), size=(4, 4))
+    with pytest.raises(UsageError, match="cropped away when 8x16 pixels are fitted to 4x4"):
+        fitted_boxes([(0, 0, 8, 3)], held=(8, 16), size=(4, 4))
