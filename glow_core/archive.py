@@ -24,6 +24,10 @@ THREADS = min(4, os.cpu_count() or 1)
 
 _CHUNK = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, what the directory says as well, lengths of name and extra field
+# The end of the directory, the one of large archives before it, and what tells where that is.
+_END = struct.Struct("<4s4HIIH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR = struct.Struct("<4sIQI")
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 
 
@@ -38,9 +42,51 @@ def zip_members(path: Path) -> list[zipfile.ZipInfo] | None:
             return None
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.infolist()
+            members = archive.infolist()
+        agreed = _has_one_directory(path, len(members))
     except Exception as error:  # damage surfaces as many unrelated types
         raise CheckpointError(f"{path}: not a readable checkpoint (a damaged zip archive, or one cut short)") from error
+    # Torch finds a record by its name whatever the case.
+    if not agreed or len({member.filename.lower() for member in members}) < len(members):
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint (its zip archive lists records in more than one way, as none that was "
+            "written whole does)"
+        )
+    return members
+
+
+def _has_one_directory(path: Path, count: int) -> bool:
+    """Whether an archive's directory of `count` records lies where the end of the file says, right before it.
+
+    Python looks for the directory right before the end, torch at the place that the end tells. In a file made for it
+    the two see other records.
+    """
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) - _END.size
+        if end < 0:
+            return False
+        file.seek(end)
+        signature, _, _, _, entries, size, offset, comment = _END.unpack(file.read(_END.size))
+        if signature != b"PK\x05\x06" or comment:
+            return False
+        place = end - _LOCATOR.size - _END64.size
+        if place >= 0:
+            file.seek(place)
+            large = _END64.unpack(file.read(_END64.size))
+            locator = _LOCATOR.unpack(file.read(_LOCATOR.size))
+            if locator[0] == b"PK\x06\x07":
+                same = all(
+                    short in (long, most)
+                    for short, long, most in (
+                        (entries, large[7], 0xFFFF),
+                        (size, large[8], 0xFFFFFFFF),
+                        (offset, large[9], 0xFFFFFFFF),
+                    )
+                )
+                if large[0] != b"PK\x06\x06" or locator[2] != place or not same:
+                    return False
+                end, (entries, size, offset) = place, large[7:10]
+        return bool(offset + size == end and entries == count)
 
 
 def check_records(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[int, int]:

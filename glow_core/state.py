@@ -164,7 +164,8 @@ def is_plain(value: Any) -> bool:
 def _asks_for_memory(path: Path, members: Sequence[zipfile.ZipInfo] | None) -> bool:
     """Whether a pickle names `bytearray`, which torch calls with any size: a few bytes would take all memory.
 
-    A pickle names it in plain letters between two line ends, in both formats of torch's.
+    A pickle names it in plain letters between two line ends, in both formats of torch's. Torch finds its records by
+    name, whatever the case.
     """
     try:
         if members is None:
@@ -172,7 +173,7 @@ def _asks_for_memory(path: Path, members: Sequence[zipfile.ZipInfo] | None) -> b
                 return whole.find(_BYTEARRAY) >= 0
         with zipfile.ZipFile(path) as archive:
             return any(
-                _BYTEARRAY in archive.read(member) for member in members if member.filename.endswith((".pkl", ".PKL"))
+                _BYTEARRAY in archive.read(member) for member in members if member.filename.lower().endswith(".pkl")
             )
     except Exception:  # damage, which torch says more about
         return False

@@ -1,5 +1,6 @@
 """Damaged zip archives of torch's: every flipped bit is seen, or changes nothing."""
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -209,3 +210,66 @@ def test_a_flipped_bit_in_an_npz_is_refused_or_harmless(tmp_path):
     )
     assert len(refused) > 20
     assert set(held) <= {good}
+
+
+def zipped(records: dict[str, bytes]) -> tuple[bytes, bytes, bytes]:
+    """A plain archive in three pieces: the records, the directory, the end."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, data in records.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    data = whole.getvalue()
+    return data[: archive.start_dir], data[archive.start_dir : -22], data[-22:]
+
+
+def records_of(value: float) -> dict[str, bytes]:
+    whole = io.BytesIO()
+    torch.save({"w": torch.full((3,), value)}, whole)
+    with zipfile.ZipFile(whole) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_an_archive_with_two_directories_is_refused(tmp_path):
+    """Python takes the one before the end, torch the one that the end names: checks of one say nothing of the other."""
+    for_torch, for_python = zipped(records_of(7.0)), zipped(records_of(1.0))
+    path = tmp_path / "two.pt"
+    path.write_bytes(b"".join((*for_torch[:2], *for_python[:2], for_torch[2])))
+    assert torch.load(path, weights_only=True)["w"].tolist() == [7.0] * 3
+    with zipfile.ZipFile(path) as archive:
+        data = next(archive.read(name) for name in archive.namelist() if name.endswith("data/0"))
+    assert data == torch.ones(3).numpy().tobytes()
+    for mmap in (False, True):
+        with pytest.raises(CheckpointError, match="lists records in more than one way"):
+            load_pt(path, mmap=mmap)
+    path.write_bytes(b"".join(for_python))
+    assert load_pt(path, mmap=False)["w"].tolist() == [1.0] * 3
+
+
+def test_names_that_differ_in_case_alone_are_refused(tmp_path):
+    records = records_of(1.0)
+    name = next(name for name in records if name.endswith("data.pkl"))
+    path = tmp_path / "case.pt"
+    path.write_bytes(b"".join(zipped({**records, name.upper(): records[name]})))
+    with pytest.raises(CheckpointError, match="lists records in more than one way"):
+        load_pt(path, mmap=False)
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "data.pKl", "DATA.PKL"])
+def test_a_pickle_that_asks_for_memory_is_refused_whatever_the_case_of_its_name(tmp_path, name):
+    records = records_of(1.0)
+    old = next(name for name in records if name.endswith("data.pkl"))
+    pickle = b"\x80\x02cbuiltins\nbytearray\nq\x00J\x00\xca\x9a\x3b\x85q\x01Rq\x02."
+    changed = {key.replace("data.pkl", name): pickle if key == old else data for key, data in records.items()}
+    path = tmp_path / "memory.pt"
+    path.write_bytes(b"".join(zipped(changed)))
+    with pytest.raises(CheckpointError, match="asks for memory"):
+        load_pt(path, mmap=False)
+
+
+def test_trailing_bytes_and_comments_are_refused(tmp_path):
+    torch.save({"w": torch.ones(3)}, tmp_path / "a.pt")
+    data = (tmp_path / "a.pt").read_bytes()
+    for changed in (data + b"x", data[:-2] + b"\x01\x00x"):
+        (tmp_path / "b.pt").write_bytes(changed)
+        with pytest.raises(CheckpointError):
+            load_pt(tmp_path / "b.pt", mmap=False)
