@@ -68,6 +68,7 @@ class ExportSettings:
         settle(self, as_whole, "images", optional=True)
         settle(self, as_real, "confidence", optional=True)
         settle(self, as_text, "data", optional=True, such_as="faces")
+        settle(self, as_instance, "reading", optional=True, kind=Reading)
         settle(self, as_whole, "golden", optional=True, least=1)
         settle(self, as_choice, "weights", choices=("ema", "raw"))
         settle(self, as_flag, "resize", "skip_unreadable", "force")

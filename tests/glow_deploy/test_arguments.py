@@ -50,6 +50,7 @@ WRONG = {
     "str": [1, b"cpu", "", 1.5, True, [], object()],
     "Path": [1, b"x", "", "a\0b", True, [], object()],
     "Soundness": ["strict", 1, object()],
+    "Reading": ["strict", {}, object()],
     "ImportOptions": ["strict", {}, object()],
 }
 NEEDED = {"SignSettings": {"sigstore": True}}  # without which there are no settings

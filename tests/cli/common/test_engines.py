@@ -58,9 +58,9 @@ def in_a_folder_of_its_own(place):
         (["sample", "E"], "needs a decoder"),
         (["encode", "P", "P"], "is no bundle; name a BUNDLE folder first"),
         (["encode", "B"], "there is nothing to encode"),
-        (["encode", "--engine", "E"], "Missing argument"),
-        (["decode", "B"], "name one file of latents after the engine, not 0"),
-        (["decode", "--engine", "D", "a.npz", "b.npz"], "name one file of latents after the engine, not 2"),
+        (["encode", "--engine", "E"], "give [BUNDLE] IMAGE..."),
+        (["decode", "B"], "name one file of latents after the BUNDLE or --engine, not 0"),
+        (["decode", "--engine", "D", "a.npz", "b.npz"], "name one file of latents after the BUNDLE or --engine, not 2"),
         (["score", "D", "P", "--flavor", "rtx"], "--flavor chooses"),
     ],
 )
