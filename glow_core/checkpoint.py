@@ -26,7 +26,7 @@ from .digest import as_written, digest, without_digest
 from .errors import CheckpointError, ConfigError
 from .import_options import ImportOptions
 from .model import Glow
-from .state import check_state, is_plain, load_pt, reference_state
+from .state import check_state, is_plain, key_name, load_pt, reference_state
 
 __all__ = [
     "Checkpoint",
@@ -42,6 +42,7 @@ __all__ = [
 
 FORMAT = "glow-deploy-checkpoint"
 FORMAT_VERSION = 1
+_HEADER = {"format", "format_version", "config", "origin", "digest"}  # of a safetensors file
 
 # Far beyond what any reader says, and little to print.
 _MAX_PROJECT = 200
@@ -344,6 +345,12 @@ def check_safetensors(path: Path, header: Mapping[str, str], state: Mapping[str,
     if header.get("format_version") != str(FORMAT_VERSION):
         raise CheckpointError(
             f"{path}: checkpoint format {header.get('format_version')!r}; this release reads {FORMAT_VERSION}"
+        )
+    # A digest whose name is damaged would not be looked for.
+    if unknown := sorted(set(header) - _HEADER):
+        raise CheckpointError(
+            f"{path}: its header holds {key_name(unknown[0])}, which this release does not write: the file is damaged, "
+            "or of a newer release"
         )
     with as_written(path, {"header": without_digest(header), "tensors": dict(state)}, header.get("digest")):
         config = _read_config(path, _json(path, header["config"], "the model config"))

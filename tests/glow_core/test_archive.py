@@ -273,3 +273,16 @@ def test_trailing_bytes_and_comments_are_refused(tmp_path):
         (tmp_path / "b.pt").write_bytes(changed)
         with pytest.raises(CheckpointError):
             load_pt(tmp_path / "b.pt", mmap=False)
+
+
+def test_a_digest_whose_name_is_damaged_is_not_simply_left_out(perturbed_glow, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(perturbed_glow(SMALL), path)
+    data = bytearray(path.read_bytes())
+    place = data.index(b'"digest"') + 1
+    for bit in range(8):
+        changed = bytearray(data)
+        changed[place] ^= 1 << bit
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError):
+            read_checkpoint(path)
