@@ -34,7 +34,8 @@ class EngineDetails:
     """What really runs, as found after opening: never what was asked for.
 
     Attributes:
-        backend: `pytorch-fp64`, `pytorch-fp32`, `onnxruntime-cpu`, `onnxruntime-cuda`, `tensorrt` or `tensorrt-rtx`.
+        backend: `pytorch-fp64`, `pytorch-fp32`, `onnxruntime-cpu`, `onnxruntime-cuda`, `openvino-cpu`, ...,
+            `tensorrt` or `tensorrt-rtx`.
         provider: e.g. `CPUExecutionProvider`, `TensorRT-RTX 1.7.1`, `torch cpu`.
         device: `cpu` or `cuda:N`, with the GPU's name where there is one.
         precision: as recorded in the graph: `fp32`, ...; `fp64` for the reference.

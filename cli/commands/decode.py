@@ -59,6 +59,7 @@ def decode(
     Rows that do not decode to finite values are counted and named, and no picture is written for them. Latents of a
     class-conditional model are decoded as the classes they were encoded with; --class turns them into others.
     """
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
     from glow_deploy.latents import decode_latents, load_latents, need_role
@@ -77,7 +78,9 @@ def decode(
         check_target(out)
     with (
         output.progress() as bars,
-        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as decoder,
+        open_engine(
+            path, backend=graph_backend(flavor), device=device, threads=threads, trust_engine=trust_engine
+        ) as decoder,
     ):
         need_role(decoder, "decoder", "decoding")
         found = load_latents(rest[0], decoder.inputs, num_classes=decoder.num_classes, need_y=chosen is None)

@@ -10,7 +10,7 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     """Show what this machine can run, and what to change.
 
     Python and packages, whether they agree on a CUDA version, the GPUs, which ONNX Runtime providers really work
-    (tried, not listed), the TF32 state.
+    (tried, not listed), OpenVINO's devices, the TF32 state, and what each computes float32 convolutions in (measured).
     """
     from rich.table import Table
 
@@ -46,6 +46,9 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     output.say("ONNX Runtime providers, tried:")
     for provider in report.providers:
         output.say(f"  {provider.name}: {'works' if provider.usable else f'does not work ({provider.detail})'}")
+    output.say(f"OpenVINO devices: {report.openvino_detail}")
+    for device, called in report.openvino_devices.items():
+        output.say(f"  {device}: {called}")
     output.say(f"TF32: {report.tf32}")
     for arithmetic in report.arithmetic:
         output.say(f"  {arithmetic.backend} computes float32 convolutions in: {arithmetic.text} ({arithmetic.detail})")

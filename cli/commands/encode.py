@@ -67,6 +67,7 @@ def encode(
     bits_per_dim is averaged over dequantisation noise; the value at the bin centre is systematically lower and serves
     to compare backends. --class best also writes class_log_prob, each picture's log-likelihood under every class.
     """
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import DataError, UsageError
     from glow_deploy.latents import EncodeSettings, concatenate_latents, encode_stream, need_role, save_latents
@@ -82,7 +83,9 @@ def encode(
     files, notes = find_pictures(images)
     with (
         output.progress() as bars,
-        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as encoder,
+        open_engine(
+            path, backend=graph_backend(flavor), device=device, threads=threads, trust_engine=trust_engine
+        ) as encoder,
     ):
         need_role(encoder, "encoder", "encoding")
         labels = None if best else labels_for(encoder, chosen, len(files), what="pictures")

@@ -80,6 +80,7 @@ def sample(
     The same seed gives the same latents on every backend and batch size. Draws that do not decode to finite values are
     counted, drawn again and never written.
     """
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
     from glow_deploy.latents import SampleSettings
@@ -102,7 +103,9 @@ def sample(
     tally = _Tally()
     with (
         output.progress() as bars,
-        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as decoder,
+        open_engine(
+            path, backend=graph_backend(flavor), device=device, threads=threads, trust_engine=trust_engine
+        ) as decoder,
     ):
         if classes == _ALL:
             settings = replace(settings, labels=tuple(range(decoder.num_classes or 1)))

@@ -12,7 +12,7 @@ import typer
 
 from ..common.classes import BEST, parse_classes
 from ..common.console import Output
-from ..common.engines import Flavor
+from ..common.engines import Flavor, FlavorName
 from ..common.left_out import left_out_file, left_out_lines, write_left_out
 from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, SkipUnreadable, Threads, TrustEngine
 from ..common.pictures import find_pictures
@@ -100,6 +100,7 @@ def score(
     bounded memory. A Glow gives simpler pictures of another kind a higher likelihood than its own: to find foreign
     pictures look at the typicality, the distance of the bits/dim from their mean over held-out images.
     """
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.data import open_images
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
@@ -128,7 +129,9 @@ def score(
     path, bundle = _encoder_file(engine, flavor)
     with (
         output.progress() as bars,
-        open_engine(path, device=device, threads=threads, trust_engine=trust_engine) as encoder,
+        open_engine(
+            path, backend=graph_backend(flavor), device=device, threads=threads, trust_engine=trust_engine
+        ) as encoder,
     ):
         need_role(encoder, "encoder", "scoring")
         shape = next(spec.shape for spec in encoder.inputs if spec.name == "x")
@@ -253,7 +256,7 @@ def _label(classes: str | None) -> LabelChoice:
     return None if numbers is None else numbers[0]
 
 
-def _encoder_file(engine: Path, flavor: Literal["onnx", "rtx", "tensorrt"]) -> tuple[Path, Bundle | None]:
+def _encoder_file(engine: Path, flavor: FlavorName) -> tuple[Path, Bundle | None]:
     from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.engines.pair import engine_file
 

@@ -21,6 +21,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "Flavor",
+    "FlavorName",
     "OneBundle",
     "OneEngine",
     "both_engines",
@@ -49,9 +50,15 @@ OneEngine = Annotated[
         "--engine", metavar="FILE", help="Instead of BUNDLE: an ONNX file or a TensorRT plan, told by its content."
     ),
 ]
+FlavorName = Literal["onnx", "rtx", "tensorrt", "openvino-cpu", "openvino-gpu", "openvino-npu", "openvino-cpu-default"]
 Flavor = Annotated[
-    Literal["onnx", "rtx", "tensorrt"],
-    typer.Option("--flavor", help="Which engines of BUNDLE: the ONNX graphs, or the plans that `compile` made."),
+    FlavorName,
+    typer.Option(
+        "--flavor",
+        metavar="NAME",
+        help="What runs: onnx (the graphs in ONNX Runtime), rtx or tensorrt (the plans that `compile` made), or "
+        "openvino-cpu, -gpu, -npu (the graphs in OpenVINO in float32), openvino-cpu-default (in what it likes).",
+    ),
 ]
 
 
@@ -61,7 +68,7 @@ def both_engines(
     *,
     encoder: Path | None = None,
     decoder: Path | None = None,
-    flavor: Literal["onnx", "rtx", "tensorrt"] = "onnx",
+    flavor: FlavorName = "onnx",
     device: str = "auto",
     threads: int | None = None,
     trust_engine: bool = False,
@@ -105,7 +112,7 @@ def one_engine(
     engine: Path | None,
     *,
     role: Literal["encoder", "decoder"],
-    flavor: Literal["onnx", "rtx", "tensorrt"],
+    flavor: FlavorName,
 ) -> Path:
     """Name the engine file of a command that needs one: a bundle's, or the one given by name.
 

@@ -11,6 +11,7 @@ import typer
 from glow_core import config
 
 from .classes import parse_classes
+from .engines import FlavorName
 from .targets import check_target
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def deployed_bits_per_dim(
     labels: tuple[int, ...] | None,
     draws: int,
     seed: int,
-    flavor: Literal["onnx", "rtx", "tensorrt"],
+    flavor: FlavorName,
     device: str,
     threads: int | None,
     trust_engine: bool,
@@ -132,6 +133,7 @@ def deployed_bits_per_dim(
     import numpy as np
 
     from glow_deploy.artifact.bundle import Bundle
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine
     from glow_deploy.engines.pair import pair_files
     from glow_deploy.errors import UsageError
@@ -141,7 +143,9 @@ def deployed_bits_per_dim(
     encoder_file, _ = pair_files(bundle, flavor=flavor)
     if Bundle.open(bundle).manifest.model_id != model.model_id():
         raise UsageError(f"--bundle {bundle} was exported from another model, or from its other weights (--weights)")
-    with open_engine(encoder_file, device=device, threads=threads, trust_engine=trust_engine) as encoder:
+    with open_engine(
+        encoder_file, backend=graph_backend(flavor), device=device, threads=threads, trust_engine=trust_engine
+    ) as encoder:
         figures = image_bits_per_dim(
             encoder,
             values,

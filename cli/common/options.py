@@ -44,8 +44,8 @@ Backends = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt, tensorrt-rtx or simulated; "
-        "may be repeated. Without it, every one usable here.",
+        help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt, tensorrt-rtx, openvino-cpu "
+        "(-gpu, -npu, -cpu-default) or simulated; may be repeated. Without it, every one usable here but OpenVINO.",
     ),
 ]
 Checkpoint = Annotated[

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, SUFFIXES
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, SUFFIXES, graph_backend
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.protocol import Engine, Role
 
@@ -19,6 +19,7 @@ __all__ = ["Candidate", "arithmetic", "plan_bundle", "plan_file"]
 _SUFFIXES = {
     "onnxruntime-cpu": SUFFIXES["onnx"],
     "onnxruntime-cuda": SUFFIXES["onnx"],
+    **{name: SUFFIXES[name] for name in OPENVINO},
     **{name: SUFFIXES[flavor] for name, flavor in BACKEND_FLAVORS.items()},
 }
 
@@ -44,10 +45,10 @@ def plan_bundle(
     from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.engines.open import open_engine
     from glow_deploy.engines.trained import Trained
-    from glow_deploy.verify.backends.backend import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
+    from glow_deploy.verify.backends.backend import BACKENDS, KNOWN, REFERENCE, SIMULATED, YARDSTICK
 
     bundle = Bundle.open(path)
-    known = tuple(name for name in BACKENDS if name != SIMULATED)  # how fast a simulation is tells nothing
+    known = tuple(name for name in KNOWN if name != SIMULATED)  # how fast a simulation is tells nothing
     for name in settings.backends or ():
         if name not in known:
             raise UsageError(f"there is no backend {name!r} to measure; choose from {', '.join(known)}")
@@ -71,7 +72,8 @@ def plan_bundle(
         cuda = settings.device if settings.device.startswith("cuda") else "cuda"
         return open_engine(
             file,
-            device="cpu" if name == "onnxruntime-cpu" else cuda,
+            backend=graph_backend(name),
+            device="auto" if name in OPENVINO else "cpu" if name == "onnxruntime-cpu" else cuda,
             trust_engine=settings.trust_engine,
             threads=settings.threads,
             cuda_graphs=settings.cuda_graphs,
@@ -80,7 +82,8 @@ def plan_bundle(
     names = settings.backends or tuple(
         name
         for name in known
-        if (ckpt is not None or name not in (REFERENCE, YARDSTICK))
+        if name in BACKENDS
+        and (ckpt is not None or name not in (REFERENCE, YARDSTICK))
         and (settings.device != "cpu" or name in (REFERENCE, YARDSTICK, "onnxruntime-cpu"))
     )
     if trained is not None and {REFERENCE, YARDSTICK} & {*names}:

@@ -25,7 +25,7 @@ class BenchSettings:
         duration: seconds of measured runs for each engine and batch; ignored if `iterations` is given.
         iterations: number of measured runs, None to go by `duration` (at least ten runs).
         cuda_graphs: replay TensorRT's work as CUDA graphs.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime or OpenVINO; None leaves the choice to it.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_engine: run plans without a matching sidecar.
     """

@@ -29,15 +29,15 @@ def canary_for(
 ) -> CanaryResult | CanaryUnavailable:
     """Find out what a backend computes float32 convolutions in.
 
-    ONNX Runtime gets the session that a model gets. For TensorRT the canary is compiled with the flags that the plan's
-    sidecar records (TF32, version and hardware compatibility), in memory, for the GPU here; it takes a second or a few,
-    and the optimization level and timing cache that the plan was compiled with are not known.
+    ONNX Runtime and OpenVINO get the session that a model gets. For TensorRT the canary is compiled with the flags that
+    the plan's sidecar records (TF32, version and hardware compatibility), in memory, for the GPU here; it takes a
+    second or a few, and the optimization level and timing cache that the plan was compiled with are not known.
 
     Args:
-        backend: `onnxruntime-cpu`, `onnxruntime-cuda`, `tensorrt` or `tensorrt-rtx`. For any other, such as a PyTorch
-            model, call `detect` with a function that runs the convolutions.
-        device: `auto` or `cuda` for the first GPU, `cuda:N`; ONNX Runtime's CPU backend runs on the CPU whatever it
-            says.
+        backend: `onnxruntime-cpu`, `onnxruntime-cuda`, one of OpenVINO's names, `tensorrt` or `tensorrt-rtx`. For any
+            other, such as a PyTorch model, call `detect` with a function that runs the convolutions.
+        device: `auto` or `cuda` for the first GPU, `cuda:N`; ONNX Runtime's CPU backend and OpenVINO run where their
+            names say.
         plan: the plan under test, whose sidecar is read; None for a plan compiled with TF32 off.
 
     Returns:
@@ -90,6 +90,10 @@ def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUna
 
             where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
             return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE)
+        case "openvino-cpu" | "openvino-gpu" | "openvino-npu" | "openvino-cpu-default":
+            from glow_deploy.engines.openvino import open_openvino
+
+            return open_openvino(canary_graph(make_canary()), backend=backend, source=_SOURCE)
         case "tensorrt" | "tensorrt-rtx":
             return _open_plan(backend, device=_gpu(device), plan=plan)
         case _:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from glow_deploy._version import __version__
 
+from .arithmetic import Arithmetic, arithmetic_advice, measure_arithmetic
+from .openvino import examine_openvino
 from .providers import Provider, examine_providers
 from .shared_library import needed_libraries
 
@@ -28,6 +30,7 @@ _PACKAGES: Mapping[str, str] = {
     "onnx": "reading and writing graphs",
     "onnxruntime": "running graphs (CPU build)",
     "onnxruntime-gpu": "running graphs (CPU and CUDA)",
+    "openvino": "running graphs (OpenVINO)",
     "pillow": "pictures",
     "safetensors": "checkpoints",
     "torch": "training, export, the reference backend",
@@ -80,23 +83,6 @@ class Gpu:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arithmetic:
-    """What a backend computes float32 convolutions in, with TF32 turned off: measured, not asked.
-
-    Attributes:
-        backend: `onnxruntime-cpu` or `onnxruntime-cuda`.
-        text: `float32 (measured)`, `TF32!`, ...; `not measured`.
-        detail: the error found beside that of TF32, or why it was not measured.
-        float32: what it ought to be; None where it was not measured.
-    """
-
-    backend: str
-    text: str
-    detail: str
-    float32: bool | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything `examine` found; `advice` is empty where there is nothing to change."""
 
@@ -116,11 +102,13 @@ class Report:
     environment: Mapping[str, str]
     tf32: str
     arithmetic: tuple[Arithmetic, ...]
+    openvino_devices: Mapping[str, str]
+    openvino_detail: str
     advice: tuple[str, ...]
 
 
 def examine() -> Report:
-    """Look at this machine. Starts ONNX Runtime sessions, never imports torch or TensorRT, changes nothing."""
+    """Look at this machine. Starts ONNX Runtime and OpenVINO, never imports torch or TensorRT, changes nothing."""
     packages = {name: _version(name) for name in _PACKAGES}
     cuda = _cuda_links(packages)
     gpus, gpu_detail = find_gpus()
@@ -130,7 +118,8 @@ def examine() -> Report:
         for name in ("NVIDIA_TF32_OVERRIDE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE")
         if name in os.environ
     }
-    arithmetic = _arithmetic(providers)
+    openvino_devices, openvino_detail = examine_openvino()
+    arithmetic = measure_arithmetic(providers, openvino_devices)
     agree = len({link.major for link in cuda if link.major is not None}) <= 1
     return Report(
         glow_deploy=__version__,
@@ -149,45 +138,13 @@ def examine() -> Report:
         environment=environment,
         tf32=_tf32_state(providers, environment),
         arithmetic=arithmetic,
+        openvino_devices=openvino_devices,
+        openvino_detail=openvino_detail,
         advice=(
             *_advice(packages, cuda, gpus, providers, environment, agree=agree),
-            *_arithmetic_advice(arithmetic, environment),
+            *arithmetic_advice(arithmetic, environment),
         ),
     )
-
-
-def _arithmetic(providers: tuple[Provider, ...]) -> tuple[Arithmetic, ...]:
-    """Run a canary convolution on ONNX Runtime's providers that work."""
-    from glow_deploy.canary import canary_for
-    from glow_deploy.canary.report import CanaryUnavailable
-
-    found = []
-    for backend, provider in (
-        ("onnxruntime-cpu", "CPUExecutionProvider"),
-        ("onnxruntime-cuda", "CUDAExecutionProvider"),
-    ):
-        if not any(each.name == provider and each.usable for each in providers):
-            continue
-        canary = canary_for(backend)
-        if isinstance(canary, CanaryUnavailable):
-            found.append(Arithmetic(backend=backend, text=canary.text, detail=canary.reason, float32=None))
-            continue
-        detail = f"error {canary.error:.1e}, TF32 would be {canary.expected['tf32']:.1e}"
-        found.append(Arithmetic(backend=backend, text=canary.text, detail=detail, float32=canary.float32))
-    return tuple(found)
-
-
-def _arithmetic_advice(arithmetic: tuple[Arithmetic, ...], environment: Mapping[str, str]) -> list[str]:
-    cause = (
-        "NVIDIA_TF32_OVERRIDE=1 is set: unset it"
-        if environment.get("NVIDIA_TF32_OVERRIDE") == "1"
-        else "the provider ignores that TF32 is turned off: update onnxruntime, or do not rely on it for round trips"
-    )
-    return [
-        f"{each.backend} computes float32 convolutions in {each.text}: {cause}"
-        for each in arithmetic
-        if each.float32 is False
-    ]
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast, get_args
 
-from glow_deploy.arguments import as_flag, as_path, as_whole
+from glow_deploy.arguments import as_choice, as_flag, as_path, as_whole
 from glow_deploy.artifact.files import open_regular, sha256_bytes
+from glow_deploy.artifact.flavors import GraphBackend
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
 from glow_deploy.artifact.signed import SignedFiles
-from glow_deploy.errors import BundleError, EngineError
+from glow_deploy.errors import BundleError, EngineError, UsageError
 from glow_deploy.protocol import Engine
 
 from .device import MOST_THREADS, parse_device
@@ -24,6 +26,7 @@ _TRIES = 5  # to read a file of a bundle that is replaced again and again
 def open_engine(
     path: str | Path,
     *,
+    backend: GraphBackend = "auto",
     device: str = "auto",
     trust_engine: bool = False,
     threads: int | None = None,
@@ -39,9 +42,13 @@ def open_engine(
 
     Args:
         path: the engine file.
-        device: `auto` (CUDA where it works, otherwise the CPU), `cpu`, `cuda` or `cuda:N`. A plan needs CUDA.
+        backend: what runs an ONNX graph. `auto` is ONNX Runtime; `openvino-cpu`, `openvino-gpu` and `openvino-npu` are
+            OpenVINO in float32 on that device; `openvino-cpu-default` leaves the number format to OpenVINO, which takes
+            bfloat16 on CPUs that have it.
+        device: `auto` (CUDA where it works, otherwise the CPU), `cpu`, `cuda` or `cuda:N`. A plan needs CUDA. The name
+            of an OpenVINO backend says where it runs.
         trust_engine: run a plan without a matching sidecar.
-        threads: CPU threads for ONNX Runtime, 1 or more; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime or OpenVINO, 1 or more; None leaves the choice to it.
         cuda_graphs: replay TensorRT's work as CUDA graphs, which saves launch time on small batches.
         signed: of a signature of the bundle that was checked. The engine, its manifest and its sidecar must be what it
             covers, `trust_engine` or not.
@@ -54,16 +61,19 @@ def open_engine(
         SignatureError: the file, its manifest or its sidecar is not what was signed.
         EngineError: not an engine file, or the backend refuses it.
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
-        UsageError: no such device name, or an argument of the wrong kind.
+        UsageError: no such device or backend name, the two do not fit, or an argument of the wrong kind.
     """
     path = as_path("path", path)
     wanted = parse_device(device)
+    backend = cast(GraphBackend, as_choice("backend", backend, get_args(GraphBackend)))
     threads = None if threads is None else as_whole("threads", threads, least=1, most=MOST_THREADS)
     trust_engine, cuda_graphs = as_flag("trust_engine", trust_engine), as_flag("cuda_graphs", cuda_graphs)
     data = _read(path)
     if signed is not None:
         signed.check(path, data)
     if data[:4] in MAGICS:
+        if backend != "auto":
+            raise UsageError(f"{path} is a TensorRT plan, which {backend} cannot run: name the ONNX graph")
         from .open_plan import open_plan
 
         return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs, signed=signed)
@@ -72,9 +82,13 @@ def open_engine(
             f"{path} is a checkpoint or archive, not an engine: run `glow-deploy export {path}` and open "
             "encoder.onnx or decoder.onnx from the bundle it writes"
         )
+    data, listed = _settled(path, data, signed)
+    if backend != "auto":
+        from .openvino import open_openvino
+
+        return open_openvino(data, backend=backend, device=wanted, source=str(path), threads=threads, trusted=listed)
     from .onnxruntime import open_onnx
 
-    data, listed = _settled(path, data, signed)
     return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
 
 

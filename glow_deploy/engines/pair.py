@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glow_deploy.arguments import as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import PairFlavor, engine_files
+from glow_deploy.artifact.flavors import OPENVINO, PairFlavor, engine_files, graph_backend
 from glow_deploy.artifact.identity import engine_model_id
 from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError, UsageError
@@ -18,6 +18,8 @@ from glow_deploy.protocol import Engine, Role, TensorSpec
 from .open import open_engine
 
 __all__ = ["engine_file", "open_pair", "pair_files"]
+
+_OF_GRAPHS = ("onnx", *OPENVINO)  # flavours that say what runs ONNX graphs, not which files
 
 
 @contextmanager
@@ -38,9 +40,10 @@ def open_pair(
         bundle: the folder that `export` wrote; or None, and the two files by name.
         encoder: instead of a bundle: its encoder, an ONNX file or a plan.
         decoder: instead of a bundle: its decoder.
-        flavor: which engines of the bundle; a file given by name tells its own kind.
+        flavor: which engines of the bundle; a file given by name tells its own kind. `openvino-cpu` and its like run
+            ONNX graphs, of a bundle or given by name, in OpenVINO.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime or OpenVINO; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar.
         signed: of a signature of the bundle that was checked, which must cover everything that is read.
 
@@ -55,7 +58,14 @@ def open_pair(
         MissingDependencyError: the device asked for, or the package a plan needs, is not there.
     """
     files = pair_files(bundle, encoder=encoder, decoder=decoder, flavor=flavor)
-    start = partial(open_engine, device=device, threads=threads, trust_engine=trust_engine, signed=signed)
+    start = partial(
+        open_engine,
+        backend=graph_backend(flavor),
+        device=device,
+        threads=threads,
+        trust_engine=trust_engine,
+        signed=signed,
+    )
 
     def enter(opened: Bundle | None = None) -> tuple[ExitStack, tuple[Engine, Engine]]:
         with ExitStack() as stack:
@@ -100,7 +110,7 @@ def pair_files(
     if bundle is None:
         if encoder is None or decoder is None:
             raise UsageError("name a bundle folder, or both files with encoder= and decoder=")
-        if flavor != "onnx":
+        if flavor not in _OF_GRAPHS:
             raise UsageError("flavor= chooses among the engines of a bundle; files named one by one tell their kind")
         return as_path("encoder", encoder), as_path("decoder", decoder)
     if encoder is not None or decoder is not None:
@@ -113,7 +123,7 @@ def pair_files(
 def _in_bundle(folder: Path, name: str, flavor: PairFlavor) -> Path:
     """Name an engine of a bundle; a plan must have been compiled."""
     path = folder / name
-    if flavor != "onnx" and not path.is_file():
+    if flavor not in _OF_GRAPHS and not path.is_file():
         raise EngineError(f"{path} does not exist: `glow-deploy compile {folder} --flavor {flavor}` makes it")
     return path
 
@@ -135,7 +145,7 @@ def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -
     if place.is_dir():
         folder = Bundle.open(place).path
         return _in_bundle(folder, engine_files(flavor)[0 if role == "encoder" else 1], flavor)
-    if flavor != "onnx":
+    if flavor not in _OF_GRAPHS:
         raise UsageError(f"flavor= chooses among the engines of a bundle; {place} is a file and tells its own kind")
     return place
 

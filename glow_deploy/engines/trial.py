@@ -1,9 +1,10 @@
-"""A second wall before ONNX Runtime: a graph that nobody vouches for is first opened and run in a process of its own.
+"""A second wall before a runtime: a graph that nobody vouches for is first opened and run in a process of its own.
 
-The first wall, `artifact.lint`, refuses what is known to be harmful. ONNX Runtime is a large C++ program, so what is
-not known may still crash it, or make it hang or take all memory; then the other process ends, and not this one. A graph
-that lies in a bundle whose manifest gives its sha256 is not tried. On Linux the process has limits on memory and time;
-macOS knows no limit on memory, and Windows none of both, so that only the wait for the process has an end there.
+The first wall, `artifact.lint`, refuses what is known to be harmful. ONNX Runtime and OpenVINO are large C++ programs,
+so what is not known may still crash one, or make it hang or take all memory; then the other process ends, and not this
+one. A graph that lies in a bundle whose manifest gives its sha256 is not tried. On Linux the process has limits on
+memory and time; macOS knows no limit on memory, and Windows none of both, so that only the wait for the process has an
+end there.
 """
 
 from __future__ import annotations
@@ -12,48 +13,54 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 from glow_deploy.errors import EngineError
 from glow_deploy.printable import one_line
 
-__all__ = ["OUT_OF_MEMORY", "PASSED", "try_graph"]
+__all__ = ["OUT_OF_MEMORY", "PASSED", "Runtime", "try_graph"]
+
+Runtime = Literal["onnxruntime", "openvino"]
+
+_NAMES: dict[Runtime, str] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 PASSED = b"glow-deploy: passed"
-"""What the other process says at its end, when ONNX Runtime took the graph or refused it in good order."""
+"""What the other process says at its end, when the runtime took the graph or refused it in good order."""
 
 OUT_OF_MEMORY = b"glow-deploy: memory"
-"""What it says when ONNX Runtime asked for more memory than it may have."""
+"""What it says when the runtime asked for more memory than it may have."""
 
 _SECONDS = 60.0
 _MULTIPLICATIONS_PER_SECOND = 2e9  # one slow core
 
 
-def try_graph(data: bytes, *, work: int, source: str) -> None:
+def try_graph(data: bytes, *, work: int, source: str, runtime: Runtime = "onnxruntime") -> None:
     """Open a graph on the CPU in a process of its own and run one image of zeros; returns when that went well.
 
-    It costs the start of Python and of ONNX Runtime, about a second, and one image's time.
+    It costs the start of Python and of the runtime, a second or a few, and one image's time.
 
     Args:
         data: the whole ONNX file, which `artifact.lint` accepts.
         work: multiplications for one image, by which the time limit grows.
         source: the file's name, for messages.
+        runtime: the package that will run it.
 
     Raises:
-        EngineError: the process crashed, or took too much time or memory. What ONNX Runtime refuses in good order is
+        EngineError: the process crashed, or took too much time or memory. What the runtime refuses in good order is
             left to be said when the graph is opened here.
     """
+    name = _NAMES[runtime]
     seconds = _SECONDS + work / _MULTIPLICATIONS_PER_SECOND
     root = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
     # -P: the folder that we are called from may be a stranger's, and nothing is imported from it.
-    command = [sys.executable, "-P", "-m", "glow_deploy.engines.trial_child", str(int(seconds))]
+    command = [sys.executable, "-P", "-m", "glow_deploy.engines.trial_child", str(int(seconds)), runtime]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, env=environment, check=False)
     except subprocess.TimeoutExpired:
         raise EngineError(
-            f"{source}: ONNX Runtime did not come to an end with it in a test process ({seconds:.0f} s): do not use "
-            "the file"
+            f"{source}: {name} did not come to an end with it in a test process ({seconds:.0f} s): do not use the file"
         ) from None
     except OSError as error:
         raise EngineError(f"{source}: the test process could not be started ({error.strerror or error})") from error
@@ -61,10 +68,8 @@ def try_graph(data: bytes, *, work: int, source: str) -> None:
     if done.returncode == 0 and last == [PASSED]:
         return
     if last == [OUT_OF_MEMORY]:
-        raise EngineError(f"{source}: made ONNX Runtime ask for too much memory in a test process: do not use the file")
-    raise EngineError(
-        f"{source}: the graph made ONNX Runtime crash in a test process ({_how(done)}): do not use the file"
-    )
+        raise EngineError(f"{source}: made {name} ask for too much memory in a test process: do not use the file")
+    raise EngineError(f"{source}: the graph made {name} crash in a test process ({_how(done)}): do not use the file")
 
 
 def _how(done: subprocess.CompletedProcess[bytes]) -> str:

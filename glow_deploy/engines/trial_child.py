@@ -1,11 +1,13 @@
 """What the test process of `trial` runs: one graph, from stdin, opened and run once under limits.
 
-Started as `python -m glow_deploy.engines.trial_child SECONDS`. Its last line on stdout says how it ended.
+Started as `python -m glow_deploy.engines.trial_child SECONDS RUNTIME`, RUNTIME being onnxruntime or openvino. Its
+last line on stdout says how it ended.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import sys
 from pathlib import Path
@@ -19,19 +21,20 @@ from .trial import OUT_OF_MEMORY, PASSED
 
 __all__ = ["main"]
 
-_MEMORY = 4 << 30  # bytes beyond what Python and ONNX Runtime take themselves
+_MEMORY = 4 << 30  # bytes beyond what Python and the runtime take themselves
 _PER_BYTE = 8  # and for each byte of the file: the weights, copies of them, constants made of them
 
 
-def main(seconds: int) -> int:
+def main(seconds: int, runtime: str) -> int:
     """Try the graph on stdin; returns the exit code."""
     data = sys.stdin.buffer.read()
-    onnxruntime = import_onnxruntime()
+    module = import_onnxruntime() if runtime == "onnxruntime" else importlib.import_module(runtime)
+    run = _run if runtime == "onnxruntime" else _run_openvino
     _limit(_MEMORY + _PER_BYTE * len(data), seconds)
     answer = PASSED
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            _run(onnxruntime, data)
+            run(module, data)
     except MemoryError:
         answer = OUT_OF_MEMORY
     except Exception as error:  # its exceptions share no base class; what it refuses in good order does no harm
@@ -53,6 +56,17 @@ def _run(onnxruntime: Any, data: bytes) -> None:
     session.run(None, feeds)
 
 
+def _run_openvino(openvino: Any, data: bytes) -> None:
+    core = openvino.Core()
+    model = core.read_model(data)
+    request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    feeds = {}
+    for value in model.inputs:
+        shape = [dim.get_length() if dim.is_static else 1 for dim in value.get_partial_shape()]
+        feeds[value.any_name] = np.zeros(shape, value.element_type.to_dtype())
+    request.infer(feeds)
+
+
 def _limit(memory: int, seconds: int) -> None:
     """Limit what this process may take from here on, as far as the system knows such limits."""
     try:
@@ -71,4 +85,4 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

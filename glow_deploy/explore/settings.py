@@ -20,7 +20,7 @@ class ExploreSettings:
     Attributes:
         flavor: which engines of the bundle: `onnx`, `tensorrt` or `rtx`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime or OpenVINO; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar.
         directions: a file of attribute directions of this model; None shows no sliders for attributes.
         draws: dequantisation draws that bits/dim is averaged over, 1 or more.

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from glow_deploy.arguments import as_choice, as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, OpenVinoName, PairFlavor, graph_backend
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
@@ -18,7 +18,7 @@ from .deployed import DeployedGlow
 
 __all__ = ["ModelBackend", "load"]
 
-ModelBackend = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
+ModelBackend = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", OpenVinoName, "tensorrt", "tensorrt-rtx"]
 
 
 def load(
@@ -40,7 +40,7 @@ def load(
         backend: what runs it. `auto` is ONNX Runtime, on CUDA where that works. The others are the names that `verify`
             uses; one that is not usable here is an error.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads for ONNX Runtime, 1 or more; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime or OpenVINO, 1 or more; None leaves the choice to it.
         trust_engine: run TensorRT plans without a matching sidecar. A plan is executable code.
         public_key: whose signature the bundle must have: that of the holder of this key, a PEM file. Every file that is
             loaded is held to what was signed, `trust_engine` or not.
@@ -77,7 +77,7 @@ def load(
         with ExitStack() as stack:
             pair = open_pair(
                 folder,
-                flavor=BACKEND_FLAVORS.get(chosen, "onnx"),
+                flavor=_flavor(chosen),
                 device=where,
                 threads=threads,
                 trust_engine=trust_engine,
@@ -90,10 +90,15 @@ def load(
     return while_unchanged(folder, enter, signed=signed)
 
 
+def _flavor(backend: str) -> PairFlavor:
+    runtime = graph_backend(backend)
+    return BACKEND_FLAVORS.get(backend, "onnx") if runtime == "auto" else runtime
+
+
 def _device(backend: str, device: str) -> str:
     """The device that a backend implies."""
     wanted = parse_device(device)
-    if backend == "auto":
+    if backend == "auto" or backend in OPENVINO:  # OpenVINO's are held against the name where they are opened
         return str(wanted)
     if backend == "onnxruntime-cpu":
         if wanted.kind == "cuda":

@@ -13,7 +13,7 @@ from glow_deploy.data.reading import Reading
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
-from glow_deploy.verify.backends.backend import BACKENDS
+from glow_deploy.verify.backends.backend import KNOWN
 
 __all__ = ["VerifyOptions", "VerifySettings"]
 
@@ -23,7 +23,8 @@ class VerifySettings:
     """Options of `verify`, the same for the command line and the Python interface.
 
     Attributes:
-        backends: names of `BACKENDS` in any order, or one name; None for every one that is usable here.
+        backends: names of backends in any order, or one name; None for every one of `BACKENDS` that is usable here, which
+            leaves OpenVINO out.
         ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
             reference and a yardstick measured on those very images.
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.
@@ -36,7 +37,7 @@ class VerifySettings:
         resize: fit pictures of another size or mode instead of refusing them.
         skip_unreadable: leave out pictures of `data` that cannot be read, instead of refusing them all.
         reading: what the files of `data` do not say about their values.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        threads: CPU threads for ONNX Runtime and OpenVINO; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar; a plan is executable code.
         temperatures: T of the latents drawn at random, which are reported and not gated.
         random_draws: number of draws at each temperature; 0 leaves them out.
@@ -99,10 +100,10 @@ class VerifySettings:
         settle(self, as_flag, "resize", "skip_unreadable", "trust_engine", "steps", "stress", "require_signature")
         _ = self.trust  # says what is wrong with it before anything is measured
         if self.backends is not None:
-            unknown = [name for name in self.backends if name not in BACKENDS]
+            unknown = [name for name in self.backends if name not in KNOWN]
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
-                raise UsageError(f"backends: {given}; name each once, of {', '.join(BACKENDS)}")
+                raise UsageError(f"backends: {given}; name each once, of {', '.join(KNOWN)}")
         if self.limit is not None and self.data is None:
             raise UsageError("limit counts the images of data=, and none are given")
 

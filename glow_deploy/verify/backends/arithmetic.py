@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
 from glow_deploy.canary import canary_for, detect, make_canary
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 from glow_deploy.verify.report.verification import BackendReport
@@ -32,12 +32,29 @@ def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> I
             f"{SIMULATED} rounds as one would"
         )
     for report in reports:
+        if precision != "fp32" and report.name in OPENVINO and _all_in_float32(report):
+            yield (
+                f"{report.name} computes these graphs' 16-bit convolutions in float32, as OpenVINO itself tells: its "
+                "errors are not those of a GPU"
+            )
         canary = report.canary
         if isinstance(canary, CanaryUnavailable):
             yield f"{report.name}: what it computes in was not measured: {canary.reason}"
         elif isinstance(canary, CanaryResult) and not canary.float32:
+            if report.name.endswith("-default"):
+                yield (
+                    f"{report.name}: float32 convolutions compute in {canary.text}, which is what OpenVINO does when "
+                    f"it is not asked for f32; {report.name.removesuffix('-default')} asks"
+                )
+                continue
             asked = "allowed" if report.decoder is not None and report.decoder["tf32"] else "turned off"
             yield f"{report.name}: its convolutions compute in {canary.text}, TF32 is {asked}"
+
+
+def _all_in_float32(report: BackendReport) -> bool:
+    from glow_deploy.engines.openvino import CONVOLUTIONS_IN
+
+    return report.decoder is not None and str(report.decoder["provider"]).endswith(f"{CONVOLUTIONS_IN} f32")
 
 
 def _canary(name: str, bundle: Bundle, *, device: str) -> CanaryResult | CanaryUnavailable | None:

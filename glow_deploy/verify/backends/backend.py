@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.latents.specs import conditional, latent_specs
 from glow_deploy.protocol import Engine
@@ -20,16 +20,31 @@ from glow_deploy.verify.report.verification import BackendReport
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle import Bundle
 
-__all__ = ["BACKENDS", "REFERENCE", "SIMULATED", "YARDSTICK", "Backend", "BackendSet", "Encoded", "open_backends"]
+__all__ = [
+    "BACKENDS",
+    "KNOWN",
+    "REFERENCE",
+    "SIMULATED",
+    "YARDSTICK",
+    "Backend",
+    "BackendSet",
+    "Encoded",
+    "open_backends",
+]
 
 REFERENCE = "pytorch-fp64"
 YARDSTICK = "pytorch-fp32"
 SIMULATED = "simulated"
 BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
+"""Those that take part where none is named, as far as they are usable."""
+
+KNOWN = (*BACKENDS[:-1], *OPENVINO, SIMULATED)
+"""All of them. OpenVINO runs only where it is named."""
 
 _FILES = {
     "onnxruntime-cpu": engine_files("onnx"),
     "onnxruntime-cuda": engine_files("onnx"),
+    **{name: engine_files(name) for name in OPENVINO},
     **{name: engine_files(flavor) for name, flavor in BACKEND_FLAVORS.items()},
 }
 # A report speaks of the command line throughout.
@@ -72,7 +87,7 @@ class BackendSet:
         matrix: those that take part in the matrix.
         reference: the trained model in float64, where there is a checkpoint; it need not be in the matrix.
         yardstick: the trained model in float32, likewise.
-        reports: one a known backend, in the order of `BACKENDS`.
+        reports: one for each of `BACKENDS` and of those named, in the order of `KNOWN`.
     """
 
     matrix: tuple[Backend, ...]
@@ -96,11 +111,11 @@ def open_backends(
     Args:
         bundle: whose engines.
         stack: closes the engines.
-        wanted: names of `BACKENDS`; None for every one that is usable.
+        wanted: names of `KNOWN`; None for every one of `BACKENDS` that is usable.
         ckpt: the checkpoint that the bundle was exported from; without it there are no PyTorch backends.
-        device: `cpu` leaves the GPU backends out; `cuda:N` names the GPU. ONNX Runtime's CPU backend and PyTorch run
-            on the CPU whatever it says.
-        threads: CPU threads for ONNX Runtime; None leaves the choice to it.
+        device: `cpu` leaves the GPU backends out; `cuda:N` names the GPU. ONNX Runtime's CPU backend, PyTorch and
+            OpenVINO run where their names say.
+        threads: CPU threads for ONNX Runtime and OpenVINO; None leaves the choice to it.
         trust_engine: open plans without a matching sidecar.
 
     Raises:
@@ -113,7 +128,8 @@ def open_backends(
     names = _names(wanted)
     opened: dict[str, Backend] = {}
     reasons: dict[str, str] = {}
-    for name in BACKENDS:
+    told = tuple(name for name in KNOWN if name in names or name in BACKENDS)
+    for name in told:
         hidden = ckpt is not None and name in (REFERENCE, YARDSTICK)
         if name not in names and not hidden:
             reasons[name] = "not asked for"
@@ -126,7 +142,7 @@ def open_backends(
             if hidden or (wanted is not None and name in names):
                 raise
             reasons[name] = on_command_line(str(error), _OPTIONS)
-    matrix = tuple(opened[name] for name in BACKENDS if name in opened and name in names)
+    matrix = tuple(opened[name] for name in told if name in opened and name in names)
     if not matrix:
         # Only where none was named. The one that needs least says what to do first.
         raise MissingDependencyError(
@@ -141,7 +157,7 @@ def open_backends(
         yardstick=opened.get(YARDSTICK),
         reports=tuple(
             _report(name, opened.get(name) if name in names else None, reasons.get(name, "not asked for"))
-            for name in BACKENDS
+            for name in told
         ),
     )
 
@@ -152,8 +168,8 @@ def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
     if not wanted:
         raise UsageError("no backend is named; leave the list out for every one that is usable")
     for name in wanted:
-        if name not in BACKENDS:
-            raise UsageError(f"there is no backend {name!r}; choose from {', '.join(BACKENDS)}")
+        if name not in KNOWN:
+            raise UsageError(f"there is no backend {name!r}; choose from {', '.join(KNOWN)}")
         if list(wanted).count(name) > 1:
             raise UsageError(f"backend {name} is named twice")
     return tuple(wanted)
@@ -175,6 +191,8 @@ def _open(
         return _open_pytorch(bundle, name, stack=stack, ckpt=ckpt)
     if name == SIMULATED:
         return _open_simulated(bundle, stack=stack)
+    from glow_deploy.engines.open import open_engine
+
     paths = [bundle.path / file for file in _FILES[name]]
     if name in BACKEND_FLAVORS:
         missing = [path.name for path in paths if not path.is_file()]
@@ -188,15 +206,22 @@ def _open(
             bundle.file(path.name)  # checks its sha256
     if name == "onnxruntime-cpu":
         where = "cpu"
+    elif name in OPENVINO:
+        where = "auto"  # its name says where
     elif device == "cpu":
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
     else:
         where = device if device.startswith("cuda") else "cuda"
-    from glow_deploy.engines.open import open_engine
-
     encoder, decoder = (
         stack.enter_context(
-            open_engine(path, device=where, threads=threads, trust_engine=trust_engine, signed=bundle.signed)
+            open_engine(
+                path,
+                backend=graph_backend(name),
+                device=where,
+                threads=threads,
+                trust_engine=trust_engine,
+                signed=bundle.signed,
+            )
         )
         for path in paths
     )

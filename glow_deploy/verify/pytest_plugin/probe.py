@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
 from glow_deploy.engines.device import Device, count_gpus, parse_device
 from glow_deploy.engines.trt_module import MODULES
-from glow_deploy.verify.backends.backend import BACKENDS, REFERENCE, SIMULATED, YARDSTICK
+from glow_deploy.verify.backends.backend import KNOWN, REFERENCE, SIMULATED, YARDSTICK
 
 __all__ = ["unusable_backends"]
 
@@ -26,7 +26,7 @@ def unusable_backends(bundle: Bundle, *, device: str, ckpt: Path | None) -> Mapp
         ckpt: the bundle's checkpoint, or None.
     """
     wanted = parse_device(device)
-    found = {name: _reason(name, bundle, device=wanted, ckpt=ckpt) for name in BACKENDS}
+    found = {name: _reason(name, bundle, device=wanted, ckpt=ckpt) for name in KNOWN}
     return {name: reason for name, reason in found.items() if reason}
 
 
@@ -37,6 +37,8 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
         return "float32 graphs need no simulation" if bundle.manifest.precision == "fp32" else ""
     if name == "onnxruntime-cuda":
         return _no_gpu(device) or _no_cuda_provider(device)
+    if name in OPENVINO:
+        return _no_openvino(name)
     flavor = BACKEND_FLAVORS.get(name)
     if flavor is not None:
         module = MODULES[flavor]
@@ -49,6 +51,13 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
         if importlib.util.find_spec(module) is None:
             return f"{module} is not installed: pip install 'glow-deploy[{flavor}]'"
         return _no_gpu(device)
+    return ""
+
+
+def _no_openvino(name: str) -> str:
+    # Its devices are not listed here: that loads libraries of drivers, and the engine says the same when it is opened.
+    if importlib.util.find_spec("openvino") is None:
+        return f"openvino, which {name} needs, is not installed: pip install 'glow-deploy[openvino]'"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Engines that show every step's tensor: ONNX Runtime with more outputs, TensorRT with a probe plan compiled for it.
+"""Engines that show every step's tensor: ONNX Runtime and OpenVINO with more outputs, TensorRT with a plan for it.
 
 A probe is the deployed graph with the steps' tensors as outputs, opened with the options of the deployed engine. An
 optimiser can no longer fuse across a tensor that is shown, so a probe is not the deployed engine to the last bit.
@@ -6,13 +6,13 @@ optimiser can no longer fuse across a tensor that is shown, so a probe is not th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, Flavor
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, Flavor, OpenVinoName, graph_backend
 from glow_deploy.artifact.graph_file import GraphFile, describe_graph
 from glow_deploy.artifact.signature import tensor_names
 from glow_deploy.artifact.taps import with_outputs
@@ -42,7 +42,7 @@ __all__ = [
 SIMULATED = "simulated"
 """The graphs' own 16-bit parts, rounded in float32 on the CPU: what to look at where nothing computes in 16 bit."""
 
-PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
+PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", *OPENVINO, SIMULATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +123,17 @@ def open_probe(
     if name not in PROBES:
         raise UsageError(f"there is no backend {name!r} that can show its steps; choose from {', '.join(PROBES)}")
     wanted = parse_device(device)
-    on_cpu = name in ("onnxruntime-cpu", SIMULATED)
+    on_cpu = name in ("onnxruntime-cpu", SIMULATED, *OPENVINO)  # or where OpenVINO's name says
     if not on_cpu and wanted.kind == "cpu":
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
     where = Device("cpu") if on_cpu else Device("cuda", wanted.index)
     if name == SIMULATED:
         encoder, decoder = _simulated(encoder), _simulated(decoder)
-    open_one = (
-        _ort if name not in BACKEND_FLAVORS else partial(_plan, flavor=BACKEND_FLAVORS[name], batch=batch, tf32=tf32)
-    )
+    open_one: Callable[..., Engine] = _ort
+    if name in BACKEND_FLAVORS:
+        open_one = partial(_plan, flavor=BACKEND_FLAVORS[name], batch=batch, tf32=tf32)
+    elif (runtime := graph_backend(name)) != "auto":
+        open_one = partial(_openvino, backend=runtime)
     engines = []
     for model, stages, role in ((encoder, layout.encode, "encoder"), (decoder, layout.decode, "decoder")):
         graph = probe_graph(model, [stage.output for stage in stages], source=f"{role}.onnx")
@@ -149,6 +151,12 @@ def _ort(graph: ProbeGraph, device: Device, *, source: str) -> Engine:
     from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(graph.data, graph=graph.graph, device=device, source=source)
+
+
+def _openvino(graph: ProbeGraph, device: Device, *, source: str, backend: OpenVinoName) -> Engine:
+    from glow_deploy.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(graph.data, graph=graph.graph, backend=backend, source=source)
 
 
 def _plan(graph: ProbeGraph, device: Device, *, source: str, flavor: Flavor, batch: int, tf32: bool) -> Engine:

@@ -13,7 +13,7 @@ import numpy as np
 
 from glow_deploy.arguments import as_several, as_text, as_whole, settle
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, engine_files
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
@@ -272,6 +272,8 @@ def _open(
         return list(probes), []
     opened, absent = [], []
     for name in PROBES:
+        if name in OPENVINO and name not in (settings.backends or ()):
+            continue  # runs only where it is named
         if name == SIMULATED and settings.backends is None and not narrow:
             continue
         if settings.backends is not None and name not in settings.backends:

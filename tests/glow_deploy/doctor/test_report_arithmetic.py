@@ -1,7 +1,8 @@
 """doctor tells what a provider computes in, from a measurement."""
 
+from glow_deploy.doctor import arithmetic
 from glow_deploy.doctor import report as doctor
-from glow_deploy.doctor.report import Arithmetic
+from glow_deploy.doctor.arithmetic import Arithmetic
 
 
 def test_the_cpu_is_found_to_compute_in_float32():
@@ -12,8 +13,8 @@ def test_the_cpu_is_found_to_compute_in_float32():
 
 def test_reduced_arithmetic_is_advised_against_with_its_cause():
     found = (Arithmetic(backend="onnxruntime-cuda", text="TF32!", detail="", float32=False),)
-    (forced,) = doctor._arithmetic_advice(found, {"NVIDIA_TF32_OVERRIDE": "1"})
+    (forced,) = arithmetic.arithmetic_advice(found, {"NVIDIA_TF32_OVERRIDE": "1"})
     assert "unset it" in forced
-    (ignored,) = doctor._arithmetic_advice(found, {})
+    (ignored,) = arithmetic.arithmetic_advice(found, {})
     assert "ignores" in ignored
-    assert doctor._arithmetic_advice((Arithmetic(backend="a", text="", detail="", float32=None),), {}) == []
+    assert arithmetic.arithmetic_advice((Arithmetic(backend="a", text="", detail="", float32=None),), {}) == []

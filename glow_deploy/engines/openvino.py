@@ -1,0 +1,228 @@
+"""OpenVINO, held to float32. Never imports torch.
+
+On a CPU with bfloat16 instructions OpenVINO runs a float32 graph in bfloat16 unless it is told otherwise, and does so
+without a word. So every engine here asks for float32 and reads back what it was given.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from glow_deploy.artifact.flavors import OpenVinoName
+from glow_deploy.artifact.graph_file import GraphFile, read_graph
+from glow_deploy.errors import EngineError, MissingDependencyError, UsageError
+from glow_deploy.protocol import EngineDetails
+
+from .base import EngineBase
+from .device import Device
+from .trial import try_graph
+
+__all__ = ["CONVOLUTIONS_IN", "OpenVinoEngine", "import_openvino", "open_openvino", "openvino_devices"]
+
+CONVOLUTIONS_IN = "all convolutions in"
+"""What `details.provider` says before the number format, where OpenVINO tells that all of them run in the same."""
+
+_DEVICES: dict[OpenVinoName, str] = {
+    "openvino-cpu": "CPU",
+    "openvino-gpu": "GPU",
+    "openvino-npu": "NPU",
+    "openvino-cpu-default": "CPU",
+}
+_HINT = "INFERENCE_PRECISION_HINT"
+_PLACE = re.compile(r"^(Exception from|Check '.*' failed at) \S+:\d+:?$")  # where in its source; of no use here
+
+
+class OpenVinoEngine(EngineBase):
+    """A graph compiled by OpenVINO.
+
+    The hint f32 is about float32 tensors. What a graph in mixed precision types as 16 bit is cast as the graph says.
+
+    Args:
+        model: the bytes of the ONNX file.
+        graph: what the file says about itself.
+        backend: which device; `openvino-cpu-default` leaves the number format to OpenVINO, to show what that does.
+        source: the file's name, for messages.
+        threads: CPU threads; None leaves the choice to OpenVINO.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed, or reports no such device.
+        EngineError: OpenVINO refuses the graph, or does not give the float32 that was asked for.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        graph: GraphFile,
+        backend: OpenVinoName,
+        source: str,
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise EngineError(f"the number of threads must be at least 1, got {threads}")
+        compiled, details = _compile(model, graph=graph, backend=backend, source=source, threads=threads)
+        self._request: Any = compiled.create_infer_request()
+        self._lock = threading.Lock()  # a request runs one batch at a time
+        super().__init__(
+            role=graph.facts.role,
+            n_bits=graph.facts.n_bits,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            details=details,
+            num_classes=graph.facts.num_classes,
+        )
+
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        try:
+            with self._lock:
+                values = self._request.infer(arrays, share_inputs=True)
+                return {spec.name: values[spec.name] for spec in self._outputs}
+        except Exception as error:  # its exceptions share no base class narrower than this
+            raise EngineError(
+                f"OpenVINO failed on a batch of {batch}: {_one_line(error)}: if memory ran out, run smaller batches"
+            ) from None
+
+    def _close(self) -> None:
+        self._request = None
+
+
+def open_openvino(
+    data: bytes,
+    *,
+    backend: OpenVinoName = "openvino-cpu",
+    device: Device | None = None,
+    source: str = "the graph",
+    threads: int | None = None,
+    trusted: bool = True,
+) -> OpenVinoEngine:
+    """Open ONNX bytes in OpenVINO.
+
+    Args:
+        data: the whole ONNX file.
+        backend: which of OpenVINO's devices, and whether float32 is asked for.
+        device: what a `--device` says, which must agree; None and `auto` always do.
+        source: the file's name, for messages.
+        threads: CPU threads, >= 1; None leaves the choice to OpenVINO.
+        trusted: somebody vouches for the graph. Any other is first run once in a process of its own, see `trial`.
+
+    Raises:
+        BundleError: the graph is damaged, unsafe or not ours.
+        MissingDependencyError: OpenVINO is not installed, or reports no such device.
+        EngineError: OpenVINO refuses the graph, does not compute in float32, or did not survive the process of its own.
+        UsageError: the device is another than the backend's.
+    """
+    where = "auto" if device is None else device.kind
+    if where != "auto" and where != _DEVICES[backend].lower():
+        raise UsageError(f"{backend} says itself where it runs, and device={device} is elsewhere: leave device= out")
+    graph = read_graph(data, source=source)
+    if not trusted:
+        import_openvino()  # without it there is nothing to try the graph in
+        try_graph(data, work=graph.work, source=source, runtime="openvino")
+    return OpenVinoEngine(data, graph=graph, backend=backend, source=source, threads=threads)
+
+
+def openvino_devices() -> dict[str, str]:
+    """The devices that OpenVINO reports here, such as `CPU` and `GPU.0`, and what they are called.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+        EngineError: it cannot tell.
+    """
+    try:
+        core = import_openvino().Core()
+        return {name: str(core.get_property(name, "FULL_DEVICE_NAME")).strip() for name in core.available_devices}
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot list its devices: {_one_line(error)}") from None
+
+
+def import_openvino() -> Any:
+    """Import the package.
+
+    Raises:
+        MissingDependencyError: it is not there or cannot be loaded.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"openvino cannot be imported ({_one_line(error)}): pip install 'glow-deploy[openvino]'"
+        ) from None
+    return openvino
+
+
+def _compile(
+    model: bytes, *, graph: GraphFile, backend: OpenVinoName, source: str, threads: int | None
+) -> tuple[Any, EngineDetails]:
+    openvino = import_openvino()
+    device = _DEVICES[backend]
+    known = openvino_devices()
+    if not any(name.partition(".")[0] == device for name in known):
+        raise MissingDependencyError(
+            f"{backend} cannot run here: OpenVINO reports no {device}, only {', '.join(known) or 'nothing'}"
+        )
+    asked: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if not backend.endswith("-default"):
+        asked[_HINT] = "f32"
+    if threads is not None and device == "CPU":
+        asked["INFERENCE_NUM_THREADS"] = threads
+    try:
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(model), device, asked)
+        given = compiled.get_property(_HINT).get_type_name()
+    except Exception as error:  # its exceptions share no base class narrower than this
+        raise EngineError(f"OpenVINO cannot open {source} on its {device}: {_one_line(error)}") from None
+    # Read back: a device that knows no float32 may take another format instead.
+    formats = _formats(compiled)
+    lower = [given] if given != "f32" else [name for name in formats if graph.facts.precision == "fp32"]
+    if _HINT in asked and lower not in ([], ["f32"]):
+        raise EngineError(
+            f"OpenVINO computes {source} in {' and '.join(lower)} on its {device}, where f32 was asked for: take "
+            "another device"
+        )
+    return compiled, EngineDetails(
+        backend=backend,
+        provider=f"OpenVINO {device} at {given if _HINT in asked else f'its default, {given}'}{_told(formats)}",
+        device=device.lower() if device == "CPU" else f"{device} {known.get(device, known.get(f'{device}.0', ''))}",
+        precision=graph.facts.precision,
+        tf32=False,
+        versions={"openvino": _version(openvino)},
+    )
+
+
+def _formats(compiled: Any) -> Counter[str]:
+    """How many convolutions run in which number format, as the compiled model tells it; empty where it does not."""
+    found: Counter[str] = Counter()
+    try:
+        for node in compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            if "layerType" in info and _text(info["layerType"]).lower().startswith("convolution"):
+                found[_text(info["runtimePrecision"]).lower()] += 1
+    except Exception:  # its exceptions share no base class; not every device tells
+        return Counter()
+    return found
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str)) if hasattr(value, "astype") else str(value)
+
+
+def _told(formats: Counter[str]) -> str:
+    if len(formats) == 1:
+        return f", {CONVOLUTIONS_IN} {next(iter(formats))}"
+    parts = [f"{count} in {name}" for name, count in sorted(formats.items())]
+    return f", convolutions {', '.join(parts)}" if parts else ""
+
+
+def _version(openvino: Any) -> str:
+    return str(openvino.__version__).partition("-")[0]
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not _PLACE.match(line)]
+    return " ".join(" ".join(kept or lines).split())[:400]
