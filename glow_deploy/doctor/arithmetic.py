@@ -73,8 +73,8 @@ def arithmetic_advice(arithmetic: tuple[Arithmetic, ...], environment: Mapping[s
             continue
         if each.backend.endswith("-default"):
             advice.append(
-                f"OpenVINO computes float32 convolutions in {each.text.rstrip('!')} on this machine unless told otherwise: ask for "
-                "INFERENCE_PRECISION_HINT=f32 in programs of your own, as openvino-cpu here does."
+                f"OpenVINO computes float32 convolutions in {each.text.rstrip('!')} here unless told otherwise: "
+                "ask for INFERENCE_PRECISION_HINT=f32 in programs of your own, as openvino-cpu here does."
             )
             continue
         why = "OpenVINO ignores that f32 was asked for: do not rely on it" if each.backend in OPENVINO else cause

@@ -22,7 +22,7 @@ from glow_deploy.numerics.gates import Rules, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.signing import check_signature
-from glow_deploy.verify.backends.arithmetic import arithmetic_notes, with_canaries
+from glow_deploy.verify.backends.arithmetic import arithmetic_notes, reduced_arithmetic, with_canaries
 from glow_deploy.verify.backends.backend import REFERENCE, SIMULATED, YARDSTICK, BackendSet, open_backends
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
@@ -139,7 +139,7 @@ def _verify(
     )
     failures = (
         *weight_failures(weights, steps),
-        *explain(run.references, run.cells, run.batches, images=run.image_sets),
+        *explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
         *stress_failures(stress),
     )
     report = VerifyReport(

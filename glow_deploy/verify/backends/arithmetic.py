@@ -13,7 +13,7 @@ from glow_deploy.verify.report.verification import BackendReport
 
 from .backend import REFERENCE, SIMULATED, YARDSTICK
 
-__all__ = ["arithmetic_notes", "with_canaries"]
+__all__ = ["arithmetic_notes", "reduced_arithmetic", "with_canaries"]
 
 
 def with_canaries(reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str) -> tuple[BackendReport, ...]:
@@ -22,6 +22,16 @@ def with_canaries(reports: tuple[BackendReport, ...], bundle: Bundle, *, device:
         replace(report, canary=_canary(report.name, bundle, device=device)) if report.used else report
         for report in reports
     )
+
+
+def reduced_arithmetic(reports: tuple[BackendReport, ...]) -> dict[str, str]:
+    """What the backends whose canary is known not to be float32 compute in, in words, by the backend's name."""
+    found = {}
+    for report in reports:
+        canary = report.canary
+        if isinstance(canary, CanaryResult) and canary.detected not in ("fp32", "unknown"):
+            found[report.name] = canary.text.replace("!", "")
+    return found
 
 
 def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ def explain(
     batches: Sequence[BatchReport],
     *,
     images: Sequence[ImageSetReport],
+    reduced: Mapping[str, str] | None = None,
 ) -> tuple[Failure, ...]:
     """List what failed, engines before the cells they spoil.
 
@@ -29,6 +30,7 @@ def explain(
         cells: of all image sets.
         batches: self-consistency.
         images: the sets.
+        reduced: what backends compute float32 convolutions in, by name, where that was measured and is not float32.
     """
     sets = {report.name: report for report in images}
     failures: list[Failure] = []
@@ -42,7 +44,16 @@ def explain(
         failures += _cell_failures(cell, known, n=sets[cell.images].n)
     for batch in batches:
         failures += _batch_failures(batch)
-    return tuple(_beyond_the_engines(failure, sets) for failure in failures)
+    return tuple(_of_the_arithmetic(_beyond_the_engines(failure, sets), reduced or {}) for failure in failures)
+
+
+def _of_the_arithmetic(failure: Failure, reduced: Mapping[str, str]) -> Failure:
+    """Name measured arithmetic before any weight is suspected."""
+    words = failure.where.replace(",", " ").split()
+    cause = "; ".join(
+        f"{name} computes float32 convolutions in {text}" for name, text in reduced.items() if name in words
+    )
+    return replace(failure, cause=cause) if cause else failure
 
 
 def _beyond_the_engines(failure: Failure, sets: Mapping[str, ImageSetReport]) -> Failure:
