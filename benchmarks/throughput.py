@@ -3,7 +3,8 @@
 Everything is timed in turn, round after round, so that a disturbance hits all rows alike; the best round counts. The
 share is the rate of the convolutions' arithmetic over the machine's matrix-product rate, the best of NumPy, ONNX
 Runtime and torch, measured in the same run. All rows compute in float32 but those that say otherwise: at its default
-OpenVINO takes bfloat16 on CPUs that have it, and that row is no comparison of like with like. Usage: python benchmarks/throughput.py [--quick] [--rounds N]
+OpenVINO takes bfloat16 on CPUs that have it, and that row compares unlike with like. Usage:
+    python benchmarks/throughput.py [--quick] [--rounds N]
 """
 
 from __future__ import annotations

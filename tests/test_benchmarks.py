@@ -32,6 +32,24 @@ def test_the_precisions_of_a_quickly_trained_model_are_measured():
 
 
 @pytest.mark.slow
+def test_real_errors_of_16_bit_stand_beside_those_simulated():
+    pytest.importorskip("openvino", reason="the benchmark runs OpenVINO")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("real_16_bit.py")), "--quick"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    assert [row[0] for row in rows if row[0]] == ["bf16-mixed"] * 3 + ["mixed"] * 3 + ["fp32"] * 4
+    found = {(row[0], row[1]): float(row[4]) for row in rows if row[0]}
+    assert found["fp32", "openvino-cpu -> openvino-cpu"] < found["bf16-mixed", "simulated -> simulated"]
+
+
+@pytest.mark.slow
 def test_other_projects_checkpoints_compute_what_their_own_code_does():
     done = subprocess.run(
         [sys.executable, str(SCRIPT.with_name("other_projects.py"))],

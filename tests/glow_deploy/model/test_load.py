@@ -51,3 +51,25 @@ def test_a_gpu_that_is_not_there_is_an_error_never_the_cpu(bundles):
 def test_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="export CKPT"):
         glow_deploy.load(tmp_path / "nothing")
+
+
+def test_an_openvino_backend_says_itself_where_it_runs(bundles):
+    with pytest.raises(UsageError, match="says itself where it runs"):
+        glow_deploy.load(bundles["plain"], backend="openvino-cpu", device="cuda")
+
+
+@pytest.mark.parametrize("name", ["plain", "classes", "grey"])
+def test_openvino_gives_what_onnxruntime_gives(bundles, name):
+    pytest.importorskip("openvino", reason="it runs the model in OpenVINO")
+    with (
+        glow_deploy.load(bundles[name], backend="openvino-cpu", threads=1) as theirs,
+        glow_deploy.load(bundles[name], backend="onnxruntime-cpu") as ours,
+    ):
+        assert (theirs.backend, theirs.device, theirs.precision) == ("openvino-cpu", "cpu", "fp32")
+        labels = None if ours.num_classes is None else 1
+        pictures = ours.sample(3, labels=labels)
+        assert np.array_equal(theirs.sample(3, labels=labels).pixels, pictures.pixels)
+        latents = ours.encode(pictures.pixels, labels=labels)
+        assert np.array_equal(theirs.decode(latents).pixels, pictures.pixels)
+        scores = [model.score(pictures.pixels, labels=labels).bits_per_dim for model in (ours, theirs)]
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)

@@ -56,6 +56,16 @@ def test_a_sound_bundle_passes_and_unusable_backends_are_skipped_with_their_reas
     assert "bundle: round trip sound, likelihood sound, samples sound, weights sound" in text
 
 
+@pytest.mark.usefixtures("bundle")
+def test_openvino_is_tested_where_it_is_named(run_apart):
+    pytest.importorskip("openvino", reason="the plugin runs OpenVINO")
+    result = run_apart("--glow-bundle", "bundle", "--glow-backends", "onnxruntime-cpu,openvino-cpu", "-v")
+    assert result.ret == 0, result.stdout.str()
+    found = outcomes(result)
+    assert found["onnxruntime-cpu->openvino-cpu[golden]"] == "PASSED"
+    assert found["backend[openvino-cpu]"] == "PASSED"
+
+
 def test_a_damaged_decoder_fails_in_the_tests_that_decode(one_percent, run):
     one_percent("decoder")
     result = run(*CPU, "-v")
