@@ -52,9 +52,10 @@ def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> I
             yield f"{report.name}: what it computes in was not measured: {canary.reason}"
         elif isinstance(canary, CanaryResult) and not canary.float32:
             if report.name.endswith("-default"):
+                found = canary.text.replace("!", "")
                 yield (
-                    f"{report.name}: float32 convolutions compute in {canary.text.replace('!', '')}, which is what OpenVINO does when "
-                    f"it is not asked for f32; {report.name.removesuffix('-default')} asks"
+                    f"{report.name}: float32 convolutions compute in {found}, which is what OpenVINO does when it is "
+                    f"not asked for f32; {report.name.removesuffix('-default')} asks"
                 )
                 continue
             asked = "allowed" if report.decoder is not None and report.decoder["tf32"] else "turned off"
