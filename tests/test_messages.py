@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NAMES = re.compile(r"(ONNX Runtime|PyTorch|TensorRT|TensorBoard|CUDA|NVIDIA|Python|Pillow|Ctrl-C)\b")
+NAMES = re.compile(r"(ONNX Runtime|OpenVINO|PyTorch|TensorRT|TensorBoard|CUDA|NVIDIA|Python|Pillow|Ctrl-C)\b")
 PLACEHOLDER = "x"  # stands for what an f-string puts there
 
 
