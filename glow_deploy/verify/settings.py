@@ -23,8 +23,8 @@ class VerifySettings:
     """Options of `verify`, the same for the command line and the Python interface.
 
     Attributes:
-        backends: names of backends in any order, or one name; None for every one of `BACKENDS` that is usable here, which
-            leaves OpenVINO out.
+        backends: names of backends in any order, or one name; None for every one of `BACKENDS` that is usable here,
+            which leaves OpenVINO out.
         ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
             reference and a yardstick measured on those very images.
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.

@@ -427,7 +427,7 @@ def test_a_device_that_is_not_the_backends_is_refused(bundle, backend, device):
 
 
 def test_an_unknown_backend_and_a_plan_are_refused(bundle):
-    with pytest.raises(UsageError, match="no engine file is opened as 'openvino'; choose from auto, openvino-cpu"):
+    with pytest.raises(UsageError, match="backend is 'openvino'; choose from auto, openvino-cpu"):
         open_engine(bundle / "encoder.onnx", backend="openvino")
     plan = bundle / "encoder.trt"
     plan.write_bytes(b"ftrt" + bytes(100))
