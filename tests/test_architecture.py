@@ -323,6 +323,7 @@ SPANNING = {
     "sound": "a sound model passes everywhere",
     "faults": "planted faults, found wherever they are",
     "tampering": "changed files, noticed wherever they are",
+    "openvino": "one backend through every command and every section of verify",
     "trained": "a model that was trained, not drawn",
     "real": "a page of a real report",
     "browser": "pages in a real browser",
