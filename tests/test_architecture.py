@@ -330,7 +330,6 @@ SPANNING = {
     "fuzz": "damaged files of every kind",
     "faces": "the embedded data",
     "torch": "against PyTorch",
-    "report_arithmetic": "one dataclass of a report",
     "api": "what importing the package gives",
     "outcomes": "the plugin's passes and failures",
     "ci_docs": "the examples of docs/ci",
