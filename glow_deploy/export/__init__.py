@@ -57,6 +57,8 @@ def export(
             checkpoint carries, or the model's own samples.
         golden=64: golden images at most; None for none.
         resize=False: crop and resample images of `data` that are of another size, and lay transparency over white.
+        skip_unreadable=False: leave out pictures of `data` that cannot be read.
+        reading=None: what the files of `data` do not say about their values, a `Reading`.
         weights="ema": `ema`, the averaged weights where there are any; or `raw`, as trained.
         options=None: `glow_core.ImportOptions`: what another project's checkpoint does not say of its model.
         force=False: replace a bundle that is there, and write one even if the model was judged not to be invertible.

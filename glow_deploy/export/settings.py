@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_instance, as_real, as_text, as_whole, settle
-from glow_deploy.data.reading import Reading
 from glow_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from glow_core import ImportOptions
     from glow_core.config import Weights
+    from glow_deploy.data.reading import Reading
 
 __all__ = ["CALIBRATION_IMAGES", "ExportOptions", "ExportSettings", "Precision"]
 
@@ -68,7 +68,10 @@ class ExportSettings:
         settle(self, as_whole, "images", optional=True)
         settle(self, as_real, "confidence", optional=True)
         settle(self, as_text, "data", optional=True, such_as="faces")
-        settle(self, as_instance, "reading", optional=True, kind=Reading)
+        if self.reading is not None:
+            from glow_deploy.data.reading import Reading
+
+            settle(self, as_instance, "reading", kind=Reading)
         settle(self, as_whole, "golden", optional=True, least=1)
         settle(self, as_choice, "weights", choices=("ema", "raw"))
         settle(self, as_flag, "resize", "skip_unreadable", "force")

@@ -75,6 +75,11 @@ def verify(
         stress=False: look for where the model stops being invertible.
         baseline=None: a JSON report of an earlier run to compare with.
         baseline_factor=1.5: what a figure may grow to, as a multiple of the baseline's.
+        require_signature=False: refuse a bundle that is not signed by whom one of the next options names.
+        public_key=None: the holder of this key, a PEM file.
+        certificate_root=None: a holder of a certificate below this one.
+        identity=None: this Sigstore identity.
+        issuer=None: who vouched for the identity.
 
     Returns:
         The report; `report.sound` is the verdict. An unsound model is a result, not an exception.

@@ -6,14 +6,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from glow_deploy.arguments import as_flag, as_instance, as_path, as_real, as_seed, as_several, as_text, as_whole, settle
-from glow_deploy.data.reading import Reading
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
 from glow_deploy.verify.backends.backend import KNOWN
+
+if TYPE_CHECKING:
+    from glow_deploy.data.reading import Reading
 
 __all__ = ["VerifyOptions", "VerifySettings"]
 
@@ -88,7 +90,10 @@ class VerifySettings:
         settle(self, as_several, "backends", optional=True, check=as_text)
         settle(self, as_path, "ckpt", "baseline", "public_key", "certificate_root", optional=True)
         settle(self, as_text, "data", optional=True, such_as="faces")
-        settle(self, as_instance, "reading", optional=True, kind=Reading)
+        if self.reading is not None:
+            from glow_deploy.data.reading import Reading
+
+            settle(self, as_instance, "reading", kind=Reading)
         settle(self, as_text, "identity", "issuer", optional=True)
         settle(self, as_device, "device")
         settle(self, as_whole, "batch", "steps_images", least=1)

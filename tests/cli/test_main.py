@@ -16,6 +16,7 @@ COMMANDS = (
         "convert",
         "compile",
         "verify",
+        "sign",
         "bench",
         "sample",
         "encode",

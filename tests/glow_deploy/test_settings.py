@@ -27,14 +27,18 @@ def test_the_keywords_are_the_fields_of_the_settings(module, settings, options):
     found = importlib.import_module(module)
     fields = {field.name for field in dataclasses.fields(getattr(found, settings))}
     assert (
-        set(typing.get_type_hints(getattr(found, options), localns={"ImportOptions": object, "Weights": object}))
+        set(
+            typing.get_type_hints(
+                getattr(found, options), localns=dict.fromkeys(("ImportOptions", "Reading", "Weights"), object)
+            )
+        )
         == fields
     )
 
 
 FUNCTIONS = {
     "export": ("ExportSettings", {"out", "progress", "settings"}),
-    "verify": ("VerifySettings", {"progress", "settings"}),
+    "verify": ("VerifySettings", {"on_left_out", "progress", "settings"}),
     "compile": ("CompileSettings", {"force", "progress", "settings"}),
     "bench": ("BenchSettings", {"ckpt", "progress", "settings"}),
     "sample": ("SampleSettings", {"count", "start", "progress", "settings"}),

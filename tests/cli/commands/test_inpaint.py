@@ -155,7 +155,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(invoke, model, place, pictures
 def test_without_torch_it_says_what_is_missing(run_process, model, place, pictures):
     done = run_process("inpaint", model.checkpoint, pictures[0], *BOX, without=["torch"])
     assert done.returncode == 2
-    assert "need torch" in done.stderr
+    assert "needs torch" in done.stderr
     assert "glow-deploy[train]" in done.stderr
 
 

@@ -88,8 +88,8 @@ def test_what_is_no_report_is_refused(tmp_path, data, words):
 
 
 def test_missing_files_folders_and_huge_files_are_refused(tmp_path):
-    assert "cannot be read" in refused(tmp_path / "none.json")
-    assert "cannot be read" in refused(tmp_path)
+    assert "none.json: no such file" in refused(tmp_path / "none.json")
+    assert "is a folder, not a file that can be read" in refused(tmp_path)
     huge = tmp_path / "huge.json"
     with huge.open("wb") as handle:
         handle.truncate(17 << 20)
