@@ -26,14 +26,8 @@ PAIRS = [
 def test_the_keywords_are_the_fields_of_the_settings(module, settings, options):
     found = importlib.import_module(module)
     fields = {field.name for field in dataclasses.fields(getattr(found, settings))}
-    assert (
-        set(
-            typing.get_type_hints(
-                getattr(found, options), localns=dict.fromkeys(("ImportOptions", "Reading", "Weights"), object)
-            )
-        )
-        == fields
-    )
+    names = dict.fromkeys(("ImportOptions", "Reading", "Weights"), object)
+    assert set(typing.get_type_hints(getattr(found, options), localns=names)) == fields
 
 
 FUNCTIONS = {

@@ -90,8 +90,8 @@ def test_what_does_not_decode_is_said_and_never_drawn(invoke, model, place, pict
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["B"], "0 pictures were named"),
-        (["B", "P", "P", "P"], "3 pictures were named"),
+        (["B"], "after the engines came 0 pictures"),
+        (["B", "P", "P", "P"], "after the engines came 3 pictures"),
         (["B", "P", "nowhere.png"], "no such file"),
         (["B", "P", "P", "--out", "a.jpg"], "name a .png"),
         (["B", "P", "P", "--out", "."], "name a .png"),

@@ -64,7 +64,7 @@ def test_redrawn_samples_are_counted_and_never_written(invoke, model, place, mon
 
     monkeypatch.setattr(OnnxRuntimeEngine, "run", spoiled)
     result = invoke("sample", "--engine", model.decoder, "-n", 5, "--out", "some", "--json", "counts.json")
-    assert "non-finite draws: 2, 2 samples were drawn again" in result.output
+    assert "non-finite draws: 2; drawn again: 2" in result.output
     assert json.loads((place / "counts.json").read_text())["redrawn_samples"] == 2
     assert len(list(place.glob("some/*.png"))) == 5
 
