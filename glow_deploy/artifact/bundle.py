@@ -19,6 +19,7 @@ from .flavors import PLANS
 from .golden import Golden, read_golden
 from .graph_file import parse_graph
 from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftovers, retire
+from .limits import SIZE_LIMIT
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
 from .signed import SIGNATURE, SignedFiles
 from .switch import exchange, leftover_name
@@ -144,7 +145,10 @@ class Bundle:
         path = self.path / name
         try:
             with open_regular(path, error=BundleError) as stream:
-                data = stream.read()
+                size = os.fstat(stream.fileno()).st_size
+                if size > SIZE_LIMIT:
+                    raise BundleError(f"{path} is larger than 2 GiB, which no file of a bundle is; export it again")
+                data = stream.read(size)
         except OSError as error:
             self.check_unchanged()
             raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error

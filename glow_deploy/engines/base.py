@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from glow_deploy.errors import EngineError
+from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 
 __all__ = ["EngineBase", "check_feeds"]
@@ -42,7 +43,7 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
         try:
             array = np.asarray(feeds[spec.name])
         except (TypeError, ValueError, OverflowError) as error:  # lists of unequal lengths
-            raise EngineError(f"input {spec.name} is no array: {' '.join(str(error).split())[:200]}") from None
+            raise EngineError(f"input {spec.name} is no array: {one_line(error, longest=200)}") from None
         if array.dtype != np.dtype(spec.dtype):
             raise EngineError(f"input {spec.name} must be {spec.dtype}, got {array.dtype}: convert it first")
         if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
