@@ -10,6 +10,7 @@ from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
 from .graph_sizes import GraphSizes
+from .limits import MOST_RUN_VALUES
 from .lint import lint_model, load_model
 from .metadata import PREFIX, GraphMetadata
 from .signature import check_signature
@@ -30,6 +31,7 @@ class GraphFile:
         inputs: without the batch dimension.
         outputs: without the batch dimension.
         work: multiplications for one image; 0 where they were not counted.
+        live: values that are needed at one moment for one image; 0 where they were not counted.
     """
 
     facts: GraphMetadata
@@ -37,6 +39,12 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     work: int = 0
+    live: int = 0
+
+    @property
+    def most_rows(self) -> int | None:
+        """Images that may be run at once, so that no batch takes more memory than one image may; None: not counted."""
+        return max(1, MOST_RUN_VALUES // self.live) if self.live else None
 
 
 def read_graph(data: bytes, *, source: str) -> GraphFile:
@@ -58,7 +66,7 @@ def parse_graph(data: bytes, *, source: str) -> tuple[onnx.ModelProto, GraphFile
     sizes = lint_model(model, source=source)
     graph = describe_graph(model, source=source)
     _check_class_tables(model, sizes, graph.facts, source)
-    return model, replace(graph, work=sizes.work)
+    return model, replace(graph, work=sizes.work, live=sizes.live)
 
 
 def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:

@@ -13,6 +13,8 @@ from glow_deploy.errors import EngineError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails, Role, TensorSpec
 
+from .splitting import split_batch
+
 __all__ = ["EngineBase", "check_feeds"]
 
 
@@ -62,7 +64,18 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
 
 
 class EngineBase(ABC):
-    """An engine's description and life; a backend adds `_run` and `_close`."""
+    """An engine's description and life; a backend adds `_run` and `_close`.
+
+    Args:
+        role: see the property of the same name, as for all that follow.
+        n_bits: likewise.
+        inputs: likewise.
+        outputs: likewise.
+        details: likewise.
+        num_classes: likewise.
+        most_rows: rows that the backend is given at once, >= 1; None for any number. A larger batch is run in pieces of
+            so many and a rest, one after another. Nothing of a Glow works along the batch, so the results are the same.
+    """
 
     def __init__(
         self,
@@ -73,6 +86,7 @@ class EngineBase(ABC):
         outputs: Sequence[TensorSpec],
         details: EngineDetails,
         num_classes: int | None = None,
+        most_rows: int | None = None,
     ) -> None:
         self._role: Role = role
         self._n_bits = n_bits
@@ -80,6 +94,7 @@ class EngineBase(ABC):
         self._outputs = tuple(outputs)
         self._details = details
         self._num_classes = num_classes
+        self._most_rows = most_rows
         self._closed = False
 
     @property
@@ -128,7 +143,18 @@ class EngineBase(ABC):
             raise EngineError(f"this {self._details.backend} {self._role} is closed; open it again with `open_engine`")
         arrays, batch = check_feeds(self._inputs, feeds)
         self._check_labels(arrays.get("y"))
-        outputs = self._run(arrays, batch)
+        most = self._most_rows
+        if most is None or batch <= most:
+            return self._checked(self._run(arrays, batch), batch)
+        whole = {spec.name: np.empty((batch, *spec.shape), spec.dtype) for spec in self._outputs}
+        for piece in split_batch(batch, smallest=1, largest=most):
+            rows = {name: array[piece.start : piece.stop] for name, array in arrays.items()}
+            for name, array in self._checked(self._run(rows, piece.rows), piece.rows).items():
+                whole[name][piece.start : piece.stop] = array
+        return whole
+
+    def _checked(self, outputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        """Make sure that every output came, in its shape."""
         for spec in self._outputs:
             array = outputs.get(spec.name)
             if array is None or array.shape != (batch, *spec.shape):
