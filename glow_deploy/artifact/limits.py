@@ -58,7 +58,8 @@ MOST_LIVE_VALUES = 2**28
 MOST_RUN_VALUES = MOST_LIVE_VALUES
 """Values that are needed at one moment for all images of one run: no more than one image may need.
 
-A larger batch is run in pieces. The full size has 10 images in one; one image of 32x32 needs a hundredth of one of its.
+A larger batch is run in pieces. The full size has 15 images in one, and of 32x32 pixels at its width there are a
+thousand.
 """
 
 MOST_CONSTANTS = 2**26

@@ -74,7 +74,7 @@ class EngineBase(ABC):
         details: likewise.
         num_classes: likewise.
         most_rows: rows that the backend is given at once, >= 1; None for any number. A larger batch is run in pieces of
-            so many and a rest, one after another. Nothing of a Glow works along the batch, so the results are the same.
+            about one size, one after another. Nothing of a Glow works along the batch, so the results are the same.
     """
 
     def __init__(
@@ -147,7 +147,9 @@ class EngineBase(ABC):
         if most is None or batch <= most:
             return self._checked(self._run(arrays, batch), batch)
         whole = {spec.name: np.empty((batch, *spec.shape), spec.dtype) for spec in self._outputs}
-        for piece in split_batch(batch, smallest=1, largest=most):
+        pieces = -(-batch // most)
+        # Of one size as far as may be: a rest of few rows would leave most of the processor idle.
+        for piece in split_batch(batch, smallest=1, largest=-(-batch // pieces)):
             rows = {name: array[piece.start : piece.stop] for name, array in arrays.items()}
             for name, array in self._checked(self._run(rows, piece.rows), piece.rows).items():
                 whole[name][piece.start : piece.stop] = array

@@ -45,7 +45,9 @@ class Doubling(EngineBase):
         pass
 
 
-@pytest.mark.parametrize(("most", "given"), [(None, [7]), (7, [7]), (100, [7]), (3, [3, 3, 1]), (1, [1] * 7)], ids=str)
+@pytest.mark.parametrize(
+    ("most", "given"), [(None, [7]), (7, [7]), (100, [7]), (6, [4, 3]), (3, [3, 3, 1]), (1, [1] * 7)], ids=str
+)
 def test_rows_are_run_in_pieces_and_come_back_in_order(most, given):
     feeds = {"x": np.arange(21, dtype=np.float32).reshape(7, 3), "y": np.arange(7)}
     with Doubling(most) as engine:
