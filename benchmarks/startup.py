@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glow_deploy.export import ExportSettings, export
+from glow_deploy.runtime import TELEMETRY_VARIABLE
 
 
 def best(command: list[str], tries: int) -> float:
@@ -30,7 +31,7 @@ def best(command: list[str], tries: int) -> float:
 
 
 def main() -> None:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as glow-deploy runs it
+    os.environ.setdefault(TELEMETRY_VARIABLE, "1")  # as glow-deploy runs it; every row inherits it
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer tries")
     tries = 2 if parser.parse_args().quick else 9

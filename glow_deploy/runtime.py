@@ -8,7 +8,6 @@ from the moment they are imported. Only an environment variable that is set befo
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 __all__ = ["TELEMETRY_VARIABLE", "import_onnxruntime"]
@@ -28,9 +27,8 @@ def import_onnxruntime() -> Any:
     chosen = os.environ.get(TELEMETRY_VARIABLE)
     if chosen is None:
         os.environ[TELEMETRY_VARIABLE] = "1"
-    first = "onnxruntime" not in sys.modules
     import onnxruntime
 
-    if first and chosen is None:
+    if chosen is None:  # also where another library imported it before, without the variable
         onnxruntime.disable_telemetry_events()
     return onnxruntime

@@ -20,8 +20,8 @@ __all__ = ["read_npz", "state_of"]
 _WRAPPERS = ("graph", "model", "state_dict", "model_state_dict", "state", "net")
 _MAX_NESTING = 4
 _PREFIXES = ("module.", "_orig_mod.")  # what torch.nn.DataParallel and torch.compile put before every name
-_MAX_UNPACKED = 20  # times the size of an .npz; weights shrink little, and zeros would unpack a thousandfold
-_SMALL = 1 << 26  # bytes, whatever they were packed to
+_MAX_UNPACKED = 32  # times the size of an .npz; weights shrink little, and zeros would unpack a thousandfold
+_SMALL = 128 << 20  # bytes, whatever they were packed to
 
 
 def state_of(content: Any, *, path: Path) -> dict[str, Tensor]:

@@ -17,8 +17,9 @@ from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 from .files import check_regular, open_regular, refuse_folder, sha256_bytes, sha256_file, sync_folder
 from .flavors import PLANS
 from .golden import Golden, read_golden
+from .graph_file import parse_graph
 from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftovers, retire
-from .lint import parse_model
+from .limits import SIZE_LIMIT
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
 from .signed import SIGNATURE, SignedFiles
 from .switch import exchange, leftover_name
@@ -144,7 +145,10 @@ class Bundle:
         path = self.path / name
         try:
             with open_regular(path, error=BundleError) as stream:
-                data = stream.read()
+                size = os.fstat(stream.fileno()).st_size
+                if size > SIZE_LIMIT:
+                    raise BundleError(f"{path} is larger than 2 GiB, which no file of a bundle is; export it again")
+                data = stream.read(size)
         except OSError as error:
             self.check_unchanged()
             raise BundleError(f"{path}: cannot be read ({error.strerror}); export the bundle again") from error
@@ -158,13 +162,13 @@ class Bundle:
         return data
 
     def graph(self, name: str) -> onnx.ModelProto:
-        """Read a graph, `ENCODER` or `DECODER`, and lint it.
+        """Read a graph, `ENCODER` or `DECODER`, and look it over as before it is run.
 
         Raises:
-            BundleError: missing, changed, damaged, or holding something that is never run.
+            BundleError: missing, changed, damaged, not one of ours, or holding something that is never run.
             SignatureError: not the file that was signed.
         """
-        return parse_model(self.read(name), source=str(self.path / name))
+        return parse_graph(self.read(name), source=str(self.path / name))[0]
 
     def golden(self) -> Golden | None:
         """Read the golden vectors, or return None for a bundle exported without.

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from glow_deploy.errors import BundleError
+from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
+from .graph_sizes import GraphSizes
+from .limits import MOST_RUN_VALUES
 from .lint import lint_model, load_model
 from .metadata import PREFIX, GraphMetadata
 from .signature import check_signature
@@ -15,7 +18,7 @@ from .signature import check_signature
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["GraphFile", "describe_graph", "read_graph"]
+__all__ = ["GraphFile", "describe_graph", "parse_graph", "read_graph"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class GraphFile:
         inputs: without the batch dimension.
         outputs: without the batch dimension.
         work: multiplications for one image; 0 where they were not counted.
+        live: values that are needed at one moment for one image; 0 where they were not counted.
     """
 
     facts: GraphMetadata
@@ -35,6 +39,12 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     work: int = 0
+    live: int = 0
+
+    @property
+    def most_rows(self) -> int | None:
+        """Images that may be run at once, so that no batch takes more memory than one image may; None: not counted."""
+        return max(1, MOST_RUN_VALUES // self.live) if self.live else None
 
 
 def read_graph(data: bytes, *, source: str) -> GraphFile:
@@ -47,9 +57,16 @@ def read_graph(data: bytes, *, source: str) -> GraphFile:
     Raises:
         BundleError: not ONNX, damaged, unsafe (external data, functions, foreign operators) or not ours.
     """
+    return parse_graph(data, source=source)[1]
+
+
+def parse_graph(data: bytes, *, source: str) -> tuple[onnx.ModelProto, GraphFile]:
+    """Do what `read_graph` does, and return the parsed graph too."""
     model = load_model(data, source=source)
     sizes = lint_model(model, source=source)
-    return replace(describe_graph(model, source=source), work=sizes.work)
+    graph = describe_graph(model, source=source)
+    _check_class_tables(model, sizes, graph.facts, source)
+    return model, replace(graph, work=sizes.work, live=sizes.live)
 
 
 def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:
@@ -67,20 +84,22 @@ def describe_graph(model: onnx.ModelProto, *, source: str) -> GraphFile:
     inputs = tuple(_spec(value, source) for value in model.graph.input)
     outputs = tuple(_spec(value, source) for value in model.graph.output)
     check_signature(facts, inputs, outputs, source=source)
-    _check_class_tables(model, facts, source)
     return GraphFile(facts=facts, metadata=metadata, inputs=inputs, outputs=outputs)
 
 
-def _check_class_tables(model: onnx.ModelProto, facts: GraphMetadata, source: str) -> None:
-    """Refuse class tables of another length than the metadata says: labels are checked against the metadata alone."""
-    lengths = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims)}
+def _check_class_tables(model: onnx.ModelProto, sizes: GraphSizes, facts: GraphMetadata, source: str) -> None:
+    """Refuse class tables of another length than the metadata says: labels are checked against the metadata alone.
+
+    A table is whatever the labels of a batch look up in, stored or computed from what is stored.
+    """
     for node in model.graph.node:
-        if node.op_type != "Gather" or list(node.input[1:]) != ["y"] or node.input[0] not in lengths:
+        if node.op_type != "Gather" or not sizes.tensors[node.input[1]].batched:
             continue
-        if lengths[node.input[0]] != facts.num_classes:
+        rows = sizes.tensors[node.input[0]].dims[0]
+        if rows != facts.num_classes:
             raise BundleError(
-                f"{source}: {node.input[0]} is for {lengths[node.input[0]]} classes, its metadata says "
-                f"{facts.num_classes}: it is damaged or not a glow-deploy graph"
+                f"{source}: {shown(node.input[0])} is for {rows} classes, its metadata says {facts.num_classes}: it is "
+                "damaged or not a glow-deploy graph"
             )
 
 

@@ -211,12 +211,16 @@ def _live(graph: Any, tensors: Mapping[str, TensorSize]) -> int:
 def _attributes(node: Any, known: Mapping[str, type]) -> Attributes:
     from onnx import AttributeProto
 
-    kinds = {AttributeProto.INT: int, AttributeProto.STRING: str, AttributeProto.INTS: tuple}
+    kinds = {AttributeProto.INT: (int, "i"), AttributeProto.STRING: (str, "s"), AttributeProto.INTS: (tuple, "ints")}
     found: dict[str, Any] = {}
     for attribute in node.attribute:
-        kind = kinds.get(attribute.type)
-        if kind is None or known.get(attribute.name) is not kind or attribute.ref_attr_name:
+        kind, own = kinds.get(attribute.type, (None, ""))
+        if kind is None or known.get(attribute.name) is not kind:
             raise RuleError(f"has an attribute {shown(attribute.name)!r} that is not known, or of another type")
+        # The type says which field counts; tensors and graphs may lie in the others, which nothing else looks at.
+        filled = {entry.name for entry, _ in attribute.ListFields()} - {"name", "type", "doc_string", own}
+        if filled:
+            raise RuleError(f"has an attribute {attribute.name} that holds {min(filled)} beside its value")
         if attribute.name in found or len(attribute.ints) > MOST_AXES or len(attribute.s) > MOST_AXES:
             raise RuleError(f"has an attribute {attribute.name} that is given twice, or is too long")
         if kind is int:

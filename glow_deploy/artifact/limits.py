@@ -19,6 +19,7 @@ __all__ = [
     "MOST_NODES",
     "MOST_OTHER_BYTES",
     "MOST_PARTS",
+    "MOST_RUN_VALUES",
     "MOST_TENSOR_VALUES",
     "MOST_WORK",
     "SIZE_LIMIT",
@@ -53,6 +54,13 @@ MOST_TENSOR_VALUES = 2**27
 
 MOST_LIVE_VALUES = 2**28
 """Values that are needed at one moment for one image (1 GiB of float32): ten times the full size."""
+
+MOST_RUN_VALUES = MOST_LIVE_VALUES
+"""Values that are needed at one moment for all images of one run: no more than one image may need.
+
+A larger batch is run in pieces. The full size has 15 images in one, and of 32x32 pixels at its width there are a
+thousand.
+"""
 
 MOST_CONSTANTS = 2**26
 MOST_CONSTANTS_PER_WEIGHT = 16

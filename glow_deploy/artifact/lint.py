@@ -60,8 +60,13 @@ def parse_model(data: bytes, *, source: str) -> onnx.ModelProto:
     return model
 
 
-def load_model(data: bytes, *, source: str) -> onnx.ModelProto:
+def load_model(data: bytes, *, source: str, foreign: bool = False) -> onnx.ModelProto:
     """Parse the bytes of any ONNX file, in memory that is in proportion to its size; nothing in it is judged.
+
+    Args:
+        data: the whole file.
+        source: its name, for messages.
+        foreign: it may be of any origin, with weights in the attributes of its nodes.
 
     Raises:
         BundleError: not ONNX, cut short, or far larger in memory than as a file.
@@ -69,7 +74,7 @@ def load_model(data: bytes, *, source: str) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    check_wire(data, source=source)
+    check_wire(data, source=source, foreign=foreign)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -17,6 +17,7 @@ from .limits import MOST_FIELDS, MOST_OTHER_BYTES, SIZE_LIMIT
 __all__ = ["check_wire"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WEIGHT = 2  # depth of a weight: model, graph, tensor; what nodes hold in their attributes lies deeper
 _DEEPEST = 32  # messages inside messages; a graph without subgraphs has 6
 
 
@@ -57,8 +58,9 @@ class _CutError(Exception):
 
 
 class _Walk:
-    def __init__(self, data: bytes, source: str) -> None:
+    def __init__(self, data: bytes, source: str, *, foreign: bool) -> None:
         self._data = data
+        self._foreign = foreign
         self._source = source
         self._fields = 0
         self._other = 0
@@ -69,7 +71,7 @@ class _Walk:
     def _message(self, start: int, end: int, kind: _Message, depth: int) -> None:
         inside, values = kind.inside, kind.values
         for number, first, last in self._split(start, end):
-            if number in values:
+            if number in values and (self._foreign or depth == _WEIGHT):
                 continue
             if first is None:
                 continue
@@ -112,7 +114,7 @@ class _Walk:
                 raise _CutError
 
 
-def check_wire(data: bytes, *, source: str) -> None:
+def check_wire(data: bytes, *, source: str, foreign: bool = False) -> None:
     """Refuse bytes that would take far more memory as an ONNX model than they take in the file.
 
     What passes needs about a hundred bytes of memory for each of `MOST_FIELDS` fields at the very most, and the room
@@ -121,6 +123,7 @@ def check_wire(data: bytes, *, source: str) -> None:
     Args:
         data: the whole file.
         source: its name, for messages.
+        foreign: of any origin, and only looked at; other tools keep weights in attributes of nodes too.
 
     Raises:
         BundleError: too large, too many entries, or not a protobuf message.
@@ -128,7 +131,7 @@ def check_wire(data: bytes, *, source: str) -> None:
     if len(data) > SIZE_LIMIT:
         raise BundleError(f"{source} is larger than 2 GiB, which no ONNX file of one piece can be")
     try:
-        _Walk(data, source).run()
+        _Walk(data, source, foreign=foreign).run()
     except _CutError:
         raise BundleError(f"{source}: not an ONNX file, or damaged") from None
 

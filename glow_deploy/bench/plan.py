@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, SUFFIXES, graph_backend
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.protocol import Engine, Role
 
 from .settings import BenchSettings
+
+if TYPE_CHECKING:
+    import onnx
+
+    # What reads each graph, when its turn comes: of a bundle the bytes that its manifest describes.
+    Graphs = dict[Role, Callable[[], onnx.ModelProto]]
 
 __all__ = ["Candidate", "arithmetic", "plan_bundle", "plan_file"]
 
@@ -33,9 +40,7 @@ class Candidate:
     open: Callable[[], Engine]
 
 
-def plan_bundle(
-    path: Path, settings: BenchSettings, ckpt: str | Path | None
-) -> tuple[list[Candidate], dict[Role, Path]]:
+def plan_bundle(path: Path, settings: BenchSettings, ckpt: str | Path | None) -> tuple[list[Candidate], Graphs]:
     """Return the engines of a bundle to try, and its graphs by role.
 
     Raises:
@@ -96,10 +101,10 @@ def plan_bundle(
         for name in names
         for role in settings.roles
     ]
-    return plan, {role: bundle.file(f"{role}.onnx") for role in settings.roles}
+    return plan, {role: partial(bundle.graph, f"{role}.onnx") for role in settings.roles}
 
 
-def plan_file(path: Path, settings: BenchSettings, ckpt: str | Path | None) -> tuple[list[Candidate], dict[Role, Path]]:
+def plan_file(path: Path, settings: BenchSettings, ckpt: str | Path | None) -> tuple[list[Candidate], Graphs]:
     """Return one engine file to try, and the graph to count its arithmetic in: itself, or the ONNX file beside a plan.
 
     Raises:
@@ -120,25 +125,24 @@ def plan_file(path: Path, settings: BenchSettings, ckpt: str | Path | None) -> t
         threads=settings.threads,
         cuda_graphs=settings.cuda_graphs,
     )
-    graphs: dict[Role, Path] = {}
+    graphs: Graphs = {}
     beside = path if kind == "onnx" else path.parent / f"{path.name.partition('.')[0]}.onnx"
     if beside.is_file():
         props = {entry.key: entry.value for entry in read_model(beside).metadata_props}
         role = props.get("glow_deploy.role")
         if role in ("encoder", "decoder"):
-            graphs["encoder" if role == "encoder" else "decoder"] = beside
+            graphs["encoder" if role == "encoder" else "decoder"] = partial(read_model, beside)
     return [Candidate(backend=path.name, asked_for=True, open=open_file)], graphs
 
 
-def arithmetic(graphs: Mapping[Role, Path], largest_batch: int) -> tuple[dict[Role, int], list[tuple[int, int, int]]]:
+def arithmetic(graphs: Graphs, largest_batch: int) -> tuple[dict[Role, int], list[tuple[int, int, int]]]:
     """Return the operations per image of each graph, and the sizes of the products that make up most of them."""
-    from glow_deploy.artifact.lint import read_model
     from glow_deploy.inspect.flops import convolutions
 
     flops: dict[Role, int] = {}
     work: dict[tuple[int, int, int], int] = {}
-    for role, path in graphs.items():
-        found = convolutions(read_model(path))
+    for role, read in graphs.items():
+        found = convolutions(read())
         flops[role] = sum(convolution.flops for convolution in found)
         for convolution in found:
             shape = (convolution.rows, convolution.inner, convolution.columns * largest_batch)

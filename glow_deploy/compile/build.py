@@ -10,6 +10,7 @@ from glow_deploy.artifact.graph_file import GraphFile
 from glow_deploy.engines.trt_module import collection_paused, keep_log
 from glow_deploy.errors import CompileError
 from glow_deploy.interrupts import Deferred, interrupts_deferred
+from glow_deploy.printable import one_line
 from glow_deploy.progress import ShareProgress
 
 from .monitor import make_monitor
@@ -129,7 +130,7 @@ def _set_profile(builder: Any, config: Any, network: Any, graph: GraphFile, sett
 def _describe(error: Any) -> str:
     name = error.node_name()
     where = f"node {name!r}: " if name else ""
-    return where + " ".join(str(error.desc()).split())[:300]
+    return where + one_line(error.desc(), longest=300)
 
 
 def _reason(log: Any) -> str:

@@ -59,7 +59,8 @@ def run_compile(
 ) -> tuple[CompiledPlan, ...]:
     """Do what `glow_deploy.compile` says."""
     settings = settings or CompileSettings()
-    graphs = _graphs(Path(bundle_path))
+    sources = _graphs(Path(bundle_path))
+    graphs = list(sources)
     plans = [graph.with_suffix(SUFFIXES[settings.flavor]) for graph in graphs]
     for path in (*plans, *map(sidecar_path, plans)):
         refuse_overwrite(path, force=force)
@@ -76,8 +77,10 @@ def run_compile(
         # In this order: every plan is renamed before the first sidecar, which vouches for it.
         places = stack.enter_context(atomic_paths([*plans, *map(sidecar_path, plans)]))
         targets, sidecars = places[: len(plans)], places[len(plans) :]
-        for graph, plan, target, sidecar in zip(graphs, plans, targets, sidecars, strict=True):
-            result, data = _compile_one(graph, plan, trt=trt, settings=settings, gpus=gpus, cache=cache, tell=progress)
+        for (graph, read), plan, target, sidecar in zip(sources.items(), plans, targets, sidecars, strict=True):
+            result, data = _compile_one(
+                read(), graph, plan, trt=trt, settings=settings, gpus=gpus, cache=cache, tell=progress
+            )
             target.write_bytes(data)
             sidecar.write_text(result.sidecar.to_json(), encoding="utf-8")
             compiled.append(result)
@@ -87,6 +90,7 @@ def run_compile(
 
 
 def _compile_one(
+    data: bytes,
     graph_path: Path,
     plan_path: Path,
     *,
@@ -96,8 +100,6 @@ def _compile_one(
     cache: TimingCache | None,
     tell: ShareProgress | None,
 ) -> tuple[CompiledPlan, bytes]:
-    data = _read(graph_path)
-    check_manifest(graph_path, data)
     graph = read_graph(data, source=str(graph_path))
     start = time.perf_counter()
     plan = build_plan(
@@ -152,14 +154,17 @@ def _describe(
     )
 
 
-def _graphs(path: Path) -> list[Path]:
+def _graphs(path: Path) -> dict[Path, Callable[[], bytes]]:
+    """The graphs to compile, and what reads each when its turn comes; both of a bundle are of one export."""
     if path.is_dir():
-        return while_unchanged(path, lambda bundle: [bundle.file(ENCODER), bundle.file(DECODER)])
+        return while_unchanged(
+            path, lambda bundle: {bundle.file(name): partial(bundle.read, name) for name in (ENCODER, DECODER)}
+        )
     if not path.exists():
         raise BundleError(f"{path} does not exist; name a bundle folder or an .onnx file")
     if path.suffix != ".onnx":
         raise BundleError(f"{path} is neither a bundle folder nor an .onnx file")
-    return [path]
+    return {path: partial(_read, path)}
 
 
 def _gpu(settings: CompileSettings) -> Cuda:
@@ -170,7 +175,9 @@ def _gpu(settings: CompileSettings) -> Cuda:
 
 
 def _read(path: Path) -> bytes:
-    return read_regular(path, most=SIZE_LIMIT, error=BundleError)
+    data = read_regular(path, most=SIZE_LIMIT, error=BundleError)
+    check_manifest(path, data)
+    return data
 
 
 def _named(tell: ShareProgress, name: str) -> ShareProgress:

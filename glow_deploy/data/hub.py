@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from glow_deploy.errors import DataError, MissingDependencyError
+from glow_deploy.printable import one_line
 from glow_deploy.progress import CountProgress
 
 from .fit import Fit
@@ -56,7 +57,7 @@ def hub_parts(
         with _quiet():
             found = datasets.load_dataset(name)
     except Exception as error:  # network, authentication, layout: many unrelated types
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, longest=200)
         raise DataError(f"hf:{name} cannot be opened ({reason}); check the name and the network") from error
     parts: dict[Part, Callable[[], ImageSet]] = {
         part: partial(

@@ -10,7 +10,10 @@ from typing import Self
 import numpy as np
 
 from glow_deploy.errors import EngineError
+from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails, Role, TensorSpec
+
+from .splitting import split_batch
 
 __all__ = ["EngineBase", "check_feeds"]
 
@@ -42,7 +45,7 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
         try:
             array = np.asarray(feeds[spec.name])
         except (TypeError, ValueError, OverflowError) as error:  # lists of unequal lengths
-            raise EngineError(f"input {spec.name} is no array: {' '.join(str(error).split())[:200]}") from None
+            raise EngineError(f"input {spec.name} is no array: {one_line(error, longest=200)}") from None
         if array.dtype != np.dtype(spec.dtype):
             raise EngineError(f"input {spec.name} must be {spec.dtype}, got {array.dtype}: convert it first")
         if array.shape[1:] != spec.shape or array.ndim != len(spec.shape) + 1:
@@ -61,7 +64,18 @@ def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -
 
 
 class EngineBase(ABC):
-    """An engine's description and life; a backend adds `_run` and `_close`."""
+    """An engine's description and life; a backend adds `_run` and `_close`.
+
+    Args:
+        role: see the property of the same name, as for all that follow.
+        n_bits: likewise.
+        inputs: likewise.
+        outputs: likewise.
+        details: likewise.
+        num_classes: likewise.
+        most_rows: rows that the backend is given at once, >= 1; None for any number. A larger batch is run in pieces of
+            about one size, one after another. Nothing of a Glow works along the batch, so the results are the same.
+    """
 
     def __init__(
         self,
@@ -72,6 +86,7 @@ class EngineBase(ABC):
         outputs: Sequence[TensorSpec],
         details: EngineDetails,
         num_classes: int | None = None,
+        most_rows: int | None = None,
     ) -> None:
         self._role: Role = role
         self._n_bits = n_bits
@@ -79,6 +94,7 @@ class EngineBase(ABC):
         self._outputs = tuple(outputs)
         self._details = details
         self._num_classes = num_classes
+        self._most_rows = most_rows
         self._closed = False
 
     @property
@@ -127,7 +143,20 @@ class EngineBase(ABC):
             raise EngineError(f"this {self._details.backend} {self._role} is closed; open it again with `open_engine`")
         arrays, batch = check_feeds(self._inputs, feeds)
         self._check_labels(arrays.get("y"))
-        outputs = self._run(arrays, batch)
+        most = self._most_rows
+        if most is None or batch <= most:
+            return self._checked(self._run(arrays, batch), batch)
+        whole = {spec.name: np.empty((batch, *spec.shape), spec.dtype) for spec in self._outputs}
+        pieces = -(-batch // most)
+        # Of one size as far as may be: a rest of few rows would leave most of the processor idle.
+        for piece in split_batch(batch, smallest=1, largest=-(-batch // pieces)):
+            rows = {name: array[piece.start : piece.stop] for name, array in arrays.items()}
+            for name, array in self._checked(self._run(rows, piece.rows), piece.rows).items():
+                whole[name][piece.start : piece.stop] = array
+        return whole
+
+    def _checked(self, outputs: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        """Make sure that every output came, in its shape."""
         for spec in self._outputs:
             array = outputs.get(spec.name)
             if array is None or array.shape != (batch, *spec.shape):

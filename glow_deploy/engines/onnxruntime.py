@@ -65,6 +65,7 @@ class OnnxRuntimeEngine(EngineBase):
             outputs=graph.outputs,
             details=_details(self._session, device, graph),
             num_classes=graph.facts.num_classes,
+            most_rows=graph.most_rows,
         )
 
     def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:

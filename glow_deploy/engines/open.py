@@ -147,4 +147,5 @@ def _read(path: Path) -> bytes:
         start = file.read(4)
         if size > SIZE_LIMIT and start not in MAGICS:
             raise BundleError(f"{path} is larger than 2 GiB, which no ONNX file of this kind may be")
-        return start + file.read(size)
+        file.seek(0)
+        return file.read(size)  # at once: two pieces joined would take the room of the file twice

@@ -16,6 +16,7 @@ import numpy as np
 from glow_deploy.artifact.flavors import OpenVinoName
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.errors import EngineError, MissingDependencyError, UsageError
+from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
 
 from .base import EngineBase
@@ -75,6 +76,7 @@ class OpenVinoEngine(EngineBase):
             outputs=graph.outputs,
             details=details,
             num_classes=graph.facts.num_classes,
+            most_rows=graph.most_rows,
         )
 
     def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
@@ -225,4 +227,4 @@ def _version(openvino: Any) -> str:
 def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if line and not _PLACE.match(line)]
-    return " ".join(" ".join(kept or lines).split())[:400]
+    return one_line(" ".join(kept or lines), longest=400)

@@ -1,4 +1,4 @@
-"""Cutting a batch into pieces that a TensorRT optimization profile allows."""
+"""Cutting a batch into pieces that an engine takes: that a TensorRT profile allows, or that fit into memory."""
 
 from __future__ import annotations
 

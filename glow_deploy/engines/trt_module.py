@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from glow_deploy.artifact.flavors import LABELS, Flavor
 from glow_deploy.errors import MissingDependencyError
+from glow_deploy.printable import one_line
 
 __all__ = ["MODULES", "LogKeeper", "collection_paused", "import_tensorrt", "keep_log"]
 
@@ -34,7 +35,7 @@ def import_tensorrt(flavor: Flavor) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a missing library surfaces as ImportError, OSError or RuntimeError
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, longest=200) or type(error).__name__
         raise MissingDependencyError(
             f"{LABELS[flavor]} cannot be imported ({reason}): pip install 'glow-deploy[{flavor}]'"
             + (" --extra-index-url https://pypi.nvidia.com." if flavor == "tensorrt" else ".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from glow_deploy.folding import FoldedConditioner, FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from glow_deploy.folding.arrays import step_path
 
-__all__ = ["blank_model"]
+__all__ = ["blank_model", "large_shapes"]
 
 
 def blank_model(config: Mapping[str, Any], *, held: Mapping[str, Sequence[int]]) -> FoldedGlow:
-    """Build it.
+    """Build it, in the memory that such a model takes: hold a graph against `large_shapes` before.
 
     Args:
         config: of the model, as a checked manifest holds it.
@@ -49,7 +49,7 @@ def blank_model(config: Mapping[str, Any], *, held: Mapping[str, Sequence[int]])
         levels.append(FoldedLevel(shape=shape, steps=steps, split=split))
         if index < count:
             shape = (half, *shape[1:])
-    whole = independent or (edged and tuple(held.get("prior/mean", ()))[1:] == shape)
+    whole = _is_whole(config, shape, held)
     return FoldedGlow(
         image_shape=(channels, height, width),
         n_bits=int(config["n_bits"]),
@@ -60,6 +60,51 @@ def blank_model(config: Mapping[str, Any], *, held: Mapping[str, Sequence[int]])
         num_classes=classes,
         log_det=0.0,
     )
+
+
+def large_shapes(
+    config: Mapping[str, Any], *, held: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give name and shape of what takes the memory in a model's graphs, one after another, without building anything.
+
+    A few letters of a manifest can ask for terabytes. A graph that has all of these is as large itself as the model.
+
+    Args:
+        config: of the model, as a checked manifest holds it.
+        held: as for `blank_model`.
+
+    Yields:
+        Weights of convolutions, and tables of priors, that both graphs of the model have.
+    """
+    height, width = (int(side) for side in config["image_size"])
+    hidden, count = int(config["width"]), int(config["levels"])
+    rows = 1 if config["num_classes"] is None else int(config["num_classes"])
+    shape = (int(config["channels"]), height, width)
+    for index in range(1, count + 1):
+        shape = (4 * shape[0], shape[1] // 2, shape[2] // 2)
+        channels, half = shape[0], shape[0] // 2
+        for number in range(1, int(config["steps"]) + 1):
+            path = step_path(index, number)
+            yield f"{path}/invconv/weight", (channels, channels, 1, 1)
+            yield f"{path}/coupling/conv1/weight", (hidden, half, 3, 3)
+            yield f"{path}/coupling/conv2/weight", (hidden, hidden, 1, 1)
+            yield (
+                f"{path}/coupling/conv3/weight",
+                (half if config["coupling"] == "additive" else channels, hidden, 3, 3),
+            )
+        if index < count:
+            if config.get("prior", "conditional") == "independent":
+                yield f"level{index}/split/mean", (rows, half, *shape[1:])
+            else:
+                yield f"level{index}/split/conv/weight", (2 * half, half, 3, 3)
+            shape = (half, *shape[1:])
+    yield "prior/mean", (rows, *(shape if _is_whole(config, shape, held) else (shape[0], 1, 1)))
+
+
+def _is_whole(config: Mapping[str, Any], shape: tuple[int, int, int], held: Mapping[str, Sequence[int]]) -> bool:
+    """Whether the last prior has an entry for each pixel."""
+    edged = bool(config.get("edge_bias", False)) and tuple(held.get("prior/mean", ()))[1:] == shape
+    return edged or config.get("prior", "conditional") == "independent"
 
 
 def _step(

@@ -86,7 +86,7 @@ def _inspect_onnx(path: Path) -> Inspection:
 
     data = read_regular(path, most=SIZE_LIMIT, error=BundleError)
     try:
-        model = load_model(data, source=str(path))
+        model = load_model(data, source=str(path), foreign=True)
     except BundleError as error:
         raise BundleError(_unknown(path, data, _reason(error, path))) from error
     graph = model.graph

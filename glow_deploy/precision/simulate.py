@@ -21,6 +21,7 @@ the round trip looks like float32's, 400 to 600 times better than it is. A bfloa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,7 @@ def open_simulated(
         EngineError: ONNX Runtime refuses the graph.
     """
     from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.artifact.graph_sizes import infer_sizes
     from glow_deploy.engines.device import Device
     from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
 
@@ -80,7 +82,7 @@ def open_simulated(
             engines.append(
                 OnnxRuntimeEngine(
                     graph.SerializeToString(),
-                    graph=describe_graph(graph, source=source),
+                    graph=replace(describe_graph(graph, source=source), live=infer_sizes(graph, source=source).live),
                     device=Device("cpu"),
                     source=source,
                     threads=threads,

@@ -14,6 +14,8 @@ from glow_deploy.runtime import TELEMETRY_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {"glow_deploy/runtime.py"}
+IN_A_CHILD = {"benchmarks/startup.py"}  # which measures the bare import, with the variable set
+FOLDERS = ("glow_core", "glow_deploy", "cli", "scripts", "benchmarks")
 NAME = "onnxruntime"
 
 # A session as the package opens one, and long enough afterwards for what runs beside it.
@@ -47,15 +49,45 @@ def imports_it(source: str) -> bool:
     return False
 
 
+def child_imports_it(source: str) -> bool:
+    """Tell whether a module holds a text that is a program which imports ONNX Runtime, such as for `python -c`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME in node.value:
+            try:
+                if imports_it(node.value):
+                    return True
+            except (SyntaxError, ValueError):
+                continue
+    return False
+
+
+def sets_the_variable(source: str) -> bool:
+    """Tell whether a module sets it for its children, and lets what the user chose stand."""
+    calls = (ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return "os.environ.setdefault(TELEMETRY_VARIABLE, '1')" in calls
+
+
+def _modules() -> dict[str, str]:
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
 def test_one_module_imports_it_for_everyone():
-    folders = ("glow_core", "glow_deploy", "cli", "scripts")
-    found = {
-        str(path.relative_to(ROOT))
-        for folder in folders
-        for path in (ROOT / folder).rglob("*.py")
-        if imports_it(path.read_text(encoding="utf-8"))
-    }
-    assert found == ALLOWED
+    modules = _modules()
+    assert {name.partition("/")[0] for name in modules} == {*FOLDERS}
+    assert {name for name, source in modules.items() if imports_it(source)} == ALLOWED
+
+
+def test_a_child_that_imports_it_is_told_first():
+    found = {name: source for name, source in _modules().items() if child_imports_it(source)}
+    assert set(found) == IN_A_CHILD
+    assert [name for name, source in found.items() if not sets_the_variable(source)] == []
+
+
+def test_programs_in_texts_are_seen():
+    assert child_imports_it("run([python, '-c', 'import onnxruntime'])")
+    assert not child_imports_it("title = \"python -c 'import onnxruntime'\"")
+    assert not sets_the_variable("os.environ.get(TELEMETRY_VARIABLE, '1')")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +143,29 @@ def test_a_user_who_wants_it_is_not_overruled(monkeypatch):
     monkeypatch.setitem(sys.modules, NAME, Stub())
     import_onnxruntime()
     assert os.environ[TELEMETRY_VARIABLE] == "0"
+
+
+class Imported:
+    """ONNX Runtime, imported by another library before."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def disable_telemetry_events(self) -> None:
+        self.told += 1
+
+
+@pytest.mark.parametrize(("chosen", "told"), [(None, 1), ("0", 0), ("1", 0)])
+def test_it_is_told_although_another_library_imported_it_first(monkeypatch, chosen, told):
+    from glow_deploy.runtime import import_onnxruntime
+
+    module = Imported()
+    monkeypatch.setitem(sys.modules, NAME, module)
+    monkeypatch.setenv(TELEMETRY_VARIABLE, chosen or "")  # so that its value is put back afterwards
+    if chosen is None:
+        monkeypatch.delenv(TELEMETRY_VARIABLE)
+    assert import_onnxruntime() is module
+    assert module.told == told
 
 
 @cache

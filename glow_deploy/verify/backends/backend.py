@@ -225,6 +225,7 @@ def _open(
         )
         for path in paths
     )
+    bundle.check_unchanged()  # both were read again, and held to the manifest that lay there then
     return Backend(name=name, encoder=encoder, decoder=decoder)
 
 

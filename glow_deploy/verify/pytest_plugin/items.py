@@ -13,6 +13,7 @@ import pytest
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import BundleError, GlowDeployError, UsageError
+from glow_deploy.printable import one_line
 from glow_deploy.verify.backends.backend import BACKENDS
 from glow_deploy.verify.regression import Baseline, Identity
 from glow_deploy.verify.regression.rows import batch_name, cell_name, reference_name
@@ -66,7 +67,7 @@ class BundleNode(pytest.Collector):
         try:
             found = list(self._tests())
         except GlowDeployError as error:
-            raise self.CollectError(" ".join(str(error).split())) from None
+            raise self.CollectError(one_line(error)) from None
         yield from found
 
     def _tests(self) -> Iterator[FigureTest]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, Flavor, OpenVinoName, graph_backend
 from glow_deploy.artifact.graph_file import GraphFile, describe_graph
+from glow_deploy.artifact.graph_sizes import infer_sizes
 from glow_deploy.artifact.signature import tensor_names
 from glow_deploy.artifact.taps import with_outputs
 from glow_deploy.engines.device import Device, parse_device
@@ -87,7 +88,8 @@ def probe_graph(model: onnx.ModelProto, names: Sequence[str], *, source: str) ->
         )
         for value in shown.graph.output
     )
-    graph = GraphFile(facts=plain.facts, metadata=plain.metadata, inputs=plain.inputs, outputs=outputs)
+    live = infer_sizes(shown, source=source).live
+    graph = GraphFile(facts=plain.facts, metadata=plain.metadata, inputs=plain.inputs, outputs=outputs, live=live)
     return ProbeGraph(data=shown.SerializeToString(), graph=graph)
 
 

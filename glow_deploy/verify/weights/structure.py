@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glow_deploy.artifact.manifest import Manifest
-from glow_deploy.graphs.blank import blank_model
+from glow_deploy.graphs.blank import blank_model, large_shapes
 from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
@@ -41,7 +41,13 @@ def structure_difference(
         plan: what runs in 16 bit; None for float32 throughout.
     """
     # One graph may hold an edge that the other lacks, and this one is what is looked at.
-    blank = blank_model(manifest.model, held={name: array.shape for name, array in weights.items()})
+    held = {name: array.shape for name, array in weights.items()}
+    for name, wanted in large_shapes(manifest.model, held=held):
+        if name not in held:
+            return f"it has no weight {name}"
+        if held[name] != wanted:
+            return f"{name} is {list(held[name])}, not {list(wanted)}"
+    blank = blank_model(manifest.model, held=held)
     metadata = describe(blank, role=role, precision=manifest.precision, model_id=manifest.model_id)
     build = build_encoder if role == "encoder" else build_decoder
     expected = build(blank, metadata=metadata, plan=plan)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from glow_deploy.artifact.bundle import Bundle, BundleWriter, check_bundle_target
+from glow_deploy.artifact import bundle as bundle_module
+from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle, BundleWriter, check_bundle_target
+from glow_deploy.artifact.lint import parse_model
 from glow_deploy.errors import BundleError, UsageError
 
 
@@ -140,3 +142,27 @@ def test_what_is_no_bundle_is_told_apart(bundle, tmp_path):
         Bundle.open(bundle / "encoder.onnx")
     with pytest.raises(BundleError, match="no such"):
         Bundle.open(tmp_path / "none")
+
+
+def test_what_is_parsed_are_the_bytes_that_were_compared(bundle, monkeypatch):
+    """A graph that is exchanged right after it was read changes nothing, and is noticed at the next reading."""
+    opened = Bundle.open(bundle)
+    before = opened.read(ENCODER)
+    other = (bundle / DECODER).read_bytes()
+    compare = bundle_module.sha256_bytes
+
+    def exchanged(data):
+        (bundle / ENCODER).write_bytes(other)
+        return compare(data)
+
+    monkeypatch.setattr(bundle_module, "sha256_bytes", exchanged)
+    assert opened.graph(ENCODER).SerializeToString() == parse_model(before, source="e").SerializeToString()
+    with pytest.raises(BundleError, match="sha256 differs"):
+        opened.graph(ENCODER)
+
+
+def test_a_file_without_end_is_refused_before_it_is_read(bundle):
+    with (bundle / ENCODER).open("r+b") as file:
+        file.truncate(2**31)  # takes no room on most disks
+    with pytest.raises(BundleError, match="larger than 2 GiB"):
+        Bundle.open(bundle).read(ENCODER)

@@ -63,17 +63,43 @@ def test_tensors_that_a_glow_has_not_are_named(tiny, change, message):
         describe_graph(model, source="g")
 
 
-@pytest.mark.parametrize(("rows", "fits"), [(3, True), (2, False), (4, False)])
-def test_a_table_of_classes_is_as_long_as_the_metadata_says(tiny, rows, fits):
+def stored(model):
+    return "prior/offset"
+
+
+def negated(model):
+    model.graph.node.append(helper.make_node("Neg", ["prior/offset"], ["computed"], name="neg"))
+    return "computed"
+
+
+def joined(model):
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 4), np.float32), "more"))
+    model.graph.node.append(helper.make_node("Concat", ["prior/offset", "more"], ["computed"], name="join", axis=0))
+    return "computed"
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "found"),
+    [
+        *((stored, rows, rows) for rows in (2, 3, 4)),
+        *((negated, rows, rows) for rows in (2, 3, 4)),
+        (joined, 2, 3),
+        (joined, 3, 4),
+    ],
+)
+def test_a_table_of_classes_is_as_long_as_the_metadata_says(tiny, table, rows, found):
+    """However the table comes about; with 3 rows it fits."""
     model = tiny.encoder(num_classes="3")
     model.graph.input.append(helper.make_tensor_value_info("y", TensorProto.INT64, ["batch"]))
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((rows, 4), np.float32), "prior/offset"))
-    model.graph.node.append(helper.make_node("Gather", ["prior/offset", "y"], ["unused"], name="gather"))
-    if fits:
-        assert describe_graph(model, source="g").facts.num_classes == 3
+    name = table(model)
+    model.graph.node.append(helper.make_node("Gather", [name, "y"], ["unused"], name="gather"))
+    data = model.SerializeToString()
+    if found == 3:
+        assert read_graph(data, source="g").facts.num_classes == 3
     else:
-        with pytest.raises(BundleError, match=f"g: prior/offset is for {rows} classes, its metadata says 3"):
-            describe_graph(model, source="g")
+        with pytest.raises(BundleError, match=f"g: {name} is for {found} classes, its metadata says 3"):
+            read_graph(data, source="g")
 
 
 def test_bytes_that_are_no_graph_are_refused():

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from glow_deploy.artifact.lint import lint_model, parse_model, read_model
+from glow_deploy.artifact.lint import lint_model, load_model, parse_model, read_model
 from glow_deploy.errors import BundleError
 
 
@@ -179,6 +179,84 @@ def _before(*nodes):
 
 def _subgraph(model):
     model.graph.node[0].attribute.append(helper.make_attribute("body", model.graph.__class__(name="inner")))
+
+
+def _beside(name, fill):
+    """An attribute of the right type that holds something else too."""
+
+    def change(model):
+        attribute = helper.make_attribute("group", 1)
+        fill(attribute)
+        model.graph.node[0].attribute.append(attribute)
+        assert name in {entry.name for entry, _ in attribute.ListFields()}
+
+    return change
+
+
+def _outside(attribute):
+    attribute.t.CopyFrom(numpy_helper.from_array(np.zeros(4), "hidden"))
+    attribute.t.external_data.add(key="location", value="/etc/passwd")
+    attribute.t.data_location = TensorProto.EXTERNAL
+
+
+HIDDEN = {
+    "t": _outside,
+    "g": lambda attribute: attribute.g.node.add(op_type="Loop"),
+    "graphs": lambda attribute: attribute.graphs.add(),
+    "tensors": lambda attribute: attribute.tensors.add(raw_data=bytes(64)),
+    "sparse_tensor": lambda attribute: attribute.sparse_tensor.SetInParent(),
+    "sparse_tensors": lambda attribute: attribute.sparse_tensors.add(),
+    "tp": lambda attribute: attribute.tp.SetInParent(),
+    "type_protos": lambda attribute: attribute.type_protos.add(),
+    "floats": lambda attribute: attribute.floats.append(1.0),
+    "ints": lambda attribute: attribute.ints.append(1),
+    "strings": lambda attribute: attribute.strings.append(b"a"),
+    "s": lambda attribute: setattr(attribute, "s", b"a"),
+    "f": lambda attribute: setattr(attribute, "f", 1.0),
+    "ref_attr_name": lambda attribute: setattr(attribute, "ref_attr_name", "outer"),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_an_attribute_holds_what_its_type_says_and_nothing_else(name):
+    model = _model()
+    _beside(name, HIDDEN[name])(model)
+    with pytest.raises(BundleError, match=f"an attribute group that holds {name} beside its value"):
+        parse_model(model.SerializeToString(), source="bad.onnx")
+
+
+def test_every_field_of_an_attribute_is_tried():
+    plain = {"name", "type", "doc_string", "i"}
+    assert {field.name for field in onnx.AttributeProto.DESCRIPTOR.fields} == plain | set(HIDDEN)
+
+
+def test_an_attribute_without_anything_beside_its_value_passes():
+    """The control: the same attribute, with a text that describes it."""
+    model = _model()
+    _beside("doc_string", lambda attribute: setattr(attribute, "doc_string", "one group"))(model)
+    parse_model(model.SerializeToString(), source="good.onnx")
+
+
+def _large_in_a_node(model, data):
+    model.graph.node[0].attribute.add(name="group", type=2, i=1).t.raw_data = data
+
+
+def _large_in_a_graph_of_a_node(model, data):
+    model.graph.node[0].attribute.add(name="group", type=2, i=1).g.initializer.add(raw_data=data)
+
+
+@pytest.mark.parametrize("hide", [_large_in_a_node, _large_in_a_graph_of_a_node])
+def test_bytes_inside_nodes_are_no_weights(hide):
+    """They are refused before protobuf makes objects of them; of a foreign file they are only looked at."""
+    model = _model()
+    hide(model, bytes(17 << 20))
+    data = model.SerializeToString()
+    with pytest.raises(BundleError, match="MiB of names"):
+        parse_model(data, source="bad.onnx")
+    assert load_model(data, source="foreign.onnx", foreign=True).graph.node
+    whole = _model()
+    whole.graph.initializer[0].raw_data = bytes(17 << 20)  # the control: as a weight they are counted apart
+    load_model(whole.SerializeToString(), source="good.onnx")
 
 
 def _input_dim(place, size):

@@ -8,10 +8,12 @@ import struct
 import tracemalloc
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from glow_deploy.artifact import npz
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError
 
@@ -179,3 +181,12 @@ def test_the_checksum_of_what_is_mapped_is_verified(tmp_path):
     path.write_bytes(data)
     with NpzArchive(path) as archive, pytest.raises(DataError, match="`images` is damaged"):
         archive.mapped("images")
+
+
+def test_one_limit_is_stated_and_both_readers_of_archives_keep_it():
+    """Checkpoints of other projects are read by a package of its own, which cannot import this one."""
+    from glow_core.readers import file
+
+    assert (npz._SMALL, npz._MOST_RATIO) == (file._SMALL, file._MAX_UNPACKED)
+    stated = " ".join((Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8").split())
+    assert f"more than {npz._SMALL >> 20} MiB and {npz._MOST_RATIO} times its own size" in stated

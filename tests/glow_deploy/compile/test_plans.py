@@ -166,3 +166,29 @@ def test_a_compiled_plan_is_checked_before_the_gpu_is_looked_for(bundle):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BundleError, match="cut short"):
         open_engine(path)
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_both_plans_are_of_one_export(bundle, monkeypatch, exchanged):
+    """Another export puts a decoder and its manifest in place between the two graphs; without it all goes well."""
+    before = _names(bundle)
+    build = plans.build_plan
+
+    def then_another_export(*arguments, source, **options):
+        if exchanged and source == "encoder.onnx":
+            model = onnx.load(bundle / "decoder.onnx")
+            model.doc_string = "another"
+            data = model.SerializeToString()
+            manifest = json.loads((bundle / "manifest.json").read_text())
+            manifest["files"]["decoder.onnx"] = hashlib.sha256(data).hexdigest()
+            (bundle / "decoder.onnx").write_bytes(data)
+            (bundle / "manifest.json").write_text(json.dumps(manifest))
+        return build(*arguments, source=source, **options)
+
+    monkeypatch.setattr(plans, "build_plan", then_another_export)
+    if not exchanged:
+        assert len(compile_bundle(bundle, settings=SMALL)) == 2
+        return
+    with pytest.raises(BundleError):
+        compile_bundle(bundle, settings=SMALL)
+    assert _names(bundle) == before

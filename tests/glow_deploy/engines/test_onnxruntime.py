@@ -213,6 +213,19 @@ def test_a_graph_onnxruntime_refuses_is_one_line(tiny):
     assert "\n" not in str(caught.value)
 
 
+class Refusing:
+    def run(self, names, arrays):
+        raise RuntimeError("node \x1b[2J\x07 of\nthe file")
+
+
+def test_names_that_onnxruntime_repeats_are_shown_as_letters(encoder, tiny):
+    encoder._session = Refusing()
+    with pytest.raises(EngineError) as caught:
+        encoder.run({"x": tiny.images(1)})
+    assert str(caught.value).isprintable()
+    assert r"node \x1b[2J\x07 of the file" in str(caught.value)
+
+
 _SCRIPT = """
 import sys
 sys.modules["torch"] = None  # importing it now raises ImportError

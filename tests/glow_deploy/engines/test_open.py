@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zipfile
 
 import pytest
 
+from glow_deploy.engines import open as open_module
 from glow_deploy.engines import open_engine
 from glow_deploy.errors import BundleError, EngineError, GlowDeployError
 
@@ -95,3 +97,16 @@ def test_a_pickle_is_never_loaded(bundle, tmp_path):
     with pytest.raises(GlowDeployError):
         open_engine(bundle / "model.onnx")
     assert not marker.exists()
+
+
+def test_a_file_is_held_in_memory_once(bundle):
+    """Two pieces that are joined would take its room twice."""
+    path = bundle / "large.onnx"
+    path.write_bytes(bytes(32 << 20))
+    tracemalloc.start()
+    try:
+        data = open_module._read(path)
+        assert len(data) == 32 << 20
+        assert tracemalloc.get_traced_memory()[1] < 34 << 20
+    finally:
+        tracemalloc.stop()

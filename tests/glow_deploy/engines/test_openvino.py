@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from glow_deploy.artifact import graph_file
 from glow_deploy.canary import canary_for, make_canary
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.engines import open_engine
@@ -164,6 +165,20 @@ def test_outputs_are_the_callers_own(tiny):
         kept = first.copy()
         engine.run({"x": tiny.images(2, seed=1)})
     np.testing.assert_array_equal(first, kept)
+
+
+def test_a_large_batch_is_run_in_pieces_that_fit(tiny, monkeypatch):
+    data, x = tiny.encoder().SerializeToString(), tiny.images(10)
+    with open_openvino(data) as engine:
+        whole = engine.run({"x": x})
+    monkeypatch.setattr(graph_file, "MOST_RUN_VALUES", 4 * graph_file.read_graph(data, source="e").live)
+    with open_openvino(data) as engine:
+        given, run = [], engine._run
+        monkeypatch.setattr(engine, "_run", lambda arrays, batch: given.append(batch) or run(arrays, batch))
+        pieces = engine.run({"x": x})
+    assert given == [4, 4, 2]
+    for name, array in whole.items():
+        np.testing.assert_allclose(pieces[name], array, rtol=1e-6, atol=1e-6)
 
 
 def test_what_runs_is_described(tiny):

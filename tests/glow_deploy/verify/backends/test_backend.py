@@ -6,8 +6,16 @@ from contextlib import ExitStack
 import pytest
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.engines import open as opening
 from glow_deploy.engines.device import count_gpus
-from glow_deploy.errors import BundleError, EngineError, GlowDeployError, MissingDependencyError, UsageError
+from glow_deploy.errors import (
+    BundleError,
+    BundleReplacedError,
+    EngineError,
+    GlowDeployError,
+    MissingDependencyError,
+    UsageError,
+)
 from glow_deploy.verify.backends.backend import BACKENDS, open_backends
 from glow_deploy.verify.settings import VerifySettings
 
@@ -86,6 +94,28 @@ def test_a_changed_graph_is_not_run(sound, tmp_path):
         file.write(b"\0")
     with pytest.raises(BundleError, match="sha256"):
         opened(tmp_path / "b")
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_both_graphs_are_of_the_export_whose_manifest_was_read(sound, tmp_path, monkeypatch, replaced):
+    """Another export comes between the look at the checksums and the opening; without it all goes well."""
+    folder = tmp_path / "b"
+    shutil.copytree(sound.bundle, folder)
+    real = opening.open_engine
+
+    def late(path, **options):
+        if replaced:
+            shutil.copytree(sound.bundle, tmp_path / "c", dirs_exist_ok=True)
+            (tmp_path / "c" / "manifest.json").touch()  # the copy is as old as the first one
+            (tmp_path / "c" / "manifest.json").replace(folder / "manifest.json")
+        return real(path, **options)
+
+    monkeypatch.setattr(opening, "open_engine", late)
+    if replaced:
+        with pytest.raises(BundleReplacedError):
+            opened(folder, wanted=("onnxruntime-cpu",))
+    else:
+        assert [backend.name for backend in opened(folder, wanted=("onnxruntime-cpu",)).matrix] == ["onnxruntime-cpu"]
 
 
 def test_a_plan_that_cannot_be_opened_is_never_silently_left_out(sound, tmp_path):

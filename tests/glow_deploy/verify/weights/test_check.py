@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from onnx import numpy_helper
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.verify.matrix.precision import read_precision
 from glow_deploy.verify.report.weights import EXPORT, PAIR, STRUCTURE, TRAINED
-from glow_deploy.verify.weights import check_weights
+from glow_deploy.verify.weights import check_weights, structure
 
 BOTH = ("encoder", "decoder")
 KINDS = {
@@ -319,3 +320,21 @@ def test_plans_are_not_compared(sound):
     assert report.checks[-1].found == "not compared"
     assert "tensorrt" in report.checks[-1].detail
     assert report.verdict == "sound"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("width", 65536, "level1/step01/coupling/conv1/weight is"),
+        ("steps", 1024, "it has no weight level1/step"),
+        ("num_classes", 1_000_000, "prior/mean is"),
+    ],
+)
+def test_a_manifest_that_asks_for_terabytes_is_compared_and_not_built(sound, tmp_path, monkeypatch, key, value, words):
+    """The control is every sound model above, of which the zeros are built."""
+    monkeypatch.setattr(structure, "blank_model", lambda *_, **__: pytest.fail("built"))
+    shutil.copytree(sound.bundle, tmp_path / "b")
+    opened = Bundle.open(sign(tmp_path / "b"))
+    forged = replace(opened, manifest=replace(opened.manifest, model={**opened.manifest.model, key: value}))
+    report = check_weights(forged, plan=None)
+    assert (report.checks[0].found, words in report.checks[0].detail) == ("fail", True)
