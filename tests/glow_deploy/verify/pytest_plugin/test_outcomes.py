@@ -204,7 +204,7 @@ def test_a_bundle_is_measured_once_and_only_when_needed(run, monkeypatch, pytest
     assert result.stdout.str().count("measuring bundle") == 1
     pytester.makepyfile(test_own="def test_mine(): pass")
     result = run(*CPU, "-k", "test_mine")
-    result.assert_outcomes(passed=1, deselected=8)
+    result.assert_outcomes(passed=1, deselected=9)
     assert len(calls) == 1
     assert "glow-deploy: measur" not in result.stdout.str()
     assert run(*CPU, "-k", "verdict", "-q").ret == 0
@@ -319,7 +319,7 @@ def test_the_reports_are_written(run, pytester):
     assert "wrote r.json" in result.stdout.str()
     cases = ElementTree.parse(pytester.path / "junit.xml").getroot().iter("testcase")
     found = {case.get("name"): case for case in cases}
-    assert len(found) == 8
+    assert len(found) == 9
     cell = found["onnxruntime-cpu->onnxruntime-cpu[golden]"]
     assert cell.get("classname") == "bundle"
     properties = {p.get("name"): p.get("value") for p in cell.iter("property")}
@@ -351,7 +351,7 @@ def test_a_class_conditional_bundle_passes_and_one_with_exchanged_classes_fails(
     shutil.copytree(labelled.bundle, pytester.path / "bundle")
     result = run(*CPU)
     assert result.ret == 0
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=9)
 
     def roll(name, weight, _):
         return np.roll(weight, 1, axis=0) if name.startswith("prior/") else None
