@@ -183,6 +183,6 @@ def parse_golden(text: str) -> int | None:
     if text.strip().lower() == "none":
         return None
     # Nine digits are more than enough, and far longer ones Python itself refuses.
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise UsageError(f"--golden is {text[:32]!r}; give a positive number or none")
     return int(text)
