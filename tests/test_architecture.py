@@ -22,7 +22,7 @@ FOLDERS = {"glow_core": ROOT / "glow_core", "glow_deploy": ROOT / "glow_deploy",
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "polygraphy", "matplotlib")
 # Where glow_deploy may touch torch or glow_core: reading a trained model, and running it as the reference.
 # What it may take from glow_core anywhere: rooms that know neither torch nor the model.
-SHARED = ("glow_core.temporaries",)
+SHARED = ("glow_core.presses", "glow_core.temporaries")
 TORCH_ALLOWED = ("glow_deploy.folding.fold", "glow_deploy.engines.pytorch", "glow_deploy.export.")
 
 
@@ -308,6 +308,28 @@ def test_nothing_runs_code_from_files(name):
 )
 def test_the_safety_check_can_fail(source):
     assert unsafe(source)
+
+
+def unready_digits(source: str) -> list[str]:
+    """Tests of text for digits that `int` does not take: superscripts are some, and so are those of other scripts."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    asked = [(func.attr, ast.unparse(func.value)) for func in calls if isinstance(func, ast.Attribute)]
+    return [
+        f"{text}.{name}()"
+        for name, text in asked
+        if name in ("isdigit", "isnumeric") or (name == "isdecimal" and ("isascii", text) not in asked)
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_number_is_one_before_it_is_read(name):
+    assert unready_digits(MODULES[name].read_text()) == []
+
+
+@pytest.mark.parametrize("source", ["x.isdigit()", "x.isnumeric()", "x.isdecimal()", "y.isascii() and x.isdecimal()"])
+def test_the_check_of_numbers_can_fail(source):
+    assert unready_digits(source)
+    assert unready_digits("x[0].isascii() and x[0].isdecimal()") == []
 
 
 def test_every_package_is_installed():
