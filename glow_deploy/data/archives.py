@@ -199,7 +199,7 @@ def _numbers(path: Path, stems: list[str], places: Mapping[str, tuple[int, int]]
     for stem in stems:
         offset, size = places[stem]
         text = _bytes_at(path, offset, min(size, _LONGEST_LABEL + 1), name=stem + _LABEL).strip()
-        if not text.isdigit() or len(text) > _LONGEST_LABEL:
+        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_LABEL:
             raise DataError(f"{path}:{stem}{_LABEL} holds {text[:16]!r}; a class number is needed")
         yield int(text)
 
