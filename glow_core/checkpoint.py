@@ -7,10 +7,8 @@ model it says it is (exact keys, shapes, dtypes, finite values, true permutation
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from .errors import CheckpointError, ConfigError
 from .import_options import ImportOptions
 from .model import Glow
 from .state import check_state, is_plain, key_name, load_pt, reference_state
+from .temporaries import create_new, left_by_the_dead, temporary_name
 
 __all__ = [
     "Checkpoint",
@@ -263,9 +262,12 @@ def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _replace(path: Path, write: Any) -> None:
     # A crash at any moment leaves the previous file or the new one: temporary file beside it, flushed, then renamed.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    _remove_leftovers(path)
+    temporary, ours = path.with_name(temporary_name(path.name)), True
+    for left in left_by_the_dead(path):
+        with suppress(OSError):
+            left.unlink()
     try:
+        create_new(temporary)
         write(temporary)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
@@ -276,11 +278,15 @@ def _replace(path: Path, write: Any) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+    except FileExistsError as error:
+        ours = False
+        raise CheckpointError(f"cannot write {path}: {temporary.name} is in the way; remove it") from error
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"cannot write {path}: {_reason(error, temporary)}") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if ours:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _reason(error: OSError | RuntimeError, temporary: Path) -> str:
@@ -297,19 +303,6 @@ def _reason(error: OSError | RuntimeError, temporary: Path) -> str:
     words = getattr(found, "strerror", None) or str(found).splitlines()[0]
     full = isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
     return f"{words}; make room there, or choose another place" if full else str(words)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of this target whose writers were killed."""
-    if os.name != "posix":
-        return
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.tmp"):
-        pid = left.name.split(".")[-2].partition("-")[0]
-        with suppress(OSError, ValueError, OverflowError):
-            try:
-                os.kill(int(pid), 0)
-            except ProcessLookupError:
-                left.unlink()
 
 
 def looks_like_safetensors(path: Path) -> bool:

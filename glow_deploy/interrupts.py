@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Deferred", "interrupts_deferred"]
+from glow_core.presses import Presses, catch, put_back
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-_ONE_PRESS = 0.5  # seconds in which signals count as one
+__all__ = ["Deferred", "interrupts_deferred"]
 
 
 class Deferred:
     """Whether a signal is waiting."""
 
     def __init__(self) -> None:
-        self.received: list[int] = []
-        self._when = 0.0
+        self._presses = Presses()
 
     def __bool__(self) -> bool:
-        return bool(self.received)
+        return self._presses.first is not None
+
+    @property
+    def first(self) -> signal.Signals | None:
+        """The signal that is waiting, or None."""
+        return self._presses.first
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Keep a signal for later; one that comes again after a while ends the process, as if nobody caught it."""
-        now = time.monotonic()
-        if self.received and now - self._when > _ONE_PRESS:
+        if self._presses.again(number):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        if not self.received:
-            self._when = now
-        self.received.append(number)
 
 
 @contextmanager
@@ -54,14 +52,11 @@ def interrupts_deferred() -> Iterator[Deferred]:
         return
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in _SIGNALS:
-            handler = signal.getsignal(number)
-            if callable(handler):  # one that ends the process or is ignored never runs inside Python
-                before[number] = handler
-                signal.signal(number, deferred.note)
+        catch(deferred.note, only=callable, before=before)  # any other never runs inside Python
         yield deferred
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if deferred:
-            signal.raise_signal(deferred.received[0])
+        try:
+            put_back(before)
+        finally:
+            if deferred.first is not None:
+                signal.raise_signal(deferred.first)

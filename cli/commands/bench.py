@@ -94,6 +94,6 @@ def _sizes(text: str) -> tuple[int, ...]:
     from glow_deploy.errors import UsageError
 
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= 9 and int(part) > 0 for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 9 and int(part) > 0 for part in parts):
         raise UsageError(f"--batch is {text[:32]!r}; give sizes such as 1,16")
     return tuple(dict.fromkeys(int(part) for part in parts))

@@ -32,9 +32,9 @@ def convert(
 ) -> None:
     """Write another project's checkpoint as one of this tool's own, to train on or to keep.
 
-    Recognised by content: rosinality/glow-pytorch, chaiyujin/glow-pytorch, y0ast/Glow-PyTorch, normflows and
-    openai/glow (its variables as an .npz). The new file gives the same latents and likelihoods, and says all that the
-    old one left out. Go on with `train --init` or `export`.
+    Recognised by content: rosinality/glow-pytorch, chaiyujin/glow-pytorch, corenel/pytorch-glow, y0ast/Glow-PyTorch,
+    normflows and openai/glow (its variables as an .npz). The new file gives the same latents and likelihoods, and says
+    all that the old one left out. Go on with `train --init` or `export`.
     """
     from glow_core import read_checkpoint
     from glow_core.convert import convert_checkpoint, default_path

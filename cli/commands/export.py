@@ -84,8 +84,8 @@ def export(
     is refused (exit 1) unless forced. Golden images come from --data, else from those the checkpoint carries, else
     from the model's own samples.
 
-    Takes checkpoints of rosinality/glow-pytorch, chaiyujin/glow-pytorch, y0ast/Glow-PyTorch, normflows and openai/glow
-    too, told apart by their content; what such a file does not say is asked for by name.
+    Takes checkpoints of rosinality/glow-pytorch, chaiyujin/glow-pytorch, corenel/pytorch-glow, y0ast/Glow-PyTorch,
+    normflows and openai/glow too, told apart by their content; what such a file does not say is asked for by name.
     """
     wait_briefly()
     keep_freed_memory()
@@ -183,6 +183,6 @@ def parse_golden(text: str) -> int | None:
     if text.strip().lower() == "none":
         return None
     # Nine digits are more than enough, and far longer ones Python itself refuses.
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise UsageError(f"--golden is {text[:32]!r}; give a positive number or none")
     return int(text)

@@ -32,7 +32,7 @@ def parse_classes(text: str | None, *, words: tuple[str, ...] = ()) -> tuple[int
         return None
     parts = [part.strip() for part in text.split(",")]
     # Nine digits are more than enough, and far longer ones Python itself or int64 refuses.
-    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
         or_word = "".join(f", or {word}" for word in words)
         raise UsageError(f"--class is {text[:32]!r}; give whole numbers, such as 3 or 0,1,2{or_word}")
     return tuple(int(part) for part in parts)

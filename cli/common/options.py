@@ -168,7 +168,7 @@ def parse_size(text: str) -> tuple[int, int]:
     from glow_deploy.errors import UsageError
 
     parts = text.lower().split("x")
-    numbers = [part.isascii() and part.isdigit() and len(part) <= 6 and int(part) > 0 for part in parts]
+    numbers = [part.isascii() and part.isdecimal() and len(part) <= 6 and int(part) > 0 for part in parts]
     if len(parts) > 2 or not all(numbers):
         raise UsageError(f"--image-size is {text[:32]!r}; give a side, such as 32, or height x width, such as 48x32")
     return int(parts[0]), int(parts[-1])

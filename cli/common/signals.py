@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, for every command: unwind, so that nothing stays behind, say one line, exit with 128 + number.
 
-The first signal raises `Interrupted` or `Terminated` in the main thread. Libraries may swallow that, or turn it into an
-error of their own; what counts is that it was received. A second signal ends the process at once.
+The first signal raises `KeyboardInterrupt` or `Terminated` in the main thread. Libraries may swallow that, or turn it
+into an error of their own; what counts is that it was received. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-__all__ = ["Terminated", "ended_by_signals", "received_signal", "tell_signal"]
+from glow_core.presses import Presses, catch, put_back
 
-# SIGHUP comes when the terminal is closed. Windows has no such signal.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-# A key held down, or a Ctrl-C that reaches us both from the terminal and from the program that started us.
-_ONE_PRESS = 0.5
+__all__ = ["Terminated", "ended_by_signals", "received_signal", "tell_signal"]
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,19 +29,21 @@ class _Ending:
     """Takes the signals in."""
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self._presses = Presses()
         self.told = False
-        self._when = 0.0
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """The first signal, or None."""
+        return self._presses.first
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """Handle one signal."""
-        now = time.monotonic()
-        if self.received is not None:
-            if now - self._when > _ONE_PRESS:
-                os._exit(128 + number)
-            return
-        self.received, self._when = signal.Signals(number), now
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        before = self.received
+        if self._presses.again(number):
+            os._exit(128 + number)
+        if before is None:
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 _ENDING: ContextVar[_Ending | None] = ContextVar("ending", default=None)
@@ -81,19 +79,24 @@ def ended_by_signals(*, for_good: bool = False) -> Iterator[None]:
     _ENDING.set(ending)
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in _SIGNALS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, ending.take)
+        catch(ending.take, only=lambda found: found not in (signal.SIG_IGN, None), before=before)
         yield
     finally:
-        if ending.received is not None:
-            if not ending.told:
-                with suppress(Exception):
-                    print(f"error: {tell_signal(ending.received)}", file=sys.stderr)
-            _leave(128 + ending.received)
-        for number, handler in before.items():
-            signal.signal(number, _end_now if for_good else handler)
-        _ENDING.set(None)
+        try:
+            _end_if_asked(ending)
+            put_back(dict.fromkeys(before, _end_now) if for_good else before)
+        finally:
+            _end_if_asked(ending)  # by one that came at the last moment
+            _ENDING.set(None)
+
+
+def _end_if_asked(ending: _Ending) -> None:
+    if ending.received is None:
+        return
+    if not ending.told:
+        with suppress(Exception):
+            print(f"error: {tell_signal(ending.received)}", file=sys.stderr)
+    _leave(128 + ending.received)
 
 
 def _end_now(number: int, frame: FrameType | None) -> None:

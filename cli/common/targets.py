@@ -60,10 +60,10 @@ def write_whole(path: Path, data: bytes) -> None:
     Not on disk for certain when it returns, for waiting each time would take longest: a power cut may lose or empty
     files written shortly before. `glow_deploy.artifact.files.sync_folder` after the last one makes their names durable.
     """
-    from glow_deploy.artifact.switch import leftover_name
+    from glow_core.temporaries import temporary_name
 
     # Exclusive and unpredictable: a link that somebody else left under this name is not followed.
-    temporary = path.with_name(leftover_name("picture", token=secrets.token_hex(8), suffix=".tmp"))
+    temporary = path.with_name(temporary_name("picture", token=secrets.token_hex(8)))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:  # Ctrl-C may come at any moment, also right after the file has been made
         with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:

@@ -205,7 +205,7 @@ def _noted_reading(notes: Mapping[str, str]) -> Reading:
     return Reading(
         layout=notes.get("layout"),  # type: ignore[arg-type]  # `Reading` checks both
         float_range=notes.get("float_range"),  # type: ignore[arg-type]
-        depth=int(depth) if depth.isdecimal() else None,
+        depth=int(depth) if depth.isascii() and depth.isdecimal() else None,
     )
 
 

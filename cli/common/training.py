@@ -63,10 +63,17 @@ class Reporter:
 
 
 class SampleGrids:
-    """Writes the sample grids of a run: RUN/samples/step-000100.png."""
+    """Writes the sample grids of a run: RUN/samples/step-000100.png.
+
+    Raises:
+        TrainingError: that folder is a link, in a run that may be a stranger's.
+    """
 
     def __init__(self, folder: Path, n_bits: int) -> None:
+        from glow_core.training.folder import refuse_link
+
         self._folder = folder / "samples"
+        refuse_link(self._folder)
         self._n_bits = n_bits
 
     def __call__(self, step: int, pixels: Any) -> None:

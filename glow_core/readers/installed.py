@@ -23,6 +23,9 @@ __all__ = ["GROUP", "Installed", "installed_readers"]
 
 GROUP = "glow_deploy.readers"
 
+# Whatever a foreign package raises, sys.exit() included: a command that did nothing must not end as if it had.
+_FAULTS = (Exception, SystemExit)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
@@ -52,8 +55,8 @@ def installed_readers(own: tuple[Reader, ...]) -> Installed:
         place = f"{point.name} of {point.dist.name if point.dist is not None else 'an unknown package'}"
         try:
             reader = point.load()
-        except Exception as error:  # whatever a foreign package raises while it is imported
-            broken.append(f"the reader {place} cannot be loaded ({type(error).__name__}: {str(error)[:200]})")
+        except _FAULTS as error:
+            broken.append(f"the reader {place} cannot be loaded ({_reason(error)})")
             continue
         if not isinstance(reader, Reader):
             broken.append(f"the reader {place} is a {type(reader).__name__}, not a glow_core.readers.Reader")
@@ -87,8 +90,16 @@ def _blame(place: str) -> Iterator[None]:
         yield
     except GlowCoreError:
         raise  # the reader's own refusal of a file
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    except _FAULTS as error:
         raise CheckpointError(
-            f"the reader {place} failed on this file ({reason}); report it to its authors, or uninstall it"
+            f"the reader {place} failed on this file ({_reason(error)}); report it to its authors, or uninstall it"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line of an error; its own words may be of any length, or fail themselves."""
+    try:
+        words = str(error)
+    except _FAULTS:
+        words = ""
+    return " ".join(f"{type(error).__name__}: {words}".split())[:200]

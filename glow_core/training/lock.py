@@ -10,6 +10,8 @@ from pathlib import Path
 
 from glow_core.errors import TrainingError
 
+from .folder import open_own
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -28,7 +30,8 @@ def run_lock(out: Path) -> Iterator[None]:
     Where the system or the file system has no locks, nothing is held.
 
     Raises:
-        TrainingError: another process trains there, or the folder cannot be written.
+        TrainingError: another process trains there, or the folder cannot be written; or what lies in the place of the
+            lock is no plain file.
     """
     made = not out.exists()
     try:
@@ -51,7 +54,7 @@ def run_lock(out: Path) -> Iterator[None]:
 def _take(path: Path) -> int | None:
     """Open and lock the file; None where the file system cannot."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(path, handle):
@@ -60,7 +63,8 @@ def _take(path: Path) -> int | None:
                     os.write(handle, f"{os.getpid()}\n".encode())
                 return handle
         except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "of an unknown number"
+            found = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            holder = found if found.isascii() and found.isdecimal() else "of an unknown number"
             os.close(handle)
             raise TrainingError(
                 f"{path.parent}: process {holder} is training in it; wait for it or stop it, or choose another folder"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from glow_core.errors import TrainingError
+from glow_core.temporaries import create_new, temporary_name
+
+from .folder import open_own, refuse_link
 
 __all__ = ["LOG_COLUMNS", "CsvLog", "TensorBoardLog"]
 
@@ -21,25 +25,32 @@ LOG_COLUMNS = (
 """Of `log.csv`. A new one is added at the end, so that the log of an older run can be widened."""
 
 
+_STEP = re.compile(rb"[0-9]{1,18}")
+
+
 class CsvLog:
     """Append-only table. Every row reaches the operating system in one write, so that a killed run loses none.
 
     Args:
         path: of the file. One that an earlier release began gets the columns it lacks, with nothing in them.
         keep_steps: rows of later steps, and a last row cut short, are dropped; 0 starts the file anew.
+
+    Raises:
+        TrainingError: what bears the name is a link or no plain file.
+        OSError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, *, keep_steps: int) -> None:
         self.path = path
         header = (",".join(LOG_COLUMNS) + "\n").encode()
-        old = path.read_bytes() if keep_steps > 0 and path.is_file() else b""
+        old = _read(path) if keep_steps > 0 else b""
         found, _, rows = old.partition(b"\n")
         missing = len(LOG_COLUMNS) - len(found.split(b","))
         if missing > 0 and header.startswith(found + b","):
             old = header + rows.replace(b"\n", b"," * missing + b"\n")
             _replace(path, old)
         end = _end_of_step(old, header, keep_steps)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.ftruncate(self._file, end)
         if end == 0:
             self._write(header)
@@ -67,14 +78,26 @@ class CsvLog:
             data = data[os.write(self._file, data) :]
 
 
+def _read(path: Path) -> bytes:
+    try:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: killed on the way, the old one is still there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-0.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(temporary_name(path.name))
+    create_new(temporary)
+    try:
+        with os.fdopen(open_own(temporary, os.O_WRONLY), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _end_of_step(content: bytes, header: bytes, last_step: int) -> int:
@@ -84,7 +107,7 @@ def _end_of_step(content: bytes, header: bytes, last_step: int) -> int:
     end = len(header)
     for line in content[end:].splitlines(keepends=True):
         step = line.split(b",", 1)[0]
-        if not line.endswith(b"\n") or not step.isdigit() or int(step) > last_step:
+        if not line.endswith(b"\n") or _STEP.fullmatch(step) is None or int(step) > last_step:
             break
         end += len(line)
     return end
@@ -98,10 +121,11 @@ class TensorBoardLog:
         first_step: events of this and later steps, left by a killed session, are hidden.
 
     Raises:
-        TrainingError: the package tensorboard is not installed.
+        TrainingError: the package tensorboard is not installed; or the folder is a link.
     """
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
+        refuse_link(folder)
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError as error:

@@ -14,8 +14,22 @@ if TYPE_CHECKING:
 
 __all__ = ["is_lost_peer", "peers_watched"]
 
-# Gloo raises plain RuntimeErrors; NCCL's have a class of their own.
-_WORDS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "process group", "processgroup")
+# What is said of a connection that is gone or silent. The libraries' names are no sign: they name themselves in errors
+# of this process too, as when memory runs out.
+_LOST = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "connection refused",
+    "connection was likely closed",
+    "connection timed out",
+    "broken pipe",
+    "caused pair closure",
+    "timed out waiting",
+    "timed out in monitoredbarrier",
+    "before timing out",  # of the watchdog: "... ran for 600000 milliseconds before timing out"
+    "ncclremoteerror",
+    "remote process exit",
+)
 
 
 def is_lost_peer(error: BaseException) -> bool:
@@ -23,15 +37,17 @@ def is_lost_peer(error: BaseException) -> bool:
 
     >>> is_lost_peer(RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer"))
     True
-    >>> is_lost_peer(RuntimeError("shapes do not match"))
+    >>> is_lost_peer(RuntimeError("NCCL error: unhandled cuda error (out of memory)"))
     False
     """
     import torch.distributed
 
-    kinds = tuple(kind for name in ("DistError",) if (kind := getattr(torch.distributed, name, None)) is not None)
+    # Of the network and of the store that processes meet at. Their base is also that of NCCL's own troubles.
+    names = ("DistNetworkError", "DistStoreError")
+    kinds = tuple(kind for name in names if (kind := getattr(torch.distributed, name, None)) is not None)
     if isinstance(error, kinds):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _LOST)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import numpy as np
 
 from glow_core.errors import TrainingError
 
+from .folder import refuse_link
 from .logs import CsvLog, TensorBoardLog
-from .state import StateWriter, remove_leftovers
+from .state import LOG_NAME, StateWriter, remove_leftovers
 
 __all__ = ["Records", "SampleWriter"]
 
@@ -68,13 +69,15 @@ class Records:
         try:
             out.mkdir(parents=True, exist_ok=True)
             remove_leftovers(out)
+            for name in (LOG_NAME, "tensorboard"):  # before an older run is replaced
+                refuse_link(out / name)
             if step == 0:
                 save()
                 for old in (out / "tensorboard").glob("events.out.tfevents.*"):
                     old.unlink()
             else:
                 self.state.saved_step = step
-            self._csv = CsvLog(out / "log.csv", keep_steps=step)
+            self._csv = CsvLog(out / LOG_NAME, keep_steps=step)
             self._stack.callback(self._csv.close)
             if self._with_tensorboard:
                 self._tensorboard = TensorBoardLog(out / "tensorboard", first_step=step + 1)

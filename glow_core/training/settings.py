@@ -135,7 +135,8 @@ class TrainSettings:
         if self.seed >= 2**63:
             raise ConfigError(f"seed is {self.seed}; it must be less than 2^63")
         kind, _, index = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (":" in self.device and (kind != "cuda" or not index.isdigit())):
+        numbered = kind == "cuda" and index.isascii() and index.isdecimal() and len(index) <= 3
+        if kind not in ("auto", "cpu", "cuda") or (":" in self.device and not numbered):
             raise ConfigError(f"device is {self.device!r}; choose auto, cpu, cuda or cuda:N")
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from glow_core.checkpoint import Checkpoint, read_native, save_checkpoint
 from glow_core.config import GlowConfig
 from glow_core.errors import CheckpointError, ConfigError, TrainingError
 from glow_core.model import Glow
+from glow_core.temporaries import left_by_the_dead
 
 from .data import same_images
 from .ema import AveragedWeights
@@ -24,6 +25,7 @@ from .settings import FIXED_ON_RESUME, TrainSettings
 
 __all__ = [
     "CHECKPOINT_NAME",
+    "LOG_NAME",
     "WEIGHTS_NAME",
     "RunState",
     "StateWriter",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 CHECKPOINT_NAME = "ckpt.pt"
+LOG_NAME = "log.csv"
 WEIGHTS_NAME = "model.safetensors"
 
 _STATE_VERSION = 1
@@ -187,9 +190,13 @@ def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, 
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove the temporary files of a session that was killed while it wrote; who holds the folder may."""
-    for name in (CHECKPOINT_NAME, WEIGHTS_NAME, "log.csv"):
-        for left in out.glob(f".{name}.*.tmp"):
+    """Remove the temporary files of sessions on this machine that were killed while they wrote.
+
+    Only who holds the folder may do that, before anything is written: what bears this process's number is then of an
+    earlier one that had the same, as the first process of a container has.
+    """
+    for name in (CHECKPOINT_NAME, WEIGHTS_NAME, LOG_NAME):
+        for left in left_by_the_dead(out / name, own=True):
             with suppress(OSError):
                 left.unlink()
 

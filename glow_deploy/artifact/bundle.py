@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from glow_core.temporaries import temporary_name
 from glow_deploy.arguments import as_path
 from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 
@@ -22,7 +22,7 @@ from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftov
 from .limits import SIZE_LIMIT
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
 from .signed import SIGNATURE, SignedFiles
-from .switch import exchange, leftover_name
+from .switch import exchange
 
 if TYPE_CHECKING:
     import onnx
@@ -257,9 +257,9 @@ class BundleWriter:
     either; a process killed in it leaves the earlier one under a hidden name, and the next writer puts it back. Where
     the folder is a mount point the files are renamed one by one, the manifest last.
 
-    Plans and golden vectors of the earlier export go with it, for they no longer belong to it; other files stay.
-    Leaving the block without `finish`, by an error or not, removes what was made; what a killed process left is removed
-    by the next one.
+    Plans and golden vectors of the earlier export go with it, for they no longer belong to it; other files stay. Where
+    one cannot be moved it is kept under a hidden name, which the error says. Leaving the block without `finish`, by an
+    error or not, removes what was made; what a killed process left is removed by the next one.
 
     Args:
         path: the folder, created if need be; its parent must exist.
@@ -280,19 +280,27 @@ class BundleWriter:
         inside = path.is_dir() and not can_replace(self._real)
         self._place = self._real if inside else self._real.parent
         self._folder = self._place / self._hidden(UNFINISHED)
+        # Where an earlier bundle may lie, with files of the user's in it; set before anything is moved, since a signal
+        # may come right after that.
+        self._earlier: Path | None = None
 
     def __enter__(self) -> Self:
         with self.errors():
             remove_leftovers(self._real, self._place)
             try:  # Ctrl-C may come at any moment, also right after the folder has been made
                 self._folder.mkdir()
+            except FileExistsError:
+                raise  # it is not ours
             except BaseException:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._earlier is not None:
+            retire(self._earlier, self._real)
+        if self._earlier != self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def place(self, name: str) -> Path:
         """Return where to write a file of the bundle; tell `add` its sha256 afterwards."""
@@ -317,7 +325,8 @@ class BundleWriter:
             manifest: without `files`, which is filled in here.
 
         Raises:
-            UsageError: a file cannot be written, or the target was taken meanwhile.
+            UsageError: a file cannot be written, or the target was taken meanwhile; or the bundle is written, and what
+            else lay in the earlier one cannot be moved to it.
         """
         complete = replace(manifest, files=dict(sorted(self._digests.items())))
         names = list(self._digests)
@@ -334,6 +343,7 @@ class BundleWriter:
             else:
                 self._switch()
                 sync_folder(self._place)
+                self._retire()
         return Bundle(path=self._path, manifest=complete, export=export)
 
     def _switch(self) -> None:
@@ -342,20 +352,32 @@ class BundleWriter:
             self._folder.replace(self._real)  # onto an empty folder, or nothing: never onto what came there meanwhile
             return
         shutil.copymode(self._real, self._folder)
+        self._earlier = self._folder
         if exchange(self._folder, self._real):
-            retire(self._folder, self._real)
             return
-        old = self._place / self._hidden(REPLACED)
-        self._real.replace(old)
+        self._earlier = self._place / self._hidden(REPLACED)
         try:
+            self._real.replace(self._earlier)
             self._folder.replace(self._real)
         except BaseException:
-            old.replace(self._real)
+            with suppress(OSError):  # the new one is in its place already, or nothing was moved
+                self._earlier.replace(self._real)
             raise
-        retire(old, self._real)
+
+    def _retire(self) -> None:
+        """Remove the earlier bundle, without what is the user's."""
+        if self._earlier is None:
+            return
+        stayed = retire(self._earlier, self._real)
+        if stayed:
+            count = "an entry" if len(stayed) == 1 else f"{len(stayed)} entries"
+            raise UsageError(
+                f"the bundle is written, but {count} of the earlier one cannot be moved to it ({stayed[0]}): kept in "
+                f"{self._earlier}; move what you need from there"
+            )
 
     def _hidden(self, suffix: str) -> str:
-        return leftover_name(self._real.name, token=secrets.token_hex(4), suffix=suffix)
+        return temporary_name(self._real.name, suffix=suffix)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

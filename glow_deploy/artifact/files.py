@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from glow_core.temporaries import left_by_the_dead, temporary_name
 from glow_deploy.errors import BundleError, GlowDeployError, UsageError
-
-from .switch import host_name, is_running, leftover_name, writer_of
 
 __all__ = [
     "atomic_path",
@@ -68,9 +65,7 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """
     paths = [Path(path) for path in paths]
     remove_temporaries(paths)
-    temporaries = [
-        path.with_name(leftover_name(path.name, token=secrets.token_hex(4), suffix=".tmp")) for path in paths
-    ]
+    temporaries = [path.with_name(temporary_name(path.name)) for path in paths]
     ours = {str(temporary): path for temporary, path in zip(temporaries, paths, strict=True)}
     try:
         yield temporaries
@@ -98,10 +93,9 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
 def remove_temporaries(paths: Sequence[Path]) -> None:
     """Remove the temporary files of `atomic_path` for these targets whose writers are gone, and no others."""
     for path in paths:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.{host_name()}.*.tmp"):
-            if not is_running(writer_of(left)):
-                with suppress(OSError):
-                    left.unlink()
+        for left in left_by_the_dead(path):
+            with suppress(OSError):
+                left.unlink()
 
 
 def atomic_write(path: Path, data: bytes) -> None:

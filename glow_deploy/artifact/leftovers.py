@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from glow_core.temporaries import is_temporary, left_by_the_dead
+
 from .flavors import PLANS
 from .manifest import DECODER, ENCODER, GOLDEN, MANIFEST
 from .signed import SIGNATURE
-from .switch import host_name, is_running, writer_of
 
 __all__ = ["REPLACED", "UNFINISHED", "can_replace", "recover", "remove_leftovers", "retire"]
 
@@ -53,13 +52,45 @@ def remove_leftovers(path: Path, place: Path) -> None:
             retire(left, path)
 
 
-def retire(old: Path, path: Path) -> None:
-    """Remove a folder that was a bundle; what an export does not write is moved to the bundle at `path`."""
-    if path.is_dir():
-        for entry in sorted(old.iterdir()):
-            if entry.name not in _OWN and entry.suffix not in (UNFINISHED, ".tmp") and not (path / entry.name).exists():
+def retire(old: Path, path: Path) -> list[str]:
+    """Remove a folder that was a bundle; what an export does not write is moved to the bundle at `path`.
+
+    Nothing else is ever removed: what cannot be moved stays where it is, and the folder with it.
+
+    Returns:
+        What stayed, each with the reason; empty where the folder is gone.
+    """
+    if old.suffix == REPLACED and not path.is_dir():
+        return ["all of it: nothing has taken its place"]  # `recover` puts it back
+    try:
+        entries = sorted(old.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"all of it: {error.strerror or error}"]
+    stayed = []
+    for entry in entries:
+        try:
+            if _is_ours(entry):
+                entry.unlink()
+            elif not path.is_dir():
+                stayed.append(f"{entry.name}: there is no bundle to move it to")
+            elif os.path.lexists(path / entry.name):
+                stayed.append(f"{entry.name}: the bundle holds one already")
+            else:
                 entry.replace(path / entry.name)
-    shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            stayed.append(f"{entry.name}: {error.strerror or error}")
+    with suppress(OSError):
+        old.rmdir()
+    return stayed
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether an export or a compilation wrote a file, or began to."""
+    if entry.is_dir() and not entry.is_symlink():
+        return False
+    return entry.name in _OWN or (is_temporary(entry) and any(entry.name.startswith(f".{name}.") for name in _OWN))
 
 
 def _is_mount(folder: Path) -> bool:
@@ -72,6 +103,6 @@ def _is_mount(folder: Path) -> bool:
 
 
 def _left_by_the_dead(path: Path, place: Path, suffix: str) -> Iterator[Path]:
-    for left in sorted(place.glob(f".{glob.escape(path.name)}.{host_name()}.*{suffix}")):
-        if left.is_dir() and not left.is_symlink() and not is_running(writer_of(left)):
+    for left in left_by_the_dead(path, place=place, suffix=suffix):
+        if left.is_dir() and not left.is_symlink():
             yield left

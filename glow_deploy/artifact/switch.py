@@ -5,14 +5,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
-import re
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["exchange", "host_name", "is_running", "leftover_name", "writer_of"]
+__all__ = ["exchange"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -52,38 +50,3 @@ def _renameat2() -> Any:
     function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
     function.restype = ctypes.c_int
     return function
-
-
-def host_name() -> str:
-    """This machine's name, without dots: only its own processes can be asked whether they still run."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
-
-
-def leftover_name(name: str, *, token: str, suffix: str) -> str:
-    """Name what a process makes on the way to `name`, so that a later one can tell whose it is.
-
-    Args:
-        name: of the target.
-        token: makes it the only one.
-        suffix: with its dot.
-    """
-    return f".{name}.{host_name()}.{os.getpid()}.{token}{suffix}"
-
-
-def writer_of(path: Path) -> str:
-    """The process number in a `leftover_name`; empty where there is none."""
-    parts = path.name.split(".")
-    return parts[-3] if len(parts) >= 5 else ""
-
-
-def is_running(pid: str) -> bool:
-    """False where a process of this machine is known to have ended."""
-    if not pid.isdigit() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True

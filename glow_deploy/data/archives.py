@@ -198,9 +198,10 @@ def _labels(path: Path, names: list[str], places: Mapping[str, tuple[int, int]])
 def _numbers(path: Path, stems: list[str], places: Mapping[str, tuple[int, int]]) -> Iterator[int]:
     for stem in stems:
         offset, size = places[stem]
-        text = _bytes_at(path, offset, min(size, _LONGEST_LABEL + 1), name=stem + _LABEL).strip()
-        if not text.isdigit() or len(text) > _LONGEST_LABEL:
-            raise DataError(f"{path}:{stem}{_LABEL} holds {text[:16]!r}; a class number is needed")
+        held = _bytes_at(path, offset, min(size, _LONGEST_LABEL + 1), name=stem + _LABEL).strip()
+        text = held.decode("ascii", "replace")
+        if not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_LABEL:
+            raise DataError(f"{path}:{stem}{_LABEL} holds {held[:16]!r}; a class number is needed")
         yield int(text)
 
 

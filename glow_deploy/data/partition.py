@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, int]:
         with path.open(encoding="utf-8-sig") as stream:
             for line, text in enumerate(stream, 1):
                 name, _, number = text.strip().replace(",", " ").rpartition(" ")
-                if not name or (line == 1 and not number.isdecimal()):
+                if not name or (line == 1 and not (number.isascii() and number.isdecimal())):
                     if text.strip() and line > 1:
                         raise DataError(f"{path}, line {line}: a picture and 0, 1 or 2 are needed")
                     continue

@@ -88,7 +88,8 @@ def read_attribute_table(path: str | os.PathLike[str], *, tags: Sequence[str] | 
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
             # A longer number counts no rows, and Python itself refuses the longest.
-            if first.strip().isdecimal() and len(first.strip()) <= _LONGEST_COUNT:
+            count = first.strip()
+            if count.isascii() and count.isdecimal() and len(count) <= _LONGEST_COUNT:
                 return _read_celeba(path, stream, int(first), tags)
             delimiter = max(",;\t", key=first.count)
             lines = csv.reader(_chain(first, stream), delimiter=delimiter)

@@ -168,12 +168,16 @@ def find_gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), f"nvidia-smi failed: {' '.join(words)[:200]}"
     gpus = []
     for row in csv.reader(done.stdout.splitlines(), skipinitialspace=True):
-        if len(row) == 5 and row[0].isdigit():
-            memory = int(row[3]) if row[3].isdigit() else 0
+        if len(row) == 5 and _is_whole(row[0]):
+            memory = int(row[3]) if _is_whole(row[3]) else 0
             gpus.append(
                 Gpu(index=int(row[0]), name=row[1], compute_capability=row[2], memory_mib=memory, driver=row[4])
             )
     return tuple(gpus), f"{len(gpus)} found by nvidia-smi"
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 9
 
 
 def _cuda_links(packages: Mapping[str, str | None]) -> tuple[CudaLink, ...]:
@@ -254,7 +258,7 @@ def _advice(
             "CUDA and cuDNN libraries."
         )
     majors = [(gpu.driver, gpu.driver.partition(".")[0]) for gpu in gpus]
-    old = [driver for driver, major in majors if major.isdigit() and int(major) < _CUDA13_DRIVER]
+    old = [driver for driver, major in majors if _is_whole(major) and int(major) < _CUDA13_DRIVER]
     if old and any(link.major == 13 for link in cuda):
         advice.append(f"Driver {old[0]} is older than {_CUDA13_DRIVER}, the first that runs CUDA 13: update it.")
     for gpu in gpus:

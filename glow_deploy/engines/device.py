@@ -42,7 +42,7 @@ def parse_device(text: str) -> Device:
     kind, colon, index = text.strip().lower().partition(":")
     if kind in ("auto", "cpu", "cuda") and not colon:
         return Device(kind)
-    if kind == "cuda" and index.isascii() and index.isdigit() and len(index) <= 3:
+    if kind == "cuda" and index.isascii() and index.isdecimal() and len(index) <= 3:
         return Device(kind, int(index))
     raise UsageError(f"unknown device {text[:40]!r}: use auto, cpu, cuda or cuda:N")
 

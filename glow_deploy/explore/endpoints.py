@@ -273,7 +273,7 @@ async def _body(request: Request, most: int, message: str, *, seconds: float) ->
     import anyio
 
     claimed = request.headers.get("content-length", "")
-    if claimed.isdigit() and int(claimed[:20]) > most:
+    if claimed.isascii() and claimed.isdecimal() and int(claimed[:20]) > most:
         raise _RefusedError(413, message)
     data = bytearray()
     stream, begun = request.stream(), anyio.current_time()
@@ -308,7 +308,7 @@ def _whole(value: Any, what: str) -> int | None:
     """A whole number of 0 or more, or None where nothing is given."""
     if value is None or value == "":
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
         value = int(value)
     if type(value) is not int or not 0 <= value < 2**63:
         raise UsageError(f"{what} must be a whole number of 0 or more")

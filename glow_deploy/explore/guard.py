@@ -112,4 +112,4 @@ def allowed_host(host: str, hosts: Sequence[str]) -> bool:
 
 
 def _is_port(text: str) -> bool:
-    return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit() and len(text) <= 6
+    return text[:1] == ":" and text[1:].isascii() and text[1:].isdecimal() and len(text) <= 6

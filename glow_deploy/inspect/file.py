@@ -152,7 +152,7 @@ def _signature(value: Any, way: str) -> dict[str, object]:
         "way": way,
         "name": value.name,
         "type": type_name(tensor.elem_type).lower() if tensor.elem_type else "?",
-        "shape": [int(dim) if dim.isdigit() else dim for dim in dims],
+        "shape": [int(dim) if dim.isascii() and dim.isdecimal() and len(dim) <= 19 else dim for dim in dims],
     }
 
 

@@ -50,7 +50,7 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     """
     parts = [part.strip() for part in text.split(",")]
     # Nine digits are more than enough, and far longer ones Python itself refuses.
-    if len(parts) != 4 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in parts):
         raise UsageError(f"the box is {text[:32]!r}; give top,left,height,width in pixels, such as 4,4,8,8")
     top, left, height, width = map(int, parts)
     return top, left, height, width

@@ -16,7 +16,7 @@ from glow_deploy.printable import shown
 from glow_deploy.protocol import TensorSpec
 
 from .coding import Latents
-from .specs import latent_specs, show_shape
+from .specs import is_latent_name, latent_specs, show_shape
 
 __all__ = ["LATENT_KEYS", "load_latents", "save_latents"]
 
@@ -71,7 +71,7 @@ def load_latents(
     with NpzArchive(path) as archive:
         specs = latent_specs(inputs)
         wanted = [spec.name for spec in specs]
-        extra = sorted(name for name in archive.entries if name[:1] == "z" and name[1:].isdecimal())
+        extra = sorted(filter(is_latent_name, archive.entries))
         if not extra:
             held = ", ".join(map(shown, sorted(archive.entries)[:5])) or "nothing"
             raise DataError(

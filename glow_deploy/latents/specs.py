@@ -11,12 +11,18 @@ import numpy.typing as npt
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.protocol import Engine, Role, TensorSpec
 
-__all__ = ["check_labels", "conditional", "finite_rows", "latent_specs", "need_role", "show_shape"]
+__all__ = ["check_labels", "conditional", "finite_rows", "is_latent_name", "latent_specs", "need_role", "show_shape"]
+
+
+def is_latent_name(name: str) -> bool:
+    """Tell whether a tensor's or an array's name is `z` and a number."""
+    number = name[1:]
+    return name[:1] == "z" and number.isascii() and number.isdecimal() and len(number) <= 9
 
 
 def latent_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """Pick `z1` ... `zL` out of an engine's inputs or outputs, finest first."""
-    found = [spec for spec in specs if spec.name[:1] == "z" and spec.name[1:].isdecimal()]
+    found = [spec for spec in specs if is_latent_name(spec.name)]
     return tuple(sorted(found, key=lambda spec: int(spec.name[1:])))
 
 

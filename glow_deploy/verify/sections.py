@@ -193,5 +193,5 @@ def _gate(quantity: str, statistic: str, value: int, *, verdict: VerdictName = "
 
 
 def _level(step: str) -> int | None:
-    head = step.split("/")[0]
-    return int(head.removeprefix("level")) if head.removeprefix("level").isdigit() else None
+    number = step.partition("/")[0].removeprefix("level")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) <= 9 else None

@@ -14,6 +14,7 @@ from glow_core import Glow, GlowConfig, load_checkpoint, read_checkpoint, save_c
 from glow_core.checkpoint import Origin, load_safetensors
 from glow_core.convert import convert_checkpoint
 from glow_core.errors import CheckpointError
+from glow_core.temporaries import host_name, temporary_name
 
 LU = "levels.0.steps.0.permutation"
 CONFIG = GlowConfig(image_size=(8, 8), levels=2, steps=2, width=6, n_bits=5)
@@ -310,3 +311,31 @@ def test_a_failed_write_leaves_the_earlier_file_whole(glow, tmp_path):
     assert "cannot write" in done.stdout, done.stderr
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["ckpt.pt"]
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_only_what_a_process_of_this_machine_left_goes_with_the_next_write(glow, tmp_path, name):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = host_name()
+    left = tmp_path / f".{name}.{host}.{ended.pid}.00ff.tmp"
+    others = [
+        tmp_path / f".{name}.other-node.{ended.pid}.00000077.tmp",  # being written by another machine
+        tmp_path / f".{name}.{host}.{os.getpid()}.00ff.tmp",
+        tmp_path / f".{name}.{host}.\u00b2.00ff.tmp",
+    ]
+    for path in (left, *others):
+        path.touch()
+    save_checkpoint(glow, tmp_path / name)
+    assert set(tmp_path.iterdir()) == {tmp_path / name, *others}
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+def test_a_link_under_the_name_of_a_file_in_the_making_is_not_followed(glow, tmp_path, monkeypatch, name):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    (tmp_path / temporary_name(name)).symlink_to(victim)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_checkpoint(glow, tmp_path / name)
+    assert victim.read_text() == "precious"

@@ -53,3 +53,36 @@ def test_other_threads_get_no_signals_and_may_use_it():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_a_signal_while_the_handlers_are_put_back_leaves_none_of_ours(monkeypatch):
+    def term(number, frame):
+        got.append(number)
+
+    got: list[int] = []
+    before = signal.signal(signal.SIGTERM, term)
+    real, restoring = signal.signal, False
+
+    def then_a_press(number, handler):
+        nonlocal restoring
+        found = real(number, handler)
+        if restoring and number == signal.SIGINT:
+            restoring = False
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(signal, "signal", then_a_press)
+
+    def work():
+        nonlocal restoring
+        with interrupts_deferred():
+            restoring = True
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert signal.getsignal(signal.SIGTERM) is term
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        real(signal.SIGTERM, before)
+    assert got == [signal.SIGTERM]

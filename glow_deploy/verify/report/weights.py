@@ -54,7 +54,7 @@ class WeightFinding:
     def level(self) -> int | None:
         """Number of the level that it belongs to, None where it belongs to all."""
         number = self.part.partition("/")[0].removeprefix("level")
-        return int(number) if number.isdigit() else None
+        return int(number) if number.isascii() and number.isdecimal() and len(number) <= 9 else None
 
 
 @dataclass(frozen=True, kw_only=True)

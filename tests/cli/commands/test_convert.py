@@ -274,3 +274,12 @@ def test_inspect_knows_a_checkpoint_that_is_a_part_of_something(invoke, place):
     result = invoke("inspect", "part.ckpt")
     assert result.exit_code == 0, result.stderr
     assert "rosinality/glow-pytorch" in result.stdout
+
+
+def test_the_help_names_every_project_that_is_read():
+    from glow_cli.commands.convert import convert
+
+    from glow_core.readers import READERS
+
+    words = " ".join((convert.__doc__ or "").split())
+    assert [reader.project for reader in READERS if reader.project not in words] == []

@@ -34,3 +34,12 @@ def test_export_resizes_if_asked_to_and_doubts_an_untrained_model(invoke, model,
 
     save_checkpoint(Glow(GlowConfig(image_size=(8, 8), levels=2, steps=1, width=4)), place / "fresh.pt")
     assert "note: actnorm was never initialised" in invoke("export", "fresh.pt").output
+
+
+def test_the_help_names_every_project_that_is_read():
+    from glow_cli.commands.export import export
+
+    from glow_core.readers import READERS
+
+    words = " ".join((export.__doc__ or "").split())
+    assert [reader.project for reader in READERS if reader.project not in words] == []

@@ -161,3 +161,29 @@ def test_handlers_are_put_back():
         assert received_signal() is None
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     time.sleep(0)
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("at", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_the_handlers_are_put_back_ends_it_too(at, number, for_good):
+    code = (
+        "import os, signal\n"
+        "from glow_cli.common.signals import ended_by_signals\n"
+        "real, ending = signal.signal, False\n"
+        "def press(which, handler):\n"
+        "    global ending\n"
+        "    found = real(which, handler)\n"
+        f"    if ending and which == signal.{at}:\n"
+        "        ending = False\n"
+        f"        os.kill(os.getpid(), signal.{number})\n"
+        "    return found\n"
+        "signal.signal = press\n"
+        f"with ended_by_signals(for_good={for_good}): ending = True\n"
+        "print('never said')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    status = int(getattr(signal, number))
+    # Where the handlers are those from before, Python's own and the system's say it in their way.
+    assert done.returncode in ((128 + status,) if for_good else (128 + status, -status)), done
+    assert done.stdout == ""

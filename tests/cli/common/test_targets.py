@@ -8,7 +8,7 @@ import pytest
 from glow_cli.common import targets
 from glow_cli.common.targets import check_target, is_folder, open_folder, write_whole
 
-from glow_deploy.artifact.switch import host_name, leftover_name
+from glow_core.temporaries import host_name, temporary_name
 from glow_deploy.engines import open as engines_open
 from glow_deploy.engines import pair as engines_pair
 from glow_deploy.errors import UsageError
@@ -88,7 +88,7 @@ def test_a_link_left_under_a_temporary_name_is_not_followed(tmp_path, monkeypatc
     monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
     write_whole(tmp_path / "a.png", b"whole")
     assert (tmp_path / "a.png").read_bytes() == b"whole"
-    link = tmp_path / leftover_name("picture", token="guessed", suffix=".tmp")
+    link = tmp_path / temporary_name("picture", token="guessed")
     link.symlink_to(victim)
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "b.png", b"attack")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
+import pytest
 from glow_cli.common.console import Bars, Output
-from glow_cli.common.training import Reporter
+from glow_cli.common.training import Reporter, SampleGrids
 from rich.console import Console
 from rich.progress import Progress, TextColumn
+
+from glow_core.errors import TrainingError
 
 
 def test_a_line_begins_where_the_bar_was_taken_away(monkeypatch):
@@ -35,3 +39,13 @@ def test_a_line_comes_out_alone_where_there_is_no_bar(capsys):
         Reporter(bars, output).say("forecast: a while")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("forecast: a while\n", "")
+
+
+def test_sample_grids_are_not_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "samples").symlink_to("elsewhere")
+    with pytest.raises(TrainingError, match="samples is a link"):
+        SampleGrids(tmp_path, 5)
+    (tmp_path / "samples").unlink()
+    SampleGrids(tmp_path, 5)(1, np.zeros((4, 3, 8, 8), np.uint8))
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step-000001.png"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def refuse(tensors, options):
 
 @pytest.fixture
 def install(monkeypatch):
-    """Makes readers look as if packages brought them, one a package."""
+    """Makes readers look as if packages brought them, one a package; a function is what loads one."""
 
     def make(**readers):
         points = []
@@ -33,7 +33,7 @@ def install(monkeypatch):
                 name=name,
                 value=f"{name}:READER",
                 dist=SimpleNamespace(name=f"{name}-package"),
-                load=lambda it=reader: it,
+                load=reader if isinstance(reader, FunctionType) else lambda it=reader: it,
             )
             points.append(point)
         found = metadata.entry_points
@@ -72,6 +72,51 @@ def test_a_reader_that_fails_is_blamed_itself(install, file, fails):
         read_checkpoint(file)
     assert "\n" not in str(error.value)
     assert "report it to its authors, or uninstall it" in str(error.value)
+
+
+class SpeechlessError(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (SystemExit(), "SystemExit:"),
+        (ImportError("no module\n\n  of two lines"), "ImportError: no module of two lines"),
+        (SpeechlessError(), "SpeechlessError:"),
+        (RuntimeError("long " * 1000), "RuntimeError: long"),
+    ],
+)
+@pytest.mark.parametrize("where", ["load", "recognise", "read"])
+def test_a_reader_that_ends_the_process_or_speaks_in_lines_is_told_in_one(install, file, where, error, words):
+    def fail(*args):
+        raise error
+
+    if where == "load":
+        install(theirs=fail)
+        (told,) = installed_readers(READERS).broken
+        assert told.startswith(f"the reader theirs of theirs-package cannot be loaded ({words}")
+        with pytest.raises(CheckpointError, match="cannot be loaded"):
+            read_checkpoint(file)
+    else:
+        install(theirs=Reader(**{"project": "theirs", "recognise": always, "read": refuse} | {where: fail}))
+        with pytest.raises(CheckpointError) as raised:
+            read_checkpoint(file)
+        told = str(raised.value)
+        assert f"failed on this file ({words}" in told
+    assert "\n" not in told
+    assert len(told) < 400
+
+
+def test_ctrl_c_in_a_reader_passes_through(install, file):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    install(theirs=Reader(project="theirs", recognise=stop, read=refuse))
+    with pytest.raises(KeyboardInterrupt):
+        read_checkpoint(file)
 
 
 def test_what_a_reader_refuses_is_its_own_word(install, file):

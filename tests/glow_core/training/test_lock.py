@@ -102,3 +102,12 @@ def test_many_that_want_it_get_it_one_after_the_other(tmp_path):
         assert process.returncode == 0, err.decode()
         assert int(out) > 0
     time.sleep(0)
+
+
+def test_a_lock_that_holds_words_is_not_quoted(holder, tmp_path):
+    (tmp_path / "run" / LOCK_NAME).write_text("\x1b[2J of a stranger")
+    with (
+        pytest.raises(TrainingError, match="process of an unknown number is training"),
+        run_lock(tmp_path / "run"),
+    ):
+        pass

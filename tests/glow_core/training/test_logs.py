@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 from training_toys import curve, toy_training
 
-from glow_core.training.logs import LOG_COLUMNS
+from glow_core.temporaries import temporary_name
+from glow_core.training.logs import LOG_COLUMNS, CsvLog
 
 
 def test_logs_and_events(run) -> None:
@@ -57,3 +59,29 @@ def test_tensorboard_hides_what_is_repeated(tmp_path: Path) -> None:
     events.Reload()
     assert [event.step for event in events.Scalars("bits_per_dim")] == list(range(1, 13))
     assert events.Tags()["images"]
+
+
+def test_a_table_is_widened_beside_a_link_that_somebody_left(tmp_path: Path, monkeypatch) -> None:
+    """Under the very name of the file in the making, should it have been guessed."""
+    log, victim = tmp_path / "log.csv", tmp_path / "victim"
+    log.write_text(",".join(LOG_COLUMNS[:-2]) + "\n1,1,1,1,1,1,1\n")
+    victim.write_text("precious")
+    before = log.read_bytes()
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    (tmp_path / temporary_name("log.csv")).symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        CsvLog(log, keep_steps=1)
+    assert (victim.read_text(), log.read_bytes()) == ("precious", before)
+    (tmp_path / temporary_name("log.csv")).unlink()
+    CsvLog(log, keep_steps=1).close()  # the control
+    assert log.read_text() == ",".join(LOG_COLUMNS) + "\n1,1,1,1,1,1,1,,\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "victim"}
+
+
+@pytest.mark.parametrize("step", ["\u00b2", "9" * 5000, "-1", ""])
+def test_rows_from_one_without_a_number_on_are_dropped(tmp_path: Path, step: str) -> None:
+    log = tmp_path / "log.csv"
+    kept = ",".join(LOG_COLUMNS) + "\n1,1,1,1,1,1,1,,\n"
+    log.write_text(f"{kept}{step},1,1,1,1,1,1,,\n3,1,1,1,1,1,1,,\n", encoding="utf-8")
+    CsvLog(log, keep_steps=5).close()
+    assert log.read_text() == kept

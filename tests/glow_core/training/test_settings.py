@@ -34,6 +34,8 @@ from glow_core.training import TrainSettings
         {"optimizer": "sgd"},
         {"device": "tpu"},
         {"device": "cpu:1"},
+        {"device": "cuda:\u00b2"},
+        {"device": "cuda:" + "9" * 5000},
         {"seed": -1},
         {"threads": 0},
         {"max_seconds": 0.0},

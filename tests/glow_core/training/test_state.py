@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from training_toys import curve, toy_config, toy_images, toy_training
 
 from glow_core.errors import CheckpointError, GlowCoreError, TrainingError
+from glow_core.temporaries import host_name
 from glow_core.training import ArrayImages, read_run
+from glow_core.training.state import remove_leftovers
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,18 @@ def test_a_flipped_bit_anywhere_in_the_state_stops_a_resume(tmp_path: Path) -> N
             toy_training(tmp_path, max_steps=3, resume=True)
     path.write_bytes(whole)
     toy_training(tmp_path, max_steps=3, resume=True)
+
+
+def test_only_what_a_session_of_this_machine_left_is_removed(tmp_path: Path) -> None:
+    host, ours = host_name(), os.getpid()
+    left = [f".{name}.{host}.{ours}.00ff.tmp" for name in ("ckpt.pt", "model.safetensors", "log.csv")]
+    others = [
+        f".ckpt.pt.{host}x.{ours}.00ff.tmp",  # of another machine, on a shared disk
+        f".ckpt.pt.{host}.{os.getppid()}.00ff.tmp",  # of a process that runs
+        f".mine.csv.{host}.{ours}.00ff.tmp",
+        ".ckpt.pt.mine.tmp",
+    ]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)

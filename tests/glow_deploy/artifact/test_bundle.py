@@ -91,7 +91,7 @@ def test_what_a_killed_export_left_is_in_nobodys_way(bundle, tmp_path):
 
 
 def test_what_a_killed_export_left_is_cleared_up_by_the_next(bundle, tmp_path, monkeypatch):
-    import glow_deploy.artifact.leftovers as module
+    from glow_core import temporaries as module
 
     manifest = replace(Bundle.open(bundle).manifest, golden_source=None)
     target = tmp_path / "new"

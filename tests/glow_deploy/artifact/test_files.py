@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from glow_core.temporaries import host_name
 from glow_deploy.artifact.files import (
     atomic_path,
     atomic_paths,
@@ -16,7 +17,6 @@ from glow_deploy.artifact.files import (
     sha256_bytes,
     sha256_file,
 )
-from glow_deploy.artifact.switch import host_name
 from glow_deploy.errors import BundleError, UsageError
 
 

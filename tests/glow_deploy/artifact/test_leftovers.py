@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from glow_core import GlowConfig, save_checkpoint
+from glow_core import GlowConfig, save_checkpoint, temporaries
 from glow_deploy.artifact import bundle as module
-from glow_deploy.artifact import leftovers
 from glow_deploy.artifact.bundle import Bundle, BundleWriter, while_unchanged
-from glow_deploy.artifact.leftovers import can_replace
+from glow_deploy.artifact.leftovers import can_replace, retire
 from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import BundleError, BundleReplacedError
+from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
 from glow_deploy.export import ExportSettings, export
 
 FILES = ("encoder.onnx", "decoder.onnx", "golden.npz")
@@ -143,9 +142,9 @@ def test_a_writer_killed_at_any_instant_leaves_the_old_one_or_the_new_one(target
 
 def test_what_was_moved_away_comes_back(target, monkeypatch):
     """Killed between the two renames of a file system without the exchange."""
-    away = target.with_name(f".bundle.{leftovers.host_name()}.99999999.00ff.replaced")
+    away = target.with_name(f".bundle.{temporaries.host_name()}.99999999.00ff.replaced")
     target.rename(away)
-    monkeypatch.setattr(leftovers, "is_running", lambda pid: False)
+    monkeypatch.setattr(temporaries, "is_running", lambda pid: False)
     with BundleWriter(target, force=True):
         whole(target)
     whole(target)
@@ -195,3 +194,127 @@ def test_a_link_to_a_bundle_stays_a_link(target, two):
         writer.finish(source.manifest)
     assert link.is_symlink()
     assert whole(target) == whole(link) == source.manifest.model_id
+
+
+class Stopped(BaseException):
+    """A signal's exception."""
+
+
+def replace_by(source: Path, target: Path) -> None:
+    held = Bundle.open(source)
+    with BundleWriter(target, force=True) as writer:
+        for name in FILES:
+            writer.write(name, held.file(name).read_bytes())
+        writer.finish(held.manifest)
+
+
+def no_exchange(first, second):
+    return False
+
+
+@pytest.fixture(params=["exchange", "steps"])
+def how(request, monkeypatch):
+    if request.param == "steps":
+        monkeypatch.setattr(module, "exchange", no_exchange)
+
+
+@pytest.fixture
+def precious(target):
+    """Files of the user's in a bundle, some of which look like ours."""
+    (target / "notes.txt").write_text("mine")
+    (target / "a_dir").mkdir()
+    (target / "a_dir" / "x").write_text("mine")
+    (target / "data.tmp").write_text("mine")
+    (target / "old.unfinished").write_text("mine")
+    (target / "link").symlink_to("notes.txt")
+    return {"notes.txt", "a_dir", "data.tmp", "old.unfinished", "link"}
+
+
+def assert_new_with(target: Path, source: Path, names: set[str]) -> None:
+    assert whole(target) == whole(source)
+    assert {path.name for path in target.iterdir()} == {"manifest.json", *FILES, *names}
+    assert [path.name for path in target.parent.iterdir()] == ["bundle"]
+
+
+def test_a_file_that_only_looks_like_ours_stays(how, target, two, precious):
+    (target / temporaries.temporary_name("encoder.trt")).touch()  # what a killed compilation left
+    replace_by(two[1], target)
+    assert_new_with(target, two[1], precious)
+
+
+@pytest.mark.parametrize("at", ["exchange", "sync_folder", "retire"])
+def test_a_signal_right_after_the_switch_loses_nothing(how, target, two, precious, monkeypatch, at):
+    real = getattr(module, at)
+
+    def stopped(*arguments):
+        found = real(*arguments) if at != "retire" else None
+        if at != "sync_folder" or arguments[0] == target.parent:
+            monkeypatch.setattr(module, at, real)
+            raise Stopped
+        return found
+
+    monkeypatch.setattr(module, at, stopped)
+    switched = at != "exchange" or real is not no_exchange
+    with pytest.raises(Stopped):
+        replace_by(two[1], target)
+    assert_new_with(target, two[1] if switched else two[0], precious)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_signal_after_either_rename_loses_nothing(target, two, precious, monkeypatch, after):
+    monkeypatch.setattr(module, "exchange", no_exchange)
+    rename, count = Path.replace, 0
+
+    def stopped(self, other):
+        nonlocal count
+        rename(self, other)
+        count += 1
+        if count == after:
+            raise Stopped
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    with pytest.raises(Stopped):
+        replace_by(two[1], target)
+    assert_new_with(target, two[after - 1], precious)
+
+
+def test_what_cannot_be_moved_is_kept_and_told(how, target, two, precious, monkeypatch):
+    rename = Path.replace
+
+    def refuse(self, other):
+        if self.name == "a_dir":
+            raise PermissionError(13, "Permission denied")
+        return rename(self, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refuse)
+        with pytest.raises(
+            UsageError, match=r"written, but an entry .* \(a_dir: Permission denied\): kept in "
+        ) as error:
+            replace_by(two[1], target)
+    assert whole(target) == whole(two[1])
+    (hidden,) = (path for path in target.parent.iterdir() if path != target)
+    assert str(hidden) in str(error.value)
+    assert [path.name for path in hidden.iterdir()] == ["a_dir"]
+    assert {path.name for path in target.iterdir()} == {"manifest.json", *FILES, *precious} - {"a_dir"}
+    monkeypatch.setattr(temporaries, "is_running", lambda pid: False)
+    replace_by(two[0], target)  # the next one tries again
+    assert_new_with(target, two[0], precious)
+
+
+def test_a_file_of_which_the_bundle_has_another_is_kept(target, tmp_path):
+    left = tmp_path / ".bundle.host.1.00ff.unfinished"
+    left.mkdir()
+    for name in ("notes.txt", "encoder.onnx"):
+        (left / name).write_text("earlier")
+    (target / "notes.txt").write_text("later")
+    assert retire(left, target) == ["notes.txt: the bundle holds one already"]
+    assert [(path.name, path.read_text()) for path in left.iterdir()] == [("notes.txt", "earlier")]
+    assert (target / "notes.txt").read_text() == "later"
+
+
+def test_without_a_bundle_in_its_place_an_earlier_one_is_left_alone(two, tmp_path):
+    left = tmp_path / ".bundle.host.1.00ff.replaced"
+    shutil.copytree(two[0], left)
+    assert retire(left, tmp_path / "bundle") == ["all of it: nothing has taken its place"]
+    whole(left)

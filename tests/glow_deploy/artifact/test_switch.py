@@ -1,12 +1,7 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from glow_deploy.artifact import switch
-from glow_deploy.artifact.switch import exchange, is_running, leftover_name, writer_of
+from glow_deploy.artifact.switch import exchange
 
 
 def test_two_folders_change_names(tmp_path):
@@ -34,21 +29,3 @@ def test_an_exchange_that_fails_for_another_reason_says_so(tmp_path):
         pytest.skip("this system has no exchange of names")
     with pytest.raises(FileNotFoundError):
         exchange(tmp_path / "a", tmp_path / "nothing")
-
-
-def test_a_process_that_runs_is_told_from_one_that_ended():
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert is_running(str(os.getpid()))
-    assert not is_running(str(ended.pid))
-    assert is_running("not a number")
-
-
-@pytest.mark.parametrize("name", ["bundle", "a.b.c", ".hidden", "with space"])
-def test_a_leftover_names_its_writer(name):
-    assert writer_of(Path(leftover_name(name, token="00ff", suffix=".tmp"))) == str(os.getpid())
-
-
-@pytest.mark.parametrize("name", [".bundle.tmp", "bundle", ".x.1.tmp"])
-def test_what_names_no_writer_has_none(name):
-    assert writer_of(Path(name)) == ""

@@ -103,6 +103,13 @@ def test_the_limit_is_told_before_anything_is_read(visit, bundle):
     assert answer.status_code == 413
 
 
+def test_a_length_that_is_no_number_is_passed_over(visit, bundle):
+    """Not by the test client's own way, which counts for itself."""
+    client = visit(bundle, max_upload=10)
+    answer = client.post("/api/image", params={"name": "x"}, content=b"abc", headers={"content-length": b"\xb2"})
+    assert answer.status_code != 500
+
+
 def test_names_are_made_fit_to_be_shown(client, picture):
     found = upload(client, picture(), name="C:\\folder/a\x00b\u202ec\nd" + "e" * 500 + ".png").json()
     assert found["name"].startswith("abcde")

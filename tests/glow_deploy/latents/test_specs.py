@@ -5,7 +5,7 @@ import pytest
 from linear_flow import LinearFlow
 
 from glow_deploy.errors import DataError, UsageError
-from glow_deploy.latents.specs import check_labels, conditional, finite_rows, latent_specs, need_role
+from glow_deploy.latents.specs import check_labels, conditional, finite_rows, is_latent_name, latent_specs, need_role
 from glow_deploy.protocol import TensorSpec
 
 
@@ -58,3 +58,13 @@ def test_labels_of_a_model_with_classes_and_of_one_without():
 def test_labels_that_are_no_classes_are_refused(labels, message):
     with pytest.raises(DataError, match=message):
         check_labels(LinearFlow("encoder", classes=True), labels, 3)
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("z1", True), ("z12", True), ("z", False), ("x1", False), ("z-1", False)])
+def test_a_latent_is_named_by_a_letter_and_a_number(name, is_one):
+    assert is_latent_name(name) is is_one
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "9" * 5000])
+def test_what_only_looks_like_a_number_names_no_latent(number):
+    assert not is_latent_name(f"z{number}")
