@@ -26,7 +26,7 @@ def test_what_is_known_goes_through_json() -> None:
         ({"n_bits": 9}, "n_bits is 9"),
         ({"n_bits": True}, "n_bits is True"),
         ({"input_range": "half"}, "input_range is 'half'; choose one of unit, centred"),
-        ({"scale_map": "tanh"}, "scale_map is 'tanh'; choose one of sigmoid, exp, sigmoid_inv"),
+        ({"scale_map": "tanh"}, "scale_map is 'tanh'; choose one of sigmoid, sigmoid_plain, exp, sigmoid_inv"),
         ({"levels": 3, "colour": 1}, "unknown import options: colour, levels"),
     ],
 )

@@ -108,7 +108,7 @@ def test_without_a_path_timings_stay_in_memory(tmp_path, monkeypatch):
 def test_a_timing_cache_that_cannot_be_kept_is_named_beforehand(tmp_path):
     with pytest.raises(CompileError, match="no folder"):
         TimingCache(tmp_path / "nowhere" / "timings")
-    with pytest.raises(CompileError, match="cannot be read"):
+    with pytest.raises(CompileError, match="is a folder, not a file that can be read"):
         TimingCache(tmp_path)
 
 

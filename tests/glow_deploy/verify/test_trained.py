@@ -64,7 +64,8 @@ def test_verify_and_bench_name_what_differs(sound, checkpoint_of, options, words
     ):
         with pytest.raises(UsageError) as caught:
             work()
-        assert str(caught.value) == wanted
+        remedy = f"name the checkpoint it was exported from, or run `glow-deploy export {ckpt}`"
+        assert str(caught.value) == f"{wanted}; {remedy}"
         assert caught.value.exit_code == 2
 
 

@@ -46,13 +46,13 @@ def test_an_empty_folder_without_a_bundle_still_has_no_tests(pytester, run_apart
 def test_an_empty_folder_is_enough(run_apart):
     result = run_apart("--glow-bundle", "bundle", *CPU)
     assert result.ret == 0
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=9)
 
 
 @pytest.mark.usefixtures("bundle")
 def test_torch_is_never_imported_without_a_checkpoint(pytester, run_apart):
     pytester.makeconftest("import sys\nsys.modules['torch'] = None  # any import of it raises")
-    run_apart("--glow-bundle", "bundle", *CPU).assert_outcomes(passed=8)
+    run_apart("--glow-bundle", "bundle", *CPU).assert_outcomes(passed=9)
 
 
 @pytest.mark.usefixtures("bundle")
@@ -77,7 +77,7 @@ def test_two_workers_measure_a_bundle_once(pytester, run_apart):
     )
     result = run_apart("--glow-bundle", "bundle", *CPU, "-n", 2, "-v", "--glow-json", "r.json")
     assert result.ret == 0, result.stdout.str()
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=10)
     assert len((pytester.path / "calls.txt").read_text().splitlines()) == 1
     assert "bundle: round trip sound" in result.stdout.str()
     assert (pytester.path / "r.json").is_file()
