@@ -6,6 +6,7 @@ docs/architecture.toml lists the rooms and their floors.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -76,6 +77,7 @@ def imports(name: str, source: str, *, is_package: bool) -> Iterator[Import]:
     yield from walk(ast.parse(source), True, False)
 
 
+@functools.cache
 def all_imports(name: str) -> list[Import]:
     path = MODULES[name]
     return list(imports(name, path.read_text(), is_package=path.name == "__init__.py"))
@@ -154,6 +156,7 @@ def rooms(package: str, edges: Iterable[tuple[str, str]]) -> dict[str, dict[str,
     return found
 
 
+@functools.cache
 def every_edge() -> list[tuple[str, str]]:
     return [(name, item.target) for name in MODULES for item in all_imports(name) if item.target in MODULES]
 
