@@ -64,17 +64,22 @@ def test_a_signal_at_any_instant(model, pictures, tmp_path, name, number):
     words = commands(model, pictures)[name]
     interrupted = 0
     for after in (0.36, 0.5, 0.7, 0.9, 1.2, 1.6, 2.1, 2.8, 3.6):
-        done = end(words, after=after, number=number, cwd=tmp_path)
+        place = tmp_path / str(after)
+        place.mkdir()
+        done = end(words, after=after, number=number, cwd=place)
         if done.returncode == 0 or (name, done.returncode) == ("verify", 1):
             continue  # it was done before
-        interrupted += done.returncode == 128 + number
-        if (tmp_path / "bundle").exists() or (tmp_path / "run" / "ckpt.pt").exists():
-            subprocess.run(["rm", "-rf", str(tmp_path / "bundle"), str(tmp_path / "run")], check=True)
+        if done.returncode == -number and done.stdout:
+            # All was written and said, and Python itself was on its way out, where it hands signals back to the system.
+            # A shell calls that 128 + number as well.
+            assert name == "compile" or any(place.iterdir()), (after, done)
+            continue
+        interrupted += 1
         assert done.returncode == 128 + number, (after, done)
         assert "Traceback" not in done.stderr
         assert "bug" not in done.stderr
         assert len(done.stderr.strip().splitlines()) in ((1, 2) if name == "train" else (1,)), done.stderr
-        assert listing(tmp_path) == set()
+        assert listing(place) == set()
         assert listing(model.bundle) == set()
     assert interrupted > 0, "no signal came in time"
 
