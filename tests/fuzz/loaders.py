@@ -83,7 +83,7 @@ def _set(path: Path) -> None:
 
 def _idx(path: Path) -> None:
     from glow_deploy.data.fit import Fit
-    from glow_deploy.data.idx_folder import idx_images
+    from glow_deploy.data.idx_folder import idx_parts
 
     folder = path.parent / f"{path.name}.folder"
     folder.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def _idx(path: Path) -> None:
     for old in folder.iterdir():
         old.unlink()
     named.write_bytes(path.read_bytes())
-    images = idx_images(folder, split="train", fit=Fit())
+    images = idx_parts(folder, fit=Fit())["train"]()
     images.batch(np.arange(min(3, len(images))))
 
 
