@@ -61,7 +61,7 @@ def test_other_projects_checkpoints_compute_what_their_own_code_does():
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
-    assert len(rows) == 10
+    assert len(rows) == 12
     for name, _, z, bits, bits_onnx, round_trip in rows:
         assert float(z) < 1e-6, name
         assert float(bits) < 1e-6, name

@@ -233,7 +233,7 @@ from glow_deploy import open_engine
 import numpy as np
 with open_engine(sys.argv[1]) as engine:
     print(engine.run({"x": np.zeros((2, 1, 4, 4), np.float32)})["log_prob"].shape)
-assert "glow_core" not in sys.modules
+assert "glow_core.model" not in sys.modules
 """
 
 
