@@ -326,7 +326,7 @@ class BundleWriter:
 
         Raises:
             UsageError: a file cannot be written, or the target was taken meanwhile; or the bundle is written, and what
-            else lay in the earlier one cannot be moved to it.
+                else lay in the earlier one cannot be moved to it.
         """
         complete = replace(manifest, files=dict(sorted(self._digests.items())))
         names = list(self._digests)
