@@ -12,7 +12,7 @@ from glow_deploy.engines.device import Device
 from glow_deploy.protocol import Engine, Role
 
 if TYPE_CHECKING:
-    from glow_deploy.artifact.bundle import BundleWriter
+    from glow_deploy.artifact.bundle_writer import BundleWriter
     from glow_deploy.artifact.graph_file import GraphFile
     from glow_deploy.folding import FoldedGlow
     from glow_deploy.graphs.precision_plan import PrecisionPlan

@@ -12,7 +12,8 @@ import numpy as np
 
 from glow_core.errors import GlowCoreError
 from glow_deploy._version import __version__
-from glow_deploy.artifact.bundle import GOLDEN, Bundle, BundleWriter, Manifest, check_bundle_target
+from glow_deploy.artifact.bundle import GOLDEN, Bundle, Manifest
+from glow_deploy.artifact.bundle_writer import BundleWriter, check_bundle_target
 from glow_deploy.artifact.exported import ExportFigures, SelfCheckFigures
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.golden import Golden, golden_bytes

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from glow_core import GlowConfig, save_checkpoint, temporaries
-from glow_deploy.artifact import bundle as module
-from glow_deploy.artifact.bundle import Bundle, BundleWriter, while_unchanged
+from glow_deploy.artifact import bundle_writer as module
+from glow_deploy.artifact.bundle import Bundle, while_unchanged
+from glow_deploy.artifact.bundle_writer import BundleWriter
 from glow_deploy.artifact.leftovers import can_replace, retire
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import BundleError, BundleReplacedError, UsageError
@@ -27,8 +28,9 @@ WRITER = """
 import sys, time
 from itertools import cycle
 from pathlib import Path
-from glow_deploy.artifact import bundle as module
-from glow_deploy.artifact.bundle import Bundle, BundleWriter
+from glow_deploy.artifact import bundle_writer as module
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.bundle_writer import BundleWriter
 target, how, pause, *sources = sys.argv[1:]
 if how == "steps":
     module.exchange = lambda first, second: False
