@@ -4,19 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from blame import assert_named
-
-ROLES = [("encoder", "encode"), ("decoder", "decode")]
-
-
-def largest_entry(name, factor):
-    def change(found, array):
-        if found != name:
-            return None
-        array[np.unravel_index(np.abs(array).argmax(), array.shape)] *= factor
-        return array
-
-    return change
+from blame import ROLES, assert_named, largest_entry
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from blame import ROLES
 
-ROLES = [("encoder", "encode"), ("decoder", "decode")]
 KINDS = {"edge_bias": True, "bounded_scale": False, "image_size": (16, 16)}
 OWN = {"prior": "independent", "num_classes": 3}
 

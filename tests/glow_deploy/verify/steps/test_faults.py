@@ -6,25 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from blame import assert_named
+from blame import ROLES, assert_named, largest_entry, scaled
 
 STEPS = ["level1/step01", "level1/step03", "level2/step02"]
 LAST = "level2/step03"
-ROLES = [("encoder", "encode"), ("decoder", "decode")]
-
-
-def largest_entry(name, factor):
-    def change(found, array):
-        if found != name:
-            return None
-        array[np.unravel_index(np.abs(array).argmax(), array.shape)] *= factor
-        return array
-
-    return change
-
-
-def scaled(name, factor):
-    return lambda found, array: array * factor if found == name else None
 
 
 def shifted(name, amount):

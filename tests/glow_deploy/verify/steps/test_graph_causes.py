@@ -1,24 +1,7 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from blame import assert_named
-
-ROLES = [("encoder", "encode"), ("decoder", "decode")]
-
-
-def largest_entry(name, factor):
-    def change(found, array):
-        if found != name:
-            return None
-        array[np.unravel_index(np.abs(array).argmax(), array.shape)] *= factor
-        return array
-
-    return change
-
-
-def scaled(name, factor):
-    return lambda found, array: array * factor if found == name else None
+from blame import ROLES, assert_named, largest_entry, scaled
 
 
 @pytest.mark.parametrize(("role", "direction"), ROLES)

@@ -4,21 +4,10 @@ import json
 import math
 
 import pytest
+from blame import assert_sound
 
 from glow_deploy.engines.device import count_gpus
 from glow_deploy.errors import MissingDependencyError, UsageError
-
-
-def assert_sound(report, *, spread=3.0):
-    assert report.weights == ()
-    used = [backend for backend in report.backends if backend.used]
-    assert used
-    for backend in used:
-        assert backend.jumps == (), [str(jump) for jump in backend.jumps]
-        for row in backend.rows:
-            assert row.non_finite == row.reference_non_finite == 0
-            assert row.observed_rms <= spread * row.predicted_rms
-            assert row.local_rms <= spread * row.local_predicted
 
 
 def test_a_bundle_is_measured_on_its_golden_images(case, tmp_path):

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from blame import assert_sound
 
 COUPLINGS = [("affine", True), ("affine", False), ("additive", True)]
 PERMUTATIONS = ["lu", "plain", "shuffle", "reverse"]
@@ -33,18 +34,6 @@ FEATURES = {
     "independent": {"prior": "independent"},
     "all, classes": {"edge_bias": True, "prior": "independent", "num_classes": 3, "bounded_scale": False},
 }
-
-
-def assert_sound(report, *, spread=3.0):
-    assert report.weights == ()
-    used = [backend for backend in report.backends if backend.used]
-    assert used
-    for backend in used:
-        assert backend.jumps == (), [str(jump) for jump in backend.jumps]
-        for row in backend.rows:
-            assert row.non_finite == row.reference_non_finite == 0
-            assert row.observed_rms <= spread * row.predicted_rms
-            assert row.local_rms <= spread * row.local_predicted
 
 
 @pytest.mark.parametrize("options", OPTIONS)
