@@ -456,6 +456,7 @@ ELSEWHERE = {
     "glow_deploy/verify/report/stress_rows.py": "glow_deploy/verify/stress/test_table.py",
     "glow_deploy/verify/report/weights.py": "glow_deploy/verify/weights/test_check.py",
     "glow_deploy/verify/run.py": "glow_deploy/verify/test_sound.py",
+    "glow_deploy/verify/sources.py": "glow_deploy/verify/test_sound.py",
     "glow_deploy/verify/sections.py": "cli/commands/test_verify.py",
     "glow_deploy/verify/steps/compare.py": "glow_deploy/verify/steps/test_sound.py",
     "glow_deploy/verify/steps/counterpart.py": "glow_deploy/verify/steps/test_faults.py",

@@ -12,12 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.data import LeftOut
-from glow_deploy.errors import UsageError
-from glow_deploy.images import values_to_x
 from glow_deploy.numerics.gates import Rules, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
@@ -27,7 +23,7 @@ from glow_deploy.verify.backends.backend import REFERENCE, SIMULATED, YARDSTICK,
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import SizesToTry, measure_decoder, measure_encoder, used_sizes
-from glow_deploy.verify.matrix.images import Images, TrueValues, check_bin_centres
+from glow_deploy.verify.matrix.images import Images
 from glow_deploy.verify.matrix.judge import (
     exactness_expected,
     judge_batches,
@@ -52,6 +48,7 @@ from .sections import (
     weight_failures,
 )
 from .settings import VerifySettings
+from .sources import image_sources, left_out_notes
 from .suggest import suggest
 from .weights import check_weights
 
@@ -64,7 +61,6 @@ __all__ = ["run_verify"]
 
 
 _CONSISTENCY_IMAGES = 8
-_MOST_NAMED = 16
 _FEW_IMAGES = 64  # for what is measured beside the matrix
 
 
@@ -101,7 +97,7 @@ def _verify(
     precision = read_precision(bundle)
     if settings.steps:
         steps_backends(settings)
-    sources = _sources(bundle, settings, progress)
+    sources = image_sources(bundle, settings, progress)
     if on_left_out is not None:
         on_left_out([left for source in sources for left in source.left_out])
     with ExitStack() as stack:
@@ -163,7 +159,7 @@ def _verify(
                 else (f"signature valid: every file is as {bundle.signed.signer} signed it",)
             ),
             *(note for source in sources for note in source.notes),
-            *(note for source in sources for note in _left_out(source)),
+            *(note for source in sources for note in left_out_notes(source)),
             *run.notes,
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
             *section_notes(steps, stress),
@@ -189,82 +185,6 @@ def _read_baseline(path: Path, bundle: Bundle) -> Baseline:
     baseline = read_baseline(path)
     baseline.require(Identity.of(bundle.manifest))
     return baseline
-
-
-def _sources(bundle: Bundle, settings: VerifySettings, progress: StageProgress | None) -> list[Images]:
-    """The golden images, then those of --data."""
-    manifest = bundle.manifest
-    sources = []
-    golden = bundle.golden()
-    if golden is not None:
-        check_bin_centres(golden.x, n_bits=manifest.n_bits, where=f"{bundle.path / 'golden.npz'}")
-        words = {
-            "data": "chosen at export",
-            "checkpoint": "of the checkpoint's validation set",
-            "samples": "drawn from the model itself at T=0.7",
-        }
-        sources.append(
-            Images(
-                name=GOLDEN_SET,
-                description=words.get(str(manifest.golden_source), "of the bundle"),
-                count=len(golden),
-                read=partial(np.take, golden.x, axis=0),
-                y=golden.y,
-                reference=TrueValues(z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat),
-            )
-        )
-    if settings.data is not None:
-        sources.append(_data_source(settings.data, bundle, settings, progress))
-    if not sources:
-        more = "" if settings.ckpt is not None else " and ckpt="
-        raise UsageError(
-            f"{bundle.path} has no golden vectors: give images with data={more}, or export with golden vectors"
-        )
-    if golden is None and settings.ckpt is None:
-        raise UsageError(
-            f"{bundle.path} has no golden vectors, so its latents and log_prob cannot be compared with the trained "
-            "model's: give ckpt=, or export with golden vectors"
-        )
-    return sources
-
-
-def _data_source(data: str, bundle: Bundle, settings: VerifySettings, progress: StageProgress | None) -> Images:
-    from glow_deploy.data import load_images
-
-    manifest = bundle.manifest
-    channels, height, width = manifest.image_shape
-    images = load_images(
-        data,
-        split="test",
-        size=(height, width),
-        channels=channels,
-        limit=settings.limit,
-        resize=settings.resize,
-        skip_unreadable=settings.skip_unreadable,
-        reading=settings.reading,
-        progress=progress,
-    )
-    count = len(images) if settings.limit is None else min(settings.limit, len(images))
-    return Images(
-        name="data",
-        description=f"of {data}" + (" (no splits: training images may be among them)" if images.undivided else ""),
-        count=count,
-        read=lambda rows: values_to_x(images.batch(rows), manifest.n_bits),
-        y=None if manifest.num_classes is None else images.labels_for(manifest.num_classes)[:count],
-        notes=images.notes,
-        left_out=images.left_out,
-    )
-
-
-def _left_out(images: Images) -> list[str]:
-    if not images.left_out:
-        return []
-    names = ", ".join(left.name for left in images.left_out[:_MOST_NAMED])
-    more = len(images.left_out) - _MOST_NAMED
-    return [
-        f"left out of {images.name}, because they cannot be read: {len(images.left_out):,} ({names}"
-        f"{f' and {more:,} more' if more > 0 else ''})"
-    ]
 
 
 class _Run:
