@@ -7,6 +7,7 @@ says more: `<!-- gpu -->` needs a GPU, `<!-- not run: REASON -->` is only checke
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -220,3 +221,18 @@ def test_the_command_reference_is_up_to_date():
     spec.loader.exec_module(module)
     page = (ROOT / "docs" / "commands.md").read_text()
     assert page == module.page(), "run python scripts/write_commands.py"
+
+
+@pytest.mark.parametrize("package", ["glow_core", "glow_deploy"])
+def test_every_public_name_of_a_package_stands_on_a_page_of_the_api(package):
+    shown = {
+        module
+        for page in (ROOT / "docs" / "api").glob("*.md")
+        for module in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    }
+    module = importlib.import_module(package)
+    names = [name for name in getattr(module, "__all__", dir(module)) if not name.startswith("_")]
+    objects = {name: getattr(module, name) for name in names}
+    places = {name: value.__module__ for name, value in objects.items() if hasattr(value, "__module__")}
+    assert len(places) >= 8
+    assert [name for name, place in places.items() if place not in shown] == []
