@@ -78,7 +78,13 @@ def test_a_signal_at_any_instant(model, pictures, tmp_path, name, number):
         assert done.returncode == 128 + number, (after, done)
         assert "Traceback" not in done.stderr
         assert "bug" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) in ((1, 2) if name == "train" else (1,)), done.stderr
+        lines = done.stderr.strip().splitlines()
+        if name == "train" and not lines:
+            # The step in hand was finished and saved; the result says so. A scheduler's SIGTERM is no error of the run.
+            assert number == signal.SIGTERM
+            assert "to continue: glow-deploy train --resume run" in done.stdout
+        else:
+            assert len(lines) in ((1, 2) if name == "train" else (1,)), done.stderr
         assert listing(place) == set()
         assert listing(model.bundle) == set()
     assert interrupted > 0, "no signal came in time"
