@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
+
+from glow_deploy.artifact.files import check_regular
+from glow_deploy.errors import DataError
 
 from .files import FORMATS, GREY_MODES, SIXTEEN_BIT, read_picture
 from .quiet import pillow_quiet
@@ -43,6 +47,8 @@ def read_header(source: str | os.PathLike[str] | bytes, *, name: str | None = No
     """
     from PIL import Image
 
+    if not isinstance(source, bytes):
+        check_regular(Path(source), error=DataError)
     stream: str | os.PathLike[str] | IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with pillow_quiet(), Image.open(stream, formats=FORMATS) as image:

@@ -29,9 +29,12 @@ def _refused(result, *words):
 
 @contextmanager
 def _at_once(seconds=30):
-    """End with an error where something waits for a pipe."""
+    """End with an error where something waits for a pipe, whatever the waiting code makes of it."""
+    waited = False
 
     def stop(*_):
+        nonlocal waited
+        waited = True
         raise AssertionError("it waited")
 
     before = signal.signal(signal.SIGALRM, stop)
@@ -41,6 +44,7 @@ def _at_once(seconds=30):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+    assert not waited, "it waited"
 
 
 PLACES = {

@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -66,3 +67,10 @@ def test_files_are_read_like_bytes(tmp_path):
     assert read_header(tmp_path / "a.png") == Header(size=(5, 7), channels=1)
     with pytest.raises(DataError, match="no such file"):
         read_header(tmp_path / "b.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png is a pipe, not a file that can be read"):
+        read_header(tmp_path / "a.png")
