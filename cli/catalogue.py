@@ -98,6 +98,16 @@ COMMANDS = {
             "glow-deploy sign demo-out/bundle --key release.pem --certificate chain.pem --force",
         ),
     ),
+    "triton": Entry(
+        module="commands.triton",
+        function="triton",
+        summary="Write a bundle as a model repository for Triton Inference Server.",
+        panel=_MAKE,
+        examples=(
+            "glow-deploy triton demo-out/bundle --out repository",
+            "glow-deploy triton demo-out/bundle --out repository --backend python --device cpu --force",
+        ),
+    ),
     "verify": Entry(
         module="commands.verify",
         function="verify",

@@ -17,7 +17,7 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
 _MARKUP = {"class"}
 _KEYWORD = re.compile(r"(?<![^\s(`'\"])([a-z][a-z0-9_]*)=(?=True|False|None|\"|\d|[\s,;:.)`'\"]|$)")
 # Options of other programs.
-_FOREIGN = {"--extra-index-url", "--query-gpu", "--format", "--image_size", "--n_bits_x"}
+_FOREIGN = {"--model-repository", "--extra-index-url", "--query-gpu", "--format", "--image_size", "--n_bits_x"}
 _PLACEHOLDER = "1"  # stands for what an f-string puts there
 
 

@@ -92,6 +92,9 @@ def verify(
     device: Device = "auto",
     threads: Threads = None,
     trust_engine: TrustEngine = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long a server may take for one answer.")
+    ] = 60.0,
     require_signature: Annotated[
         bool,
         typer.Option(
@@ -119,6 +122,9 @@ def verify(
     It encodes on A and decodes on B for all backends that this machine can use, and compares latents and likelihood
     with the trained model in float64. The bundle brings golden vectors for that. --data adds fresh images, and --ckpt
     adds the trained model itself. Only --json and --report write files.
+
+    --backend triton=HOST:PORT judges a server that runs the bundle: Triton, `glow-deploy serve`, or any other of the
+    Open Inference Protocol (KServe v2) over HTTP. Needs the extra `serving`.
     """
     wait_briefly()
     from glow_deploy.errors import UnsoundModelError, UsageError
@@ -139,6 +145,7 @@ def verify(
         reading=reading_of(layout=layout, float_range=float_range, depth=depth),
         threads=threads,
         trust_engine=trust_engine,
+        timeout=timeout,
         random_draws=random_draws,
         seed=seed,
         steps=steps,

@@ -7,7 +7,7 @@ switches can be misspelt, ignored or overridden by the environment, and its resu
 from .detect import Runner, detect
 from .operands import Canary, make_canary
 from .report import CanaryResult, CanaryUnavailable, ConvolutionResult
-from .run import canary_for
+from .run import canary_for, canary_on_server
 
 __all__ = [
     "Canary",
@@ -16,6 +16,7 @@ __all__ = [
     "ConvolutionResult",
     "Runner",
     "canary_for",
+    "canary_on_server",
     "detect",
     "make_canary",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glow_deploy.engines.cuda import Cuda
     from glow_deploy.protocol import Engine
 
-__all__ = ["canary_for", "compile_canary"]
+__all__ = ["canary_for", "canary_on_server", "compile_canary"]
 
 _SOURCE = "the canary"
 
@@ -49,6 +49,30 @@ def canary_for(
             return engine
         with engine:
             return detect(lambda x: engine.run({INPUT: x})[OUTPUT])
+    except GlowDeployError as error:
+        return CanaryUnavailable(reason=str(error))
+
+
+def canary_on_server(backend: str, *, timeout: float = 60.0) -> CanaryResult | CanaryUnavailable:
+    """Find out what a server computes float32 convolutions in, from the canary that it serves beside a model.
+
+    Args:
+        backend: its name, `triton=HOST:PORT`.
+        timeout: seconds for one answer.
+
+    Returns:
+        What was detected, or why nothing could be: the server serves no canary, or is gone.
+    """
+    from glow_deploy.engines.remote import remote_canary
+    from glow_deploy.kserve import KServeClient, parse_remote
+
+    address = parse_remote(backend)
+    try:
+        with KServeClient(address, timeout=timeout) as client:
+            run = remote_canary(address, client=client)
+            if run is None:
+                return CanaryUnavailable(reason=f"{address.host} serves no model {address.name}-canary")
+            return detect(run)
     except GlowDeployError as error:
         return CanaryUnavailable(reason=str(error))
 

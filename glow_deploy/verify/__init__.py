@@ -54,7 +54,8 @@ def verify(
         **options: see below.
 
     Options:
-        backends=None: names of backends, or one; None for every one that is usable here.
+        backends=None: names of backends, or one; None for every one that is usable here. `triton=HOST:PORT` is a
+            server of the Open Inference Protocol that runs this bundle.
         ckpt=None: the checkpoint that the bundle was exported from. It adds the PyTorch backends and the float64
             reference on `data`.
         data=None: fresh images: a folder, an .npz file, `faces`, ...
@@ -67,6 +68,7 @@ def verify(
         reading=None: what the files of `data` do not say about their values, a `Reading`.
         threads=None: CPU threads for ONNX Runtime; None leaves the choice to it.
         trust_engine=False: run plans without a matching sidecar; a plan is executable code.
+        timeout=60.0: seconds that a server may take for one answer, where backends names one.
         temperatures=(0.7, 1.0): of latents drawn at random, which are reported and not gated.
         random_draws=64: draws at each temperature; 0 leaves them out.
         seed=0: of the draws.

@@ -110,10 +110,11 @@ def _verify(
                 device=settings.device,
                 threads=settings.threads,
                 trust_engine=settings.trust_engine,
+                timeout=settings.timeout,
             )
         finally:
             bundle.check_unchanged()  # manifest, images and engines are of one export, or what is wrong tells nothing
-        reports = with_canaries(backends.reports, bundle, device=settings.device)
+        reports = with_canaries(backends.reports, bundle, device=settings.device, timeout=settings.timeout)
         run = _Run(bundle, settings, backends, rules, precision, progress)
         for source in sources:
             run.measure(source)

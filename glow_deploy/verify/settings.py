@@ -12,7 +12,7 @@ from glow_deploy.arguments import as_flag, as_instance, as_path, as_real, as_see
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
-from glow_deploy.verify.backends.backend import KNOWN
+from glow_deploy.verify.backends.backend import KNOWN, known_backend
 
 if TYPE_CHECKING:
     from glow_deploy.data.reading import Reading
@@ -26,7 +26,8 @@ class VerifySettings:
 
     Attributes:
         backends: names of backends in any order, or one name; None for every one of `BACKENDS` that is usable here,
-            which leaves OpenVINO out.
+            which leaves OpenVINO out. A server of the Open Inference Protocol is `triton=HOST:PORT`, or
+            `triton=HOST:PORT/NAME` where its models are not called `glow-encoder` and `glow-decoder`.
         ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
             reference and a yardstick measured on those very images.
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.
@@ -41,6 +42,7 @@ class VerifySettings:
         reading: what the files of `data` do not say about their values.
         threads: CPU threads for ONNX Runtime and OpenVINO; None leaves the choice to it.
         trust_engine: run plans without a matching sidecar; a plan is executable code.
+        timeout: seconds that a server may take for one answer.
         temperatures: T of the latents drawn at random, which are reported and not gated.
         random_draws: number of draws at each temperature; 0 leaves them out.
         seed: of the draws.
@@ -72,6 +74,7 @@ class VerifySettings:
     reading: Reading | None = None
     threads: int | None = None
     trust_engine: bool = False
+    timeout: float = 60.0
     temperatures: tuple[float, ...] = (0.7, 1.0)
     random_draws: int = 64
     seed: int = 0
@@ -102,13 +105,16 @@ class VerifySettings:
         settle(self, as_seed, "seed")
         settle(self, as_several, "temperatures", check=as_real, least=0)
         settle(self, as_real, "baseline_factor", least=1)
+        settle(self, as_real, "timeout", above=0, most=86_400)
         settle(self, as_flag, "resize", "skip_unreadable", "trust_engine", "steps", "stress", "require_signature")
         _ = self.trust  # says what is wrong with it before anything is measured
         if self.backends is not None:
-            unknown = [name for name in self.backends if name not in KNOWN]
+            unknown = [name for name in self.backends if not known_backend(name)]
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
-                raise UsageError(f"backends: {given}; name each once, of {', '.join(KNOWN)}")
+                raise UsageError(
+                    f"backends: {given}; name each once, of {', '.join(KNOWN)}, or servers: triton=HOST:PORT"
+                )
         if self.limit is not None and self.data is None:
             raise UsageError("limit counts the images of data=, and none are given")
 
@@ -130,8 +136,8 @@ class VerifySettings:
             words += ["--backend", name]
         defaults = VerifySettings()
         for option in (
-            *("ckpt", "data", "limit", "batch", "largest_batch", "device", "threads", "seed", "random_draws"),
-            *("steps_images", "baseline", "baseline_factor"),
+            *("ckpt", "data", "limit", "batch", "largest_batch", "device", "threads", "timeout", "seed"),
+            *("random_draws", "steps_images", "baseline", "baseline_factor"),
             *("public_key", "certificate_root", "identity", "issuer"),
         ):
             value = getattr(self, option)
@@ -159,6 +165,7 @@ class VerifyOptions(TypedDict, total=False):
     reading: Reading | None
     threads: int | None
     trust_engine: bool
+    timeout: float
     temperatures: tuple[float, ...]
     random_draws: int
     seed: int

@@ -37,6 +37,7 @@ RUNS = [
     ["inspect", "GOLDEN"],
     ["inspect", str(OTHERS)],
     ["doctor"],
+    ["triton", "B", "--out", "repository"],
     ["train", "--data", "faces", "--out", "run", "--levels", "1", "--steps", "1", "--width", "4", "--max-steps", "2"],
 ]
 

@@ -17,6 +17,7 @@ COMMANDS = (
         "compile",
         "verify",
         "sign",
+        "triton",
         "bench",
         "sample",
         "encode",

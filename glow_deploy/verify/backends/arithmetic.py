@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
-from glow_deploy.canary import canary_for, detect, make_canary
+from glow_deploy.canary import canary_for, canary_on_server, detect, make_canary
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
+from glow_deploy.kserve.address import is_remote
 from glow_deploy.verify.report.verification import BackendReport
 
 from .backend import REFERENCE, SIMULATED, YARDSTICK
@@ -16,10 +17,12 @@ from .backend import REFERENCE, SIMULATED, YARDSTICK
 __all__ = ["arithmetic_notes", "reduced_arithmetic", "with_canaries"]
 
 
-def with_canaries(reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str) -> tuple[BackendReport, ...]:
-    """Run the canary on every backend used."""
+def with_canaries(
+    reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str, timeout: float = 60.0
+) -> tuple[BackendReport, ...]:
+    """Run the canary on every backend used; a server has `timeout` seconds for it."""
     return tuple(
-        replace(report, canary=_canary(report.name, bundle, device=device)) if report.used else report
+        replace(report, canary=_canary(report.name, bundle, device=device, timeout=timeout)) if report.used else report
         for report in reports
     )
 
@@ -68,7 +71,7 @@ def _all_in_float32(report: BackendReport) -> bool:
     return report.decoder is not None and str(report.decoder["provider"]).endswith(f"{CONVOLUTIONS_IN} f32")
 
 
-def _canary(name: str, bundle: Bundle, *, device: str) -> CanaryResult | CanaryUnavailable | None:
+def _canary(name: str, bundle: Bundle, *, device: str, timeout: float) -> CanaryResult | CanaryUnavailable | None:
     if name in (REFERENCE, SIMULATED):
         return None  # float64, and what the graphs say
     if name == YARDSTICK:
@@ -76,6 +79,8 @@ def _canary(name: str, bundle: Bundle, *, device: str) -> CanaryResult | CanaryU
 
         weights = list(make_canary().weights.values())
         return detect(lambda x: run_convolutions(x, weights))
+    if is_remote(name):
+        return canary_on_server(name, timeout=timeout)
     flavor = BACKEND_FLAVORS.get(name)
     plan = None if flavor is None else bundle.path / engine_files(flavor)[1]
     return canary_for(name, device=device, plan=plan)

@@ -12,6 +12,7 @@ import numpy as np
 
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
+from glow_deploy.kserve.address import is_remote, parse_remote
 from glow_deploy.latents.specs import conditional, latent_specs
 from glow_deploy.protocol import Engine
 from glow_deploy.spelling import on_command_line
@@ -29,6 +30,7 @@ __all__ = [
     "Backend",
     "BackendSet",
     "Encoded",
+    "known_backend",
     "open_backends",
 ]
 
@@ -105,18 +107,21 @@ def open_backends(
     device: str = "auto",
     threads: int | None = None,
     trust_engine: bool = False,
+    timeout: float = 60.0,
 ) -> BackendSet:
     """Open what can run here.
 
     Args:
         bundle: whose engines.
         stack: closes the engines.
-        wanted: names of `KNOWN`; None for every one of `BACKENDS` that is usable.
+        wanted: names of `KNOWN`, and servers such as `triton=localhost:8000`; None for every one of `BACKENDS` that is
+            usable.
         ckpt: the checkpoint that the bundle was exported from; without it there are no PyTorch backends.
         device: `cpu` leaves the GPU backends out; `cuda:N` names the GPU. ONNX Runtime's CPU backend, PyTorch and
             OpenVINO run where their names say.
         threads: CPU threads for ONNX Runtime and OpenVINO; None leaves the choice to it.
         trust_engine: open plans without a matching sidecar.
+        timeout: seconds that a server may take for one answer.
 
     Raises:
         UsageError: an unknown name, a PyTorch backend without a checkpoint, a checkpoint of another model, or a name
@@ -128,7 +133,10 @@ def open_backends(
     names = _names(wanted)
     opened: dict[str, Backend] = {}
     reasons: dict[str, str] = {}
-    told = tuple(name for name in KNOWN if name in names or name in BACKENDS)
+    told = (
+        *(name for name in KNOWN if name in names or name in BACKENDS),
+        *(name for name in names if is_remote(name)),
+    )
     for name in told:
         hidden = ckpt is not None and name in (REFERENCE, YARDSTICK)
         if name not in names and not hidden:
@@ -136,7 +144,14 @@ def open_backends(
             continue
         try:
             opened[name] = _open(
-                bundle, name, stack=stack, ckpt=ckpt, device=device, threads=threads, trust_engine=trust_engine
+                bundle,
+                name,
+                stack=stack,
+                ckpt=ckpt,
+                device=device,
+                threads=threads,
+                trust_engine=trust_engine,
+                timeout=timeout,
             )
         except (MissingDependencyError, EngineError, UsageError) as error:
             if hidden or (wanted is not None and name in names):
@@ -168,11 +183,22 @@ def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
     if not wanted:
         raise UsageError("no backend is named; leave the list out for every one that is usable")
     for name in wanted:
-        if name not in KNOWN:
-            raise UsageError(f"there is no backend {name!r}; choose from {', '.join(KNOWN)}")
+        if not known_backend(name):
+            raise UsageError(
+                f"there is no backend {name!r}; choose from {', '.join(KNOWN)}, or name a server: triton=HOST:PORT"
+            )
         if list(wanted).count(name) > 1:
             raise UsageError(f"backend {name} is named twice")
     return tuple(wanted)
+
+
+def known_backend(name: str) -> bool:
+    """Tell whether a name is a backend's: one of `KNOWN`, or a server's.
+
+    Raises:
+        UsageError: it is a server's, and names none.
+    """
+    return name in KNOWN or (is_remote(name) and bool(parse_remote(name)))
 
 
 def _open(
@@ -184,7 +210,10 @@ def _open(
     device: str,
     threads: int | None,
     trust_engine: bool,
+    timeout: float,
 ) -> Backend:
+    if is_remote(name):
+        return _open_remote(bundle, name, stack=stack, timeout=timeout)
     if name in (REFERENCE, YARDSTICK):
         if ckpt is None:
             raise UsageError(f"{name} needs the checkpoint that the bundle was exported from: give ckpt=")
@@ -226,6 +255,17 @@ def _open(
         for path in paths
     )
     bundle.check_unchanged()  # both were read again, and held to the manifest that lay there then
+    return Backend(name=name, encoder=encoder, decoder=decoder)
+
+
+def _open_remote(bundle: Bundle, name: str, *, stack: ExitStack, timeout: float) -> Backend:
+    from glow_deploy.engines.remote import open_remote
+    from glow_deploy.kserve.client import KServeClient
+
+    address = parse_remote(name)
+    client = stack.enter_context(KServeClient(address, timeout=timeout))
+    encoder = open_remote(bundle, address, client=client, backend=name, role="encoder")
+    decoder = open_remote(bundle, address, client=client, backend=name, role="decoder")
     return Backend(name=name, encoder=encoder, decoder=decoder)
 
 
