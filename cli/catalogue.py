@@ -118,6 +118,13 @@ COMMANDS = {
             "glow-deploy verify demo-out/bundle --ckpt demo-out/ckpt.pt --data faces --report report.html",
         ),
     ),
+    "golden": Entry(
+        module="commands.golden",
+        function="golden",
+        summary="Write what to feed to a program elsewhere, so that `verify --outputs` can judge what it made of it.",
+        panel=_JUDGE,
+        examples=("glow-deploy golden demo-out/bundle --inputs golden-in",),
+    ),
     "bench": Entry(
         module="commands.bench",
         function="bench",

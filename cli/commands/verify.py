@@ -41,6 +41,21 @@ def verify(
     backend: Backends = None,
     ckpt: Checkpoint = None,
     data: Data = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--outputs",
+            metavar="DIR|FILE.npz",
+            help="Also judge what another program made of the golden images, which `golden` wrote for it.",
+        ),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="THEIRS=OURS",
+            help="Where --outputs names a tensor otherwise: output_0=encoder.z1. May be repeated.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Take at most this many images of --data.")
     ] = None,
@@ -136,6 +151,8 @@ def verify(
         backends=tuple(backend) if backend else None,
         ckpt=ckpt,
         data=data,
+        outputs=outputs,
+        rename=tuple(rename or ()),
         limit=limit,
         batch=batch,
         largest_batch=largest_batch,

@@ -59,6 +59,8 @@ def verify(
         ckpt=None: the checkpoint that the bundle was exported from. It adds the PyTorch backends and the float64
             reference on `data`.
         data=None: fresh images: a folder, an .npz file, `faces`, ...
+        outputs=None: what another program made of the golden images, an .npz file or a folder, judged like a backend.
+        rename=(): `THEIRS=OURS` where that program names its outputs otherwise.
         limit=None: at most this many images of `data`.
         batch=32: images at a time.
         largest_batch=None: batch sizes are tried up to here; None is the largest that an engine takes, or 64.

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.data import LeftOut
-from glow_deploy.numerics.gates import Rules, rules_for
+from glow_deploy.numerics.gates import Rules, VerdictName, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
 from glow_deploy.signing import check_signature
 from glow_deploy.verify.backends.arithmetic import arithmetic_notes, reduced_arithmetic, with_canaries
 from glow_deploy.verify.backends.backend import REFERENCE, SIMULATED, YARDSTICK, BackendSet, open_backends
+from glow_deploy.verify.backends.saved import blame_digits, saved_notes, saved_report
 from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import SizesToTry, measure_decoder, measure_encoder, used_sizes
@@ -34,8 +35,9 @@ from glow_deploy.verify.matrix.judge import (
 )
 from glow_deploy.verify.matrix.precision import PrecisionRecord, read_precision
 from glow_deploy.verify.matrix.random_latents import measure_random
+from glow_deploy.verify.matrix.saved import judge_saved
 from glow_deploy.verify.report.rows import BatchReport, CellReport, RandomReport, ReferenceReport
-from glow_deploy.verify.report.verification import GOLDEN_SET, Failure, ImageSetReport, Verdicts, VerifyReport
+from glow_deploy.verify.report.verification import GOLDEN_SET, Failure, ImageSetReport, Verdict, Verdicts, VerifyReport
 
 from .environment import environment
 from .sections import (
@@ -53,6 +55,9 @@ from .suggest import suggest
 from .weights import check_weights
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from glow_deploy.offline import SavedOutputs
     from glow_deploy.verify.report.weights import WeightsReport
 
     from .regression import Baseline
@@ -97,6 +102,7 @@ def _verify(
     precision = read_precision(bundle)
     if settings.steps:
         steps_backends(settings)
+    saved = _read_saved(bundle, settings)
     sources = image_sources(bundle, settings, progress)
     if on_left_out is not None:
         on_left_out([left for source in sources for left in source.left_out])
@@ -115,7 +121,9 @@ def _verify(
         finally:
             bundle.check_unchanged()  # manifest, images and engines are of one export, or what is wrong tells nothing
         reports = with_canaries(backends.reports, bundle, device=settings.device, timeout=settings.timeout)
-        run = _Run(bundle, settings, backends, rules, precision, progress)
+        if saved is not None:
+            reports = (*reports, saved_report(saved, bundle))
+        run = _Run(bundle, settings, backends, rules, precision, saved, progress)
         for source in sources:
             run.measure(source)
         run.measure_batches(sources[0])
@@ -136,7 +144,10 @@ def _verify(
     )
     failures = (
         *weight_failures(weights, steps),
-        *explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
+        *blame_digits(
+            explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
+            saved,
+        ),
         *stress_failures(stress),
     )
     report = VerifyReport(
@@ -152,7 +163,7 @@ def _verify(
         weights=weights,
         random=run.random,
         failures=failures,
-        verdicts=_verdicts(failures, run.references, rules, weights),
+        verdicts=_verdicts(failures, run.references, rules, weights, saved),
         notes=(
             *(
                 ()
@@ -162,6 +173,7 @@ def _verify(
             *(note for source in sources for note in source.notes),
             *(note for source in sources for note in left_out_notes(source)),
             *run.notes,
+            *(() if saved is None else saved_notes(saved, reports[-1], golden=len(sources[0]))),
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
             *section_notes(steps, stress),
         ),
@@ -177,6 +189,15 @@ def _verify(
     from .regression import compare
 
     return replace(report, baseline=compare(report, baseline, factor=settings.baseline_factor))
+
+
+def _read_saved(bundle: Bundle, settings: VerifySettings) -> SavedOutputs | None:
+    """Read what another program saved, before anything is run."""
+    if settings.outputs is None:
+        return None
+    from glow_deploy.offline import read_outputs
+
+    return read_outputs(bundle, settings.outputs, rename=settings.rename)
 
 
 def _read_baseline(path: Path, bundle: Bundle) -> Baseline:
@@ -198,9 +219,11 @@ class _Run:
         backends: BackendSet,
         rules: Rules,
         precision: PrecisionRecord | None,
+        saved: SavedOutputs | None,
         progress: StageProgress | None,
     ) -> None:
         self._precision = precision
+        self._saved = saved
         self._manifest = bundle.manifest
         self._settings = settings
         self._backends = backends
@@ -264,6 +287,19 @@ class _Run:
             )
             for (encode, decode), found in figures.cells.items()
         ]
+        if golden and self._saved is not None and self._saved.images:
+            more, references = judge_saved(
+                source,
+                self._saved,
+                self._backends.matrix,
+                report=images,
+                rules=rules,
+                n_bits=n_bits,
+                dims=channels * height * width,
+                batch=self._settings.batch,
+            )
+            cells += more
+            self.references += references
         self.cells += cells
         self._note_exactness(images)
         if unjudged := sum(cell.unjudged for cell in cells):
@@ -360,14 +396,26 @@ class _Run:
 
 
 def _verdicts(
-    failures: Sequence[Failure], references: Sequence[ReferenceReport], rules: Rules, weights: WeightsReport
+    failures: Sequence[Failure],
+    references: Sequence[ReferenceReport],
+    rules: Rules,
+    weights: WeightsReport,
+    saved: SavedOutputs | None,
 ) -> Verdicts:
     failed = {failure.verdict for failure in failures}
     assert references, "a likelihood without a reference cannot be judged"
+
+    def verdict(name: VerdictName, part: np.ndarray | None, *, reported: bool) -> Verdict:
+        if name in failed:
+            return "unsound"
+        if saved is not None and part is None:
+            return "not compared"  # another program is asked about, and did not say
+        return "reported" if reported else "sound"
+
     return Verdicts(
-        round_trip="unsound" if "round_trip" in failed else "reported" if rules.decode_only else "sound",
-        likelihood="unsound" if "likelihood" in failed else "reported" if rules.decode_only else "sound",
-        samples="unsound" if "samples" in failed else "sound",
+        round_trip=verdict("round_trip", None if saved is None else saved.returned, reported=rules.decode_only),
+        likelihood=verdict("likelihood", None if saved is None else saved.log_prob, reported=rules.decode_only),
+        samples=verdict("samples", None if saved is None else saved.decoded, reported=False),
         weights=weights.verdict,
     )
 

@@ -31,6 +31,9 @@ class VerifySettings:
         ckpt: the checkpoint that the bundle was exported from. Adds the PyTorch backends, and on `data` the float64
             reference and a yardstick measured on those very images.
         data: fresh images, as `load_images` reads them; the golden vectors are used as well.
+        outputs: what another program made of the golden images: an .npz file or a folder, as `glow_deploy.offline`
+            reads them. It is judged like a backend.
+        rename: `THEIRS=OURS` where that program names its outputs otherwise, such as `output_0=encoder.z1`.
         limit: at most this many images of `data`, from the first on; None for all.
         batch: images at a time.
         largest_batch: batch sizes are tried up to here, and those in use and named by a plan's profile beyond it. None
@@ -65,6 +68,8 @@ class VerifySettings:
     backends: Sequence[str] | None = None
     ckpt: Path | None = None
     data: str | None = None
+    outputs: Path | None = None
+    rename: Sequence[str] = ()
     limit: int | None = None
     batch: int = 32
     largest_batch: int | None = None
@@ -91,7 +96,8 @@ class VerifySettings:
 
     def __post_init__(self) -> None:
         settle(self, as_several, "backends", optional=True, check=as_text)
-        settle(self, as_path, "ckpt", "baseline", "public_key", "certificate_root", optional=True)
+        settle(self, as_several, "rename", check=as_text)
+        settle(self, as_path, "ckpt", "outputs", "baseline", "public_key", "certificate_root", optional=True)
         settle(self, as_text, "data", optional=True, such_as="faces")
         if self.reading is not None:
             from glow_deploy.data.reading import Reading
@@ -115,6 +121,8 @@ class VerifySettings:
                 raise UsageError(
                     f"backends: {given}; name each once, of {', '.join(KNOWN)}, or servers: triton=HOST:PORT"
                 )
+        if self.rename and self.outputs is None:
+            raise UsageError("rename= is for the names in outputs=, and none are given")
         if self.limit is not None and self.data is None:
             raise UsageError("limit counts the images of data=, and none are given")
 
@@ -136,14 +144,16 @@ class VerifySettings:
             words += ["--backend", name]
         defaults = VerifySettings()
         for option in (
-            *("ckpt", "data", "limit", "batch", "largest_batch", "device", "threads", "timeout", "seed"),
-            *("random_draws", "steps_images", "baseline", "baseline_factor"),
+            *("ckpt", "data", "outputs", "limit", "batch", "largest_batch", "device", "threads", "timeout"),
+            *("seed", "random_draws", "steps_images", "baseline", "baseline_factor"),
             *("public_key", "certificate_root", "identity", "issuer"),
         ):
             value = getattr(self, option)
             if value != getattr(defaults, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
         words += [] if self.reading is None else self.reading.words()
+        for pair in self.rename:
+            words += ["--rename", pair]
         names = ("resize", "skip_unreadable", "trust_engine", "steps", "stress", "require_signature")
         flags = {name: getattr(self, name) for name in names}
         words += [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
@@ -156,6 +166,8 @@ class VerifyOptions(TypedDict, total=False):
     backends: Sequence[str] | None
     ckpt: str | Path | None
     data: str | None
+    outputs: str | Path | None
+    rename: Sequence[str]
     limit: int | None
     batch: int
     largest_batch: int | None

@@ -22,6 +22,7 @@ RUNS = [
     ["convert", str(OTHERS), "--image-size", "16", "--n-bits", "8", "--out", "native.pt"],
     ["verify", "B", "--random-draws", "2", "--steps"],
     ["verify", "B", "--random-draws", "2", "--ckpt", "C", "--stress"],
+    ["golden", "B", "--inputs", "in"],
     ["bench", "B", "--iterations", "3", "--warmup-ms", "0", "--batch", "1"],
     ["sample", "B", "-n", "2"],
     ["sample", "B", "--sweep", "0.5,1", "-n", "2"],

@@ -16,6 +16,7 @@ COMMANDS = (
         "convert",
         "compile",
         "verify",
+        "golden",
         "sign",
         "triton",
         "bench",

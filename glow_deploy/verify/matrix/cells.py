@@ -19,7 +19,15 @@ from glow_deploy.verify.backends.backend import Backend, Encoded
 
 from .images import ImageBatch, Images, TrueValues
 
-__all__ = ["CellFigures", "MatrixFigures", "ReferenceFigures", "measure_matrix"]
+__all__ = [
+    "CellAccumulator",
+    "CellFigures",
+    "MatrixFigures",
+    "ReferenceAccumulator",
+    "ReferenceFigures",
+    "image_limit",
+    "measure_matrix",
+]
 
 
 _HALF = 0.5  # of a pixel step
@@ -95,8 +103,7 @@ def measure_matrix(
         The errors.
     """
     names = [(a.name, b.name) for a in backends for b in backends]
-    limit = (_HALF if tolerance is None else tolerance) * 2.0**-n_bits
-    walk = _Walk(images=source.name, n_bits=n_bits, dims=dims, limit=limit)
+    walk = _Walk(images=source.name, n_bits=n_bits, dims=dims, limit=image_limit(tolerance, n_bits=n_bits))
     everyone = {backend.name: backend for backend in backends}
     if yardstick is not None:
         everyone.setdefault(yardstick.name, yardstick)
@@ -123,6 +130,11 @@ def measure_matrix(
     )
 
 
+def image_limit(tolerance: float | None, *, n_bits: int) -> float:
+    """The error in units of x beyond which an image is counted, for a tolerance in pixel steps; None is half a step."""
+    return (_HALF if tolerance is None else tolerance) * 2.0**-n_bits
+
+
 def _yardstick(cell: CellFigures, reference: ReferenceFigures, *, name: str, n: int) -> Yardstick:
     return Yardstick(
         n=n,
@@ -135,46 +147,99 @@ def _yardstick(cell: CellFigures, reference: ReferenceFigures, *, name: str, n: 
     )
 
 
-class _Cell:
-    def __init__(self, pair: tuple[str, str], *, images: str, levels: int, n_bits: int, limit: float) -> None:
-        self.x = ErrorAccumulator()
-        self.beyond = 0
-        self._limit = limit
-        self.histogram = ErrorHistogram(n_bits)
-        self.worst = WorstImages(_WORST, images=images, encode=pair[0], decode=pair[1], n_bits=n_bits)
-        self.exactness = ExactnessAccumulator(n_bits)
-        self.z = [ErrorAccumulator() for _ in range(levels)]
-        self.bits_between = ErrorAccumulator()
-        self.bits_round_trip = ErrorAccumulator()
+class CellAccumulator:
+    """The errors of one pair, added batch by batch.
 
-    def count(self, x_hat: np.ndarray, x: np.ndarray) -> None:
-        """Count the images of a batch with an error beyond the limit; one that is not finite is."""
+    Args:
+        pair: (encode, decode).
+        images: name of the set.
+        levels: of the model.
+        n_bits: of the model.
+        dims: values in one image.
+        limit: error in units of x beyond which an image is counted.
+    """
+
+    def __init__(
+        self, pair: tuple[str, str], *, images: str, levels: int, n_bits: int, dims: int, limit: float
+    ) -> None:
+        self._x = ErrorAccumulator()
+        self._beyond = 0
+        self._limit, self._dims, self._n_bits = limit, dims, n_bits
+        self._histogram = ErrorHistogram(n_bits)
+        self._worst = WorstImages(_WORST, images=images, encode=pair[0], decode=pair[1], n_bits=n_bits)
+        self._exactness = ExactnessAccumulator(n_bits)
+        self._z = [ErrorAccumulator() for _ in range(levels)]
+        self._bits_between = ErrorAccumulator()
+        self._bits_round_trip = ErrorAccumulator()
+
+    def add_pictures(self, x_hat: np.ndarray, images: ImageBatch) -> None:
+        """Add reconstructions of a batch of images."""
+        x, first = images.x, images.first
+        self._x.add(x_hat, x, first=first)
+        # An image with an error beyond the limit is counted; one that is not finite is beyond any.
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.abs(x_hat.astype(np.float64) - x).reshape(len(x), -1)
-            self.beyond += int(np.count_nonzero(~(error <= self._limit).all(axis=1)))
+            self._beyond += int(np.count_nonzero(~(error <= self._limit).all(axis=1)))
+        self._exactness.add(x_hat, x, first=first)
+        self._histogram.add(x_hat, x)
+        self._worst.add(x_hat, x, first=first)
+
+    def add_latents(self, again: Sequence[np.ndarray], z: Sequence[np.ndarray], *, first: int) -> None:
+        """Add the latents of reconstructions, against those that they were decoded from."""
+        for accumulator, part, expected in zip(self._z, again, z, strict=True):
+            accumulator.add(part, expected, first=first)
+
+    def add_densities(
+        self, here: np.ndarray, there: np.ndarray | None, again: np.ndarray | None, *, first: int
+    ) -> None:
+        """Add log densities [N]: of the encoder, and where they are known of the decoder's backend and of x_hat."""
+        bits = bits_per_dim(here, dims=self._dims, n_bits=self._n_bits)
+        if there is not None:
+            self._bits_between.add(bits, bits_per_dim(there, dims=self._dims, n_bits=self._n_bits), first=first)
+        if again is not None:
+            self._bits_round_trip.add(bits_per_dim(again, dims=self._dims, n_bits=self._n_bits), bits, first=first)
 
     def figures(self) -> CellFigures:
+        """The errors so far."""
         return CellFigures(
-            x=self.x.summary(),
-            exactness=self.exactness.summary(),
-            z=tuple(part.summary() for part in self.z),
-            bits_between=self.bits_between.summary(),
-            bits_round_trip=self.bits_round_trip.summary(),
-            histogram=self.histogram.to_dict(),
-            worst=self.worst.images(),
-            beyond=self.beyond,
+            x=self._x.summary(),
+            exactness=self._exactness.summary(),
+            z=tuple(part.summary() for part in self._z),
+            bits_between=self._bits_between.summary(),
+            bits_round_trip=self._bits_round_trip.summary(),
+            histogram=self._histogram.to_dict(),
+            worst=self._worst.images(),
+            beyond=self._beyond,
         )
 
 
-class _Reference:
-    def __init__(self, *, levels: int) -> None:
-        self.z = [ErrorAccumulator() for _ in range(levels)]
-        self.bits = ErrorAccumulator()
-        self.x = ErrorAccumulator()
+class ReferenceAccumulator:
+    """The errors of one backend against float64, added batch by batch."""
+
+    def __init__(self, *, levels: int, n_bits: int, dims: int) -> None:
+        self._n_bits, self._dims = n_bits, dims
+        self._z = [ErrorAccumulator() for _ in range(levels)]
+        self._bits = ErrorAccumulator()
+        self._x = ErrorAccumulator()
+
+    def add_latents(self, z: Sequence[np.ndarray], target: TrueValues, *, first: int) -> None:
+        """Add the latents of a batch of images."""
+        for accumulator, part, expected in zip(self._z, z, target.z, strict=True):
+            accumulator.add(part, expected, first=first)
+
+    def add_densities(self, log_prob: np.ndarray, target: TrueValues, *, first: int) -> None:
+        """Add their log densities [N]."""
+        got, want = (bits_per_dim(value, dims=self._dims, n_bits=self._n_bits) for value in (log_prob, target.log_prob))
+        self._bits.add(got, want, first=first)
+
+    def add_pictures(self, x_hat: np.ndarray, target: TrueValues, *, first: int) -> None:
+        """Add what was decoded from the reference's latents."""
+        self._x.add(x_hat, target.x_hat, first=first)
 
     def figures(self) -> ReferenceFigures:
+        """The errors so far."""
         return ReferenceFigures(
-            z=tuple(part.summary() for part in self.z), bits=self.bits.summary(), x=self.x.summary()
+            z=tuple(part.summary() for part in self._z), bits=self._bits.summary(), x=self._x.summary()
         )
 
 
@@ -186,8 +251,8 @@ class _Walk:
         self._images = images
         self._n_bits = n_bits
         self._dims = dims
-        self.cells: dict[tuple[str, str], _Cell] = {}
-        self.references: dict[str, _Reference] = {}
+        self.cells: dict[tuple[str, str], CellAccumulator] = {}
+        self.references: dict[str, ReferenceAccumulator] = {}
 
     def add(
         self,
@@ -211,31 +276,25 @@ class _Walk:
     def _add_cell(self, images: ImageBatch, a: Backend, b: Backend, z_a: Encoded, z_b: Encoded) -> None:
         pair = (a.name, b.name)
         if pair not in self.cells:
-            self.cells[pair] = _Cell(
-                pair, images=self._images, levels=len(z_a.z), n_bits=self._n_bits, limit=self._limit
+            self.cells[pair] = CellAccumulator(
+                pair,
+                images=self._images,
+                levels=len(z_a.z),
+                n_bits=self._n_bits,
+                dims=self._dims,
+                limit=self._limit,
             )
-        cell = self.cells[pair]
-        first = images.first
+        cell, first = self.cells[pair], images.first
         x_hat = b.decode(z_a.z, images.y)
-        cell.x.add(x_hat, images.x, first=first)
-        cell.count(x_hat, images.x)
-        cell.exactness.add(x_hat, images.x, first=first)
-        cell.histogram.add(x_hat, images.x)
-        cell.worst.add(x_hat, images.x, first=first)
+        cell.add_pictures(x_hat, images)
         again = a.encode(x_hat, images.y)
-        for accumulator, part, expected in zip(cell.z, again.z, z_a.z, strict=True):
-            accumulator.add(part, expected, first=first)
-        bits = [bits_per_dim(e.log_prob, dims=self._dims, n_bits=self._n_bits) for e in (z_a, z_b, again)]
-        cell.bits_between.add(bits[0], bits[1], first=first)
-        cell.bits_round_trip.add(bits[2], bits[0], first=first)
+        cell.add_latents(again.z, z_a.z, first=first)
+        cell.add_densities(z_a.log_prob, z_b.log_prob, again.log_prob, first=first)
 
     def _add_reference(self, images: ImageBatch, backend: Backend, z: Encoded, target: TrueValues) -> None:
-        figures = self.references.setdefault(backend.name, _Reference(levels=len(z.z)))
-        first = images.first
-        for accumulator, part, expected in zip(figures.z, z.z, target.z, strict=True):
-            accumulator.add(part, expected, first=first)
-        got, want = (
-            bits_per_dim(value, dims=self._dims, n_bits=self._n_bits) for value in (z.log_prob, target.log_prob)
-        )
-        figures.bits.add(got, want, first=first)
-        figures.x.add(backend.decode(target.z, images.y), target.x_hat, first=first)
+        if backend.name not in self.references:
+            self.references[backend.name] = ReferenceAccumulator(levels=len(z.z), n_bits=self._n_bits, dims=self._dims)
+        figures, first = self.references[backend.name], images.first
+        figures.add_latents(z.z, target, first=first)
+        figures.add_densities(z.log_prob, target, first=first)
+        figures.add_pictures(backend.decode(target.z, images.y), target, first=first)

@@ -44,6 +44,20 @@ class ImageBatch:
     y: np.ndarray | None
     reference: TrueValues | None
 
+    def head(self, n: int) -> ImageBatch:
+        """Return the first n of them, or none where n is not positive."""
+        n, reference = max(n, 0), self.reference
+        return ImageBatch(
+            first=self.first,
+            x=self.x[:n],
+            y=None if self.y is None else self.y[:n],
+            reference=None
+            if reference is None
+            else TrueValues(
+                z=tuple(part[:n] for part in reference.z), log_prob=reference.log_prob[:n], x_hat=reference.x_hat[:n]
+            ),
+        )
+
 
 class Images:
     """A set of images of known size that can be walked through more than once.

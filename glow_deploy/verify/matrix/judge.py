@@ -135,9 +135,19 @@ def exactness_expected(images: ImageSetReport, standard: Standard, *, n_bits: in
 
 
 def judge_cell(
-    figures: CellFigures, *, images: ImageSetReport, encode: str, decode: str, rules: Rules, n_bits: int
+    figures: CellFigures,
+    *,
+    images: ImageSetReport,
+    encode: str,
+    decode: str,
+    rules: Rules,
+    n_bits: int,
+    partly: bool = False,
 ) -> CellReport:
-    """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends."""
+    """Gate one cell: x -> z -> x, z -> x -> z per level, exactness; without a reference, bits/dim between backends.
+
+    `partly` is for what was saved elsewhere: a measure without a value was not saved, and is left out.
+    """
     standard = standard_for(images, encode, decode, rules=rules)
     yardstick, factor, factors = standard.yardstick, standard.factor, standard.factors
     gates: list[GateResult] = []
@@ -154,6 +164,8 @@ def judge_cell(
             else gate_promise(figures.beyond, images.n, tolerance=images.tolerance, rate=images.beyond)
         )
     for level, (summary, part) in enumerate(zip(figures.z, standard.zxz, strict=True), 1):
+        if partly and not summary.n:
+            continue
         latents = latent_limits(part, factor=factor, factors=factors, scale=summary.scale)
         gates += gate_error(summary, latents, quantity=f"z{level} -> x -> z{level}", verdict="round_trip", level=level)
     margin = exactness_expected(images, standard, n_bits=n_bits)
@@ -161,7 +173,9 @@ def judge_cell(
         exact = gate_exactness(figures.exactness, yardstick.x_hat, margin=margin, n_bits=n_bits)
         gates += [exact] if exact is not None else []
     between = "bits/dim between backends"
-    if images.reference or encode == decode:
+    if partly and not figures.bits_between.n:
+        pass
+    elif images.reference or encode == decode:
         gates.append(gate_finite(figures.bits_between, quantity=between, verdict="likelihood"))
     else:
         # Both sides carry an error of their own.
@@ -225,22 +239,34 @@ def without_yardstick(
 
 
 def judge_reference(
-    figures: ReferenceFigures, *, images: ImageSetReport, backend: str, rules: Rules, n_bits: int
+    figures: ReferenceFigures,
+    *,
+    images: ImageSetReport,
+    backend: str,
+    rules: Rules,
+    n_bits: int,
+    partly: bool = False,
 ) -> ReferenceReport:
-    """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents."""
+    """Gate one backend against float64: latents per level, bits/dim, and the decode of the reference's latents.
+
+    `partly` is that of `judge_cell`.
+    """
     standard = standard_for(images, backend, rules=rules)
     yardstick, factor, factors = standard.yardstick, standard.factor, standard.factors
     gates: list[GateResult] = []
     for level, (summary, base) in enumerate(zip(figures.z, yardstick.z, strict=True), 1):
         latents = latent_limits(base, factor=factor, factors=factors, scale=summary.scale)
-        gates += gate_error(summary, latents, quantity=f"z{level}", verdict="round_trip", level=level)
+        if summary.n or not partly:
+            gates += gate_error(summary, latents, quantity=f"z{level}", verdict="round_trip", level=level)
     bits = bits_limits(yardstick.bits_per_dim, factor=factor, factors=factors, scale=figures.bits.scale)
-    gates += gate_error(figures.bits, bits, quantity="bits/dim", verdict="likelihood", rms_only=True)
-    gates.append(gate_equivalence(figures.bits, factors=factors, quantity="bits/dim"))
+    if figures.bits.n or not partly:
+        gates += gate_error(figures.bits, bits, quantity="bits/dim", verdict="likelihood", rms_only=True)
+        gates.append(gate_equivalence(figures.bits, factors=factors, quantity="bits/dim"))
     limits = image_limits(
         yardstick.decoded, factor=factor, factors=factors, n_bits=n_bits, round_trip=images.own is None
     )
-    gates += gate_error(figures.x, limits, quantity="x from the reference's latents", verdict="samples")
+    if figures.x.n or not partly:
+        gates += gate_error(figures.x, limits, quantity="x from the reference's latents", verdict="samples")
     if factors.decode_only:
         gates = [gate for gate in gates if gate.verdict == "samples"]
     return ReferenceReport(
@@ -250,6 +276,7 @@ def judge_reference(
         bits_per_dim=figures.bits,
         x_error=figures.x,
         gates=tuple(gates),
+        reported=partly and not gates,  # graphs for decoding, of which the encoder's results alone were saved
     )
 
 

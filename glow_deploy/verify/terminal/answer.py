@@ -52,6 +52,10 @@ def answer_line(report: VerifyReport) -> str:
         return f"sound, but {_against(report.baseline)}"
     if verdicts.round_trip == "reported":
         return f"sound for decoding: samples are right ({_images(report)}); the round trip is not judged"
+    apart = [name.replace("_", " ") for name, value in verdicts.to_dict().items() if value == "not compared"]
+    apart = [name for name in apart if name != "weights"]
+    if apart:
+        return f"sound as far as outputs were saved ({_images(report)}); not judged: {', '.join(apart)}"
     exactly = all(cell.exactness.images_exact == cell.exactness.images for cell in report.cells)
     kept = "exactly" if exactly else "within its limits"
     pairs = len({(cell.encode, cell.decode) for cell in report.cells})

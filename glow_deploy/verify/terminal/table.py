@@ -165,10 +165,13 @@ def _references(report: VerifyReport, images: ImageSetReport) -> Table:
     for reference in report.references:
         if reference.images != images.name:
             continue
-        again = own[reference.backend].z_error
+        again = own[reference.backend].z_error if reference.backend in own else (None,) * levels
         table.add_row(
             reference.backend,
-            *(f"{_error(z)} ({_error(back)})" for z, back in zip(reference.z, again, strict=True)),
+            *(
+                _error(z) if back is None or not back.n else f"{_error(z)} ({_error(back)})"
+                for z, back in zip(reference.z, again, strict=True)
+            ),
             _error(reference.bits_per_dim),
             _error(reference.x_error, scale=2**report.n_bits),
             _verdict(reference),

@@ -1,0 +1,158 @@
+"""What another program is fed with, and the files that it is written to."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.files import atomic_paths, refuse_overwrite
+from glow_deploy.canary import make_canary
+from glow_deploy.canary.graph import canary_graph
+from glow_deploy.errors import UsageError
+
+from .tensors import CANARY_INPUT, expected_outputs, inputs_digest
+from .tools import polygraphy_feeds
+
+__all__ = ["DIGEST", "INDEX", "GoldenInputs", "golden_inputs", "write_inputs"]
+
+INDEX = "index.json"
+DIGEST = "inputs_sha256"
+"""The entry of an index, or of an .npz file, that tells which inputs outputs belong to."""
+
+FORMAT = "glow_deploy.golden_inputs"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenInputs:
+    """The golden images of a bundle, the latents that the trained model makes of them, and the canary's operands.
+
+    Attributes:
+        model_id: of the bundle.
+        images: how many, N.
+        tensors: `encoder.x` [N, C, H, W], `decoder.z1` ... float32, `encoder.y` and `decoder.y` [N] int64 of a
+            class-conditional model, `canary.z1` [32, 128, 16, 16] float32.
+        outputs: what may be saved, by name, with its shape.
+    """
+
+    model_id: str
+    images: int
+    tensors: Mapping[str, np.ndarray]
+    outputs: Mapping[str, tuple[int, ...]]
+
+    def __repr__(self) -> str:
+        return f"GoldenInputs({self.images} images of model {self.model_id[:12]})"
+
+    @property
+    def digest(self) -> str:
+        """What tells these inputs from those of another bundle, or from fewer of them."""
+        return inputs_digest(self.tensors)
+
+
+def golden_inputs(bundle: Bundle | str | Path, *, limit: int | None = None) -> GoldenInputs:
+    """Take what to feed out of a bundle.
+
+    Args:
+        bundle: opened, or its folder.
+        limit: the first so many golden images alone; None for all.
+
+    Raises:
+        UsageError: the bundle has no golden vectors.
+        BundleError: it is damaged.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    golden = bundle.golden()
+    if golden is None:
+        raise UsageError(f"{bundle.path} has no golden vectors to feed: export it with golden vectors")
+    n = len(golden) if limit is None else min(limit, len(golden))
+    tensors: dict[str, np.ndarray] = {"encoder.x": golden.x[:n]}
+    with np.errstate(over="ignore"):
+        tensors |= {f"decoder.z{level}": z[:n].astype(np.float32) for level, z in enumerate(golden.z, 1)}
+    if golden.y is not None:
+        tensors |= {"encoder.y": golden.y[:n], "decoder.y": golden.y[:n]}
+    tensors[CANARY_INPUT] = make_canary().x
+    return GoldenInputs(
+        model_id=bundle.manifest.model_id,
+        images=n,
+        tensors=tensors,
+        outputs=expected_outputs(bundle.manifest, images=n),
+    )
+
+
+def write_inputs(
+    inputs: GoldenInputs, path: str | Path, *, batch: int | None = None, force: bool = False
+) -> tuple[Path, ...]:
+    """Write what to feed: to an .npz file with the canary's graph beside it, or to a folder of files of three kinds.
+
+    A folder holds `SET.TENSOR.bin`, the bare values in little-endian order (as trtexec loads them); `SET.inputs.json`,
+    as Polygraphy loads them; `canary.onnx`; and `index.json`, which lists all with types and shapes, and what to save.
+
+    Args:
+        inputs: of `golden_inputs`.
+        path: `something.npz`, or a folder.
+        batch: images at once in the files for Polygraphy; None for all.
+        force: replace what is there.
+
+    Returns:
+        The files written, the first of them the .npz file or the index.
+
+    Raises:
+        UsageError: there is something already, or it cannot be written.
+    """
+    path = Path(path)
+    refuse_overwrite(path, force=force, elsewhere="inputs=")
+    if path.suffix == ".npz":
+        files = {path: _npz(inputs), path.with_suffix(".canary.onnx"): canary_graph(make_canary())}
+    else:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is no folder: name a folder, or a file that ends in .npz")
+        files = {path / name: data for name, data in _folder(inputs, batch).items()}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {path}: {error.strerror}; choose another place") from error
+    with atomic_paths(list(files)) as temporaries:
+        for temporary, data in zip(temporaries, files.values(), strict=True):
+            temporary.write_bytes(data)
+    return tuple(files)
+
+
+def _npz(inputs: GoldenInputs) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **inputs.tensors, **{DIGEST: np.array([inputs.digest])})
+    return buffer.getvalue()
+
+
+def _folder(inputs: GoldenInputs, batch: int | None) -> dict[str, bytes]:
+    listed = {
+        name: {"file": f"{name}.bin", "dtype": array.dtype.name, "shape": list(array.shape)}
+        for name, array in inputs.tensors.items()
+    }
+    wanted = {
+        name: {"file": f"{name}.bin", "dtype": "float32", "shape": list(shape)}
+        for name, shape in inputs.outputs.items()
+    }
+    index = {
+        "format": FORMAT,
+        "format_version": 1,
+        "model_id": inputs.model_id,
+        "images": inputs.images,
+        DIGEST: inputs.digest,
+        "inputs": listed,
+        "outputs": wanted,
+    }
+    files = {INDEX: (json.dumps(index, indent=2) + "\n").encode()}
+    for name, array in inputs.tensors.items():
+        files[f"{name}.bin"] = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+    for place in ("encoder", "decoder", "canary"):
+        fed = {
+            name.partition(".")[2]: array for name, array in inputs.tensors.items() if name.partition(".")[0] == place
+        }
+        files[f"{place}.inputs.json"] = polygraphy_feeds(fed, batch=None if place == "canary" else batch)
+    files["canary.onnx"] = canary_graph(make_canary())
+    return files

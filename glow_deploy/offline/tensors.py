@@ -1,0 +1,77 @@
+"""The tensors that another program is fed with, and those it gives, by name.
+
+A name is `SET.TENSOR`. There are four sets, and a program may make any of them:
+
+- `encoder`: golden images in; latents and log density out.
+- `decoder`: the trained model's latents of these images in; images out.
+- `round_trip`: the program's own latents, decoded by itself, and these images encoded once more.
+- `canary`: two convolutions that show what number format the program computes in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from glow_deploy.artifact.manifest import Manifest
+from glow_deploy.canary.graph import INPUT, OUTPUT
+from glow_deploy.canary.operands import BATCH, CHANNELS, SIZE
+
+__all__ = ["CANARY_INPUT", "CANARY_OUTPUT", "SETS", "expected_outputs", "inputs_digest", "is_input"]
+
+SETS = ("encoder", "decoder", "round_trip", "canary")
+
+CANARY_INPUT = f"canary.{INPUT}"
+CANARY_OUTPUT = f"canary.{OUTPUT}"
+
+
+def expected_outputs(manifest: Manifest, *, images: int) -> dict[str, tuple[int, ...]]:
+    """Everything that a program may save, float32, by name.
+
+    Args:
+        manifest: of the bundle.
+        images: N.
+
+    Returns:
+        Shapes with the batch: `encoder.z1` [N, C, H, W], `encoder.log_prob` [N], `decoder.x` [N, C, H, W], ...
+    """
+    latents = {f"z{level}": (images, *shape) for level, shape in enumerate(manifest.latent_shapes, 1)}
+    coded = {**latents, "log_prob": (images,)}
+    picture = (images, *manifest.image_shape)
+    return {
+        **{f"encoder.{name}": shape for name, shape in coded.items()},
+        "decoder.x": picture,
+        "round_trip.x": picture,
+        **{f"round_trip.{name}": shape for name, shape in coded.items()},
+        CANARY_OUTPUT: (BATCH, CHANNELS, SIZE, SIZE),
+    }
+
+
+def is_input(name: str) -> bool:
+    """Tell what was fed, which a program may have saved along with its results."""
+    place, _, tensor = name.partition(".")
+    match place:
+        case "encoder":
+            return tensor in ("x", "y")
+        case "decoder":
+            return tensor != "x"
+        case "canary":
+            return name == CANARY_INPUT
+    return tensor == "y" or name == "y"
+
+
+def inputs_digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """The sha256 of what is fed, the canary left out: its operands are the same for every bundle.
+
+    Args:
+        tensors: by name, `encoder.x`, `decoder.z1`, ...
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        if name != CANARY_INPUT:
+            array = tensors[name]
+            digest.update(f"{name} {array.dtype.name} {list(array.shape)}\n".encode())
+            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
