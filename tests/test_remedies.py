@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ def messages(path: Path, source: str) -> Iterator[Message]:
             yield Message(f"{path.name}:{node.lineno}", text)
 
 
+@functools.cache
 def all_messages() -> list[Message]:
     return [message for path in SOURCES for message in messages(path.relative_to(ROOT), path.read_text())]
 
@@ -64,6 +66,7 @@ def check_command(name: str, rest: str) -> str | None:
     return f"{name} has no {', '.join(unknown)}" if unknown else None
 
 
+@functools.cache
 def every_option() -> set[str]:
     from glow_cli.catalogue import COMMANDS, load
 
@@ -74,6 +77,7 @@ def every_option() -> set[str]:
     return found | set(re.findall(r'"(--glow-[a-z-]+)"', plugin))
 
 
+@functools.cache
 def every_keyword() -> set[str]:
     """The names of all parameters and fields of the public functions and settings."""
     found: set[str] = set()

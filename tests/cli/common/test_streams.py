@@ -33,7 +33,7 @@ def small_files(limit: int):
 
 
 @pytest.mark.parametrize("name", ["sample", "folder", "export", "encode", "convert", "weights", "train"])
-def test_a_file_that_cannot_grow(model, pictures, place, name):
+def test_a_file_that_cannot_grow(model, pictures, place, invoke, name):
     words = {
         "sample": ["sample", "--engine", model.decoder, "-n", "64", "--out", "s.npz"],
         "folder": ["sample", "--engine", model.decoder, "-n", "4", "--out", "many"],
@@ -48,7 +48,7 @@ def test_a_file_that_cannot_grow(model, pictures, place, name):
     told(done, "File too large")
     left = [path.name for path in place.rglob("*") if path.is_file()]
     assert left == []
-    assert run(*words, cwd=place).returncode == 0
+    assert invoke(*words).exit_code == 0
 
 
 @contextmanager

@@ -115,6 +115,7 @@ def test_nothing_but_float32_stands_between_the_model_and_the_formulas(written, 
     assert bits < 1e-13
 
 
+@pytest.mark.slow
 def test_every_tensor_that_counts_is_seen_by_the_comparison(written):
     """The negative control: a change of any one tensor that counts is far outside the tolerances, and of no other."""
     state = random_state(CORENEL, CLASSES)

@@ -270,17 +270,14 @@ def test_torch_s_defaults_in_the_callers_session_change_no_byte(
     from glow_deploy import verify
 
     glow, path = perturbed_glow(CONFIG), tmp_path / name
-    options = {"ckpt": path, "backends": ["onnxruntime-cpu", "pytorch-fp64", "pytorch-fp32"]}
     save_checkpoint(glow, path)
     export(path, out=tmp_path / "plain", settings=FEW)
-    plain = verify(tmp_path / "plain", **options)
     other_defaults(dtype, device)
     export(path, out=tmp_path / "other", settings=FEW)
-    other = verify(tmp_path / "other", **options)
     for file in ("encoder.onnx", "decoder.onnx", "golden.npz", "manifest.json"):
         assert (tmp_path / "other" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
-    assert plain.sound
-    assert other.sound
+    backends = ["onnxruntime-cpu", "pytorch-fp64", "pytorch-fp32"]
+    assert verify(tmp_path / "other", ckpt=path, backends=backends).sound
 
 
 @pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float32, "meta")])
