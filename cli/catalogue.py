@@ -212,6 +212,13 @@ COMMANDS = {
         panel=_LOOK,
         examples=("glow-deploy explore demo-out/bundle",),
     ),
+    "web": Entry(
+        module="commands.web",
+        function="web",
+        summary="Write a folder of static files that runs a bundle in the visitor's browser, on any web server.",
+        panel=_LOOK,
+        examples=("glow-deploy web demo-out/bundle --out site",),
+    ),
     "inspect": Entry(
         module="commands.inspect",
         function="inspect",

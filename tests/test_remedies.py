@@ -19,6 +19,7 @@ _MARKUP = {"class"}
 _KEYWORD = re.compile(r"(?<![^\s(`'\"])([a-z][a-z0-9_]*)=(?=True|False|None|\"|\d|[\s,;:.)`'\"]|$)")
 # Options of other programs.
 _FOREIGN = {"--model-repository", "--extra-index-url", "--query-gpu", "--format", "--image_size", "--n_bits_x"}
+_FOREIGN |= {"--directory", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel"}  # Python's server, and npm
 _PLACEHOLDER = "1"  # stands for what an f-string puts there
 
 

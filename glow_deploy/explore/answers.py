@@ -10,50 +10,77 @@ from typing import Any
 import numpy as np
 
 from glow_deploy._version import __version__
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.directions.directions import Directions
 from glow_deploy.images import png_bytes, x_to_values
 from glow_deploy.latents import class_posterior
 
 from .changes import Change
 from .commands import Source
+from .familiarity import GoldenRange
 from .pictures import LATENT_SCALE, data_uri, difference_picture, latent_picture, picture_uri
 from .uploads import FORMATS
 from .workbench import Opened, Shown, Workbench
 
-__all__ = ["describe_image", "describe_model", "describe_shown"]
+__all__ = ["describe_bundle", "describe_image", "describe_model", "describe_shown", "name_of"]
 
 _MOST_CLASSES = 3  # whose probability is told
 
 
 def describe_model(bench: Workbench) -> dict[str, Any]:
     """What the page shows before any image is opened, and what its sliders need."""
-    details, settings = bench.decoder.details, bench.settings
-    channels, height, width = bench.shape
+    details = bench.decoder.details
     return {
-        "id": bench.bundle.manifest.model_id,
-        "name": _name(bench.path),
-        "version": __version__,
+        **describe_bundle(
+            bench.bundle,
+            golden=0 if bench.golden is None else len(bench.golden),
+            familiar=bench.golden_range,
+            directions=bench.directions,
+            max_upload=bench.settings.max_upload,
+        ),
         "engine": {
             "backend": details.backend,
             "provider": details.provider,
             "device": details.device,
             "precision": details.precision,
         },
-        "image": {"channels": channels, "height": height, "width": width, "n_bits": bench.n_bits},
-        "levels": [list(shape) for shape in bench.latent_shapes],
-        "classes": bench.encoder.num_classes,
-        "golden": 0 if bench.golden is None else len(bench.golden),
-        "golden_source": bench.bundle.manifest.golden_source,
-        "golden_range": None if bench.golden_range is None else asdict(bench.golden_range),
+    }
+
+
+def describe_bundle(
+    bundle: Bundle, *, golden: int, familiar: GoldenRange | None, directions: Directions | None, max_upload: int
+) -> dict[str, Any]:
+    """What a page tells of a bundle, whatever runs it.
+
+    Args:
+        bundle: the folder.
+        golden: golden images that can be opened.
+        familiar: the range of all of them.
+        directions: of attributes.
+        max_upload: bytes of a picture file.
+    """
+    manifest = bundle.manifest
+    channels, height, width = manifest.image_shape
+    return {
+        "id": manifest.model_id,
+        "name": name_of(bundle.path),
+        "version": __version__,
+        "image": {"channels": channels, "height": height, "width": width, "n_bits": manifest.n_bits},
+        "levels": [list(shape) for shape in manifest.latent_shapes],
+        "classes": manifest.num_classes,
+        "golden": golden,
+        "golden_source": manifest.golden_source,
+        "golden_range": None if familiar is None else asdict(familiar),
         "latent_scale": LATENT_SCALE,
-        "upload": {"bytes": settings.max_upload, "formats": list(FORMATS)},
+        "upload": {"bytes": max_upload, "formats": list(FORMATS)},
         "directions": None
-        if bench.directions is None
+        if directions is None
         else {
-            "source": _short(bench.directions.source),
-            "limit": bench.directions.limit,
+            "source": _short(directions.source),
+            "limit": directions.limit,
             "attributes": [
                 {"name": one.name, "low": one.range[0], "high": one.range[1], "auc": one.auc}
-                for one in bench.directions.attributes
+                for one in directions.attributes
             ],
         },
     }
@@ -122,7 +149,7 @@ def _familiar(bench: Workbench, opened: Opened) -> str:
     return "unknown" if bench.golden_range is None or bits is None else bench.golden_range.familiar(bits)
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     """The folder's name; with its parent's where it says no more than what it is."""
     path = path.resolve()
     return f"{path.parent.name}/{path.name}" if path.name == "bundle" and path.parent.name else path.name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_deploy.errors import MissingDependencyError
+from glow_deploy.page import INDEX, page_files
 
 from .endpoints import Endpoints, answered, error_answer
 from .guard import Guard
@@ -22,12 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -> Starlette:
@@ -52,7 +48,7 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
             "the page needs starlette: install it with `pip install 'glow-deploy[explore]'`"
         ) from error
     settings = settings or ExploreSettings()
-    files = {path: (_asset(name), kind) for path, (name, kind) in _FILES.items()}
+    files = {**page_files(), "transport.js": resources.files(__package__).joinpath("page", "transport.js").read_bytes()}
     bench = Workbench(bundle, settings=settings)
     endpoints = Endpoints(bench)
 
@@ -67,12 +63,12 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
     async def page(request: Request) -> Response:
         from starlette.responses import Response
 
-        body, kind = files[request.url.path]
-        return Response(body, media_type=kind)
+        name = request.url.path.removeprefix("/") or INDEX
+        return Response(files[name], media_type=_KINDS[Path(name).suffix])
 
     return Starlette(
         routes=[
-            *(Route(path, page) for path in _FILES),
+            *(Route("/" if name == INDEX else f"/{name}", page) for name in files),
             Route("/golden/{index}.png", answered(endpoints.golden_picture)),
             Route("/api/model", answered(endpoints.model)),
             Route("/api/image", answered(endpoints.upload), methods=["POST"]),
@@ -89,7 +85,3 @@ def create_app(bundle: str | Path, *, settings: ExploreSettings | None = None) -
 
 async def _not_there(request: Request, error: Exception) -> Response:
     return error_answer(f"there is no {request.method} {request.url.path[:60]} here", status=404)
-
-
-def _asset(name: str) -> bytes:
-    return resources.files(__package__).joinpath("page", name).read_bytes()

@@ -117,7 +117,7 @@ class Endpoints:
         seed, label = _whole(asked.get("seed"), "seed"), _whole(asked.get("class"), "class")
         if seed is None:
             raise UsageError("say which sample: seed")
-        temperature = number(asked.get("temperature", 0.7), "temperature")
+        temperature = _temperatures(asked.get("temperature", 0.7))
         classes = self._bench.encoder.num_classes
         chosen = seed % classes if label is None and classes is not None else label
 
@@ -313,6 +313,13 @@ def _whole(value: Any, what: str) -> int | None:
     if type(value) is not int or not 0 <= value < 2**63:
         raise UsageError(f"{what} must be a whole number of 0 or more")
     return value
+
+
+def _temperatures(value: Any) -> float | tuple[float, ...]:
+    """A temperature, or one for each level, z1 first."""
+    if isinstance(value, list):
+        return tuple(number(item, "a temperature") for item in value)
+    return number(value, "temperature")
 
 
 def _size(count: int) -> str:

@@ -165,7 +165,9 @@ class Workbench:
         """The class of a golden image."""
         return None if self.golden is None or self.golden.y is None else int(self.golden.y[index])
 
-    def sample_values(self, *, seed: int, temperature: float, label: int | None) -> npt.NDArray[np.uint8]:
+    def sample_values(
+        self, *, seed: int, temperature: float | tuple[float, ...], label: int | None
+    ) -> npt.NDArray[np.uint8]:
         """The first sample of a seed as 8-bit values, as `glow-deploy sample` draws it.
 
         Raises:

@@ -12,7 +12,12 @@ import pytest
 from glow_cli.catalogue import COMMANDS, load
 
 # Each ends by itself only on a machine with a GPU, serves until it is stopped, or takes a file of another project.
-NOT_RUN = {"explore": "serves until Ctrl-C", "convert": "needs another project's checkpoint", "demo": "takes minutes"}
+NOT_RUN = {
+    "explore": "serves until Ctrl-C",
+    "web": "needs the package onnxruntime-web",
+    "convert": "needs another project's checkpoint",
+    "demo": "takes minutes",
+}
 SMALLER = (
     (r"--max-steps \d+", "--max-steps 2"),
     (r"--levels 2 --steps 8 --width 64", "--levels 1 --steps 1 --width 4"),

@@ -30,6 +30,7 @@ COMMANDS = (
         "inpaint",
         "project",
         "explore",
+        "web",
         "inspect",
         "doctor",
         "train",

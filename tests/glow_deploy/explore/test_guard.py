@@ -10,7 +10,9 @@ import pytest
 from glow_deploy.explore.guard import allowed_host, host_of
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/icon.svg", "/api/model", "/golden/0.png", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page.css", "/page.js", "/transport.js", "/icon.svg", "/api/model", "/golden/0.png", "/nothing"]
+)
 def test_every_answer_carries_the_headers(client, path):
     headers = client.get(path).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
@@ -32,7 +34,9 @@ def test_the_files_are_served_as_what_they_are(client):
 def page_files():
     return {
         entry.name: entry.read_text(encoding="utf-8")
-        for entry in resources.files("glow_deploy.explore").joinpath("page").iterdir()
+        for folder in (resources.files("glow_deploy.page"), resources.files("glow_deploy.explore").joinpath("page"))
+        for entry in folder.iterdir()
+        if entry.name.endswith((".html", ".css", ".js", ".svg"))
     }
 
 
@@ -46,7 +50,7 @@ def test_the_page_needs_nothing_from_elsewhere():
 def test_the_page_has_nothing_inline():
     html = page_files()["index.html"]
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=", html)
-    assert re.findall(r"<script([^>]*)>(.*?)</script>", html) == [(' src="/page.js" type="module"', "")]
+    assert re.findall(r"<script([^>]*)>(.*?)</script>", html) == [(' src="page.js" type="module"', "")]
     script = page_files()["page.js"]
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
 

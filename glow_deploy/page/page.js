@@ -1,4 +1,7 @@
-// One tab of the page. The server keeps the latents of images under tokens; everything else is here.
+// One tab of the page. Whoever answers keeps the latents of images under tokens; everything else is here. The answers come
+// from a server on this machine, or from a worker of this very browser: transport.js knows.
+
+import { GONE, send } from "./transport.js";
 
 const byId = (id) => document.getElementById(id);
 const IDENTITY = "as the image was encoded";
@@ -7,8 +10,8 @@ const WAITING_AFTER = 300; // ms until a picture is greyed
 const AT_MOST = 1000; // classes that a list can show
 
 let model = null;
-const slots = { image: null, other: null }; // what the server said about each
-const sources = { image: null, other: null }; // where each came from, to open it again when the server has forgotten it
+const slots = { image: null, other: null }; // what was answered about each
+const sources = { image: null, other: null }; // where each came from, to open it again when it has been forgotten
 const openings = { image: null, other: null }; // the request that opens it
 let shown = null; // the last answer to a decode
 let shownOf = null; // the image that it is of
@@ -21,7 +24,7 @@ let held = false;
 const sliders = []; // {input, output, neutral, row, apply}
 const KEPT_PICTURE = 1 << 20; // bytes of a picture file that are kept for a reload
 
-// --- talking to the server
+// --- talking to whoever answers
 
 class Refused extends Error {
   constructor(message, kind) { super(message); this.kind = kind; }
@@ -30,10 +33,10 @@ class Refused extends Error {
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await send(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("the server does not answer; is glow-deploy explore still running?", "gone");
+    throw new Refused(GONE, "gone");
   }
   if (answer.ok) return answer;
   let told = {};
@@ -82,15 +85,15 @@ async function request(source, signal) {
     const body = await bytesOf(source);
     const query = new URLSearchParams({ name: source.name });
     if (label !== null) query.set("class", label);
-    return ask(`/api/image?${query}`, {
+    return ask(`api/image?${query}`, {
       method: "POST", headers: { "content-type": "application/octet-stream" }, body, signal,
     });
   }
-  if (source.kind === "golden") return post("/api/golden", { index: source.index, class: label }, signal);
-  return post("/api/sample", { seed: source.seed, temperature: source.temperature, class: label }, signal);
+  if (source.kind === "golden") return post("api/golden", { index: source.index, class: label }, signal);
+  return post("api/sample", { seed: source.seed, temperature: source.temperature, class: label }, signal);
 }
 
-// The server may have been started again with another bundle, which this page knows nothing of.
+// A server may have been started again with another bundle, which this page knows nothing of.
 async function opened(source, signal) {
   const found = await (await request(source, signal)).json();
   if (found.model !== model.id) throw new Refused("another bundle is served here now; reload the page", "other");
@@ -171,7 +174,7 @@ async function run() {
     decoding = new AbortController();
     const late = setTimeout(() => byId("shown-figure").classList.add("waiting"), WAITING_AFTER);
     try {
-      const answer = await (await post("/api/decode", question(), decoding.signal)).json();
+      const answer = await (await post("api/decode", question(), decoding.signal)).json();
       if (asked === epoch) { shownOf = image; showDecoded(answer); complain(""); }
     } catch (error) {
       if (error.name === "AbortError") {
@@ -321,13 +324,17 @@ function showNothing() {
   showNotes();
 }
 
+function placeOf(index, levels) {
+  if (levels === 1) return "";
+  return index === 0 ? ", the finest" : index === levels - 1 ? ", the coarsest" : "";
+}
+
 function showLevels(levels) {
   const rows = levels.map((level, index) => {
     const section = document.createElement("section");
     section.className = "level";
     const heading = document.createElement("h3");
-    const where = index === 0 && levels.length > 1 ? ", the finest" : index === levels.length - 1 && index ? ", the coarsest" : "";
-    heading.textContent = `z${index + 1}${where}`;
+    heading.textContent = `z${index + 1}${placeOf(index, levels.length)}`;
     const words = document.createElement("p");
     const [channels, height, width] = level.shape;
     const beyond = level.beyond ? `${level.beyond} of ${level.count.toLocaleString("en")} values beyond ${model.latent_scale}` : `none of ${level.count.toLocaleString("en")} values beyond ${model.latent_scale}`;
@@ -479,7 +486,7 @@ function buildSliders() {
   const directions = model.directions;
   byId("beyond-row").hidden = directions === null;
   if (directions === null) {
-    write("attributes-note", "none: make a file with glow-deploy directions, and start with --directions FILE");
+    write("attributes-note", "none were given; glow-deploy directions makes a file of them, for --directions FILE");
     return;
   }
   write("attributes-note", `from ${directions.source}; 1 is the distance between the means with and without; AUC is how well held-out pictures are told apart, 0.5 by chance`);
@@ -594,6 +601,30 @@ function buildClasses() {
   byId("decode-class").addEventListener("change", schedule);
 }
 
+// One number, or one for each level, z1 first.
+function sampleTemperature() {
+  const values = [...document.querySelectorAll("#level-temperatures input")].map((input) => Number(input.value));
+  const all = Number(byId("sample-temperature").value);
+  return values.every((value) => value === all) ? all : values;
+}
+
+function buildLevelTemperatures() {
+  if (model.levels.length === 1) return;
+  const all = byId("sample-temperature");
+  byId("level-temperatures").replaceChildren(...model.levels.map((_, index) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    Object.assign(input, { type: "number", min: all.min, max: all.max, step: all.step, required: true });
+    input.value = all.value;
+    label.append(`z${index + 1}${placeOf(index, model.levels.length)} `, input);
+    return label;
+  }));
+  all.addEventListener("input", () => {
+    for (const input of document.querySelectorAll("#level-temperatures input")) input.value = all.value;
+  });
+  byId("by-level").hidden = false;
+}
+
 function buildGolden() {
   if (!model.golden) return;
   const words = { samples: "samples of the model", data: "of the data given at export", checkpoint: "validation images" };
@@ -606,7 +637,7 @@ function buildGolden() {
     input.setAttribute("aria-label", `Golden image ${index}`);
     input.addEventListener("change", () => open(slotNow(), { kind: "golden", index, label: classWanted() }));
     const image = document.createElement("img");
-    Object.assign(image, { loading: "lazy", src: `/golden/${index}.png`, alt: "", width: 48, height: 48 });
+    Object.assign(image, { loading: "lazy", src: `golden/${index}.png`, alt: "", width: 48, height: 48 });
     label.append(input, image);
     labels.push(label);
   }
@@ -634,11 +665,11 @@ async function saveLatents() {
   try {
     let answer;
     try {
-      answer = await post("/api/latents", question());
+      answer = await post("api/latents", question());
     } catch (error) {
       if (error.kind !== "forgotten") throw error;
       if (!(await openAgain())) return; // it has said why
-      answer = await post("/api/latents", question());
+      answer = await post("api/latents", question());
     }
     const url = URL.createObjectURL(await answer.blob());
     save("latents.npz", url);
@@ -673,7 +704,7 @@ function listen() {
   byId("sample").addEventListener("submit", (event) => {
     event.preventDefault();
     open(slotNow(), {
-      kind: "sample", seed: Number(byId("seed").value), temperature: Number(byId("sample-temperature").value), label: classWanted(),
+      kind: "sample", seed: Number(byId("seed").value), temperature: sampleTemperature(), label: classWanted(),
     });
   });
   for (const input of document.querySelectorAll("input[name=slot]")) input.addEventListener("change", markGolden);
@@ -725,14 +756,15 @@ function listen() {
 
 async function start() {
   for (const id of ["save-picture", "save-latents", "save-image", "copy"]) byId(id).disabled = true;
+  window.addEventListener("progress", (event) => { if (!model) write("facts", event.detail); });
   try {
-    model = await (await ask("/api/model")).json();
+    model = await (await ask("api/model")).json();
   } catch (error) {
     write("facts", "");
     complain(error.message);
     return;
   }
-  document.title = `${model.name}: glow-deploy explore`;
+  document.title = `${model.name}: ${document.querySelector(".kicker").textContent}`;
   write("name", model.name);
   const { image, engine, levels } = model;
   const kind = image.channels === 1 ? "grey" : "RGB";
@@ -743,11 +775,16 @@ async function start() {
     ...(model.classes === null ? [] : [plural(model.classes, "class").replace("classs", "classes")]),
     `${engine.backend} (${engine.provider}, ${engine.device}), ${engine.precision}`,
   ].join(" \u00b7 "));
+  if (model.checked) {
+    write("checked", model.checked);
+    byId("checked").hidden = false;
+  }
   write("scale-low", `\u2212${model.latent_scale}`);
   write("scale-high", `${model.latent_scale}; farther out has the colour of the end`);
   buildClasses();
   buildSliders();
   buildGolden();
+  buildLevelTemperatures();
   listen();
   const kept = remembered();
   if (kept) await restore(kept); else await openFirst();

@@ -1,0 +1,44 @@
+// The page's questions go to a worker of this browser, which computes what a server would.
+
+export const GONE = "this browser has ended the computation, perhaps for lack of memory; reload the page";
+
+const worker = new Worker(`worker.js${window.location.search}`, { type: "module" });
+const waiting = new Map(); // id -> how its question ends
+let last = 0;
+let broken = "";
+
+worker.addEventListener("message", ({ data }) => {
+  if (data.progress) {
+    window.dispatchEvent(new CustomEvent("progress", { detail: data.progress }));
+    return;
+  }
+  const asked = waiting.get(data.id);
+  waiting.delete(data.id);
+  asked?.resolve({
+    ok: data.status < 400,
+    status: data.status,
+    json: async () => data.value,
+    blob: async () => new Blob([data.value], { type: "application/octet-stream" }),
+  });
+});
+
+// It did not even start, or an error went past everything that catches them.
+worker.addEventListener("error", (event) => {
+  broken = event.message || "its script did not load";
+  for (const asked of waiting.values()) asked.reject(new Error(broken));
+  waiting.clear();
+});
+
+export function send(path, { body = null, signal } = {}) {
+  return new Promise((resolve, reject) => {
+    if (broken) { reject(new Error(broken)); return; }
+    const id = (last += 1);
+    waiting.set(id, { resolve, reject });
+    signal?.addEventListener("abort", () => {
+      if (!waiting.delete(id)) return;
+      worker.postMessage({ cancel: id });
+      reject(new DOMException("aborted", "AbortError"));
+    });
+    worker.postMessage({ id, path, body });
+  });
+}
