@@ -204,6 +204,13 @@ COMMANDS = {
         panel=_USE,
         examples=("glow-deploy project demo-out/ckpt.pt demo-out/faces/face-00.png -o projected.png",),
     ),
+    "serve": Entry(
+        module="commands.serve",
+        function="serve",
+        summary="Serve a bundle over the Open Inference Protocol (KServe v2): encoder, decoder, scoring, sampling.",
+        panel=_USE,
+        examples=("glow-deploy serve demo-out/bundle --port 8000",),
+    ),
     "explore": Entry(
         module="commands.explore",
         function="explore",

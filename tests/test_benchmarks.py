@@ -88,3 +88,22 @@ def test_no_planted_fault_is_hidden_and_no_sound_model_fails(tmp_path):
     assert all(fault["weights"] for fault in found["faults"])
     # A control: images alone do not show every fault, and show some.
     assert any(fault["images"] for fault in found["faults"])
+
+
+@pytest.mark.slow
+def test_a_server_under_load_and_killed_gives_no_wrong_answer(tmp_path):
+    pytest.importorskip("prometheus_client", reason="the server needs the extra `serving`")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("serving.py")), "--quick", "--json", str(tmp_path / "f.json")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert [row["clients"] for row in found["rows"]] == [1, 4, 16, 64]
+    assert all(row["right"] > 0 and row["wrong"] == row["refused"] == 0 for row in found["rows"])
+    assert found["killed"]["right"] > 0
+    assert found["killed"]["refused"] > 0
+    assert found["killed"]["wrong"] == 0

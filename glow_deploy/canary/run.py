@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glow_deploy.engines.cuda import Cuda
     from glow_deploy.protocol import Engine
 
-__all__ = ["canary_for", "canary_on_server", "compile_canary"]
+__all__ = ["canary_for", "canary_on_server", "compile_canary", "open_canary"]
 
 _SOURCE = "the canary"
 
@@ -75,6 +75,19 @@ def canary_on_server(backend: str, *, timeout: float = 60.0) -> CanaryResult | C
             return detect(run)
     except GlowDeployError as error:
         return CanaryUnavailable(reason=str(error))
+
+
+def open_canary(backend: str, *, device: str = "auto") -> Engine:
+    """Open the canary as an engine of a backend that runs graphs, to be served beside a model.
+
+    Raises:
+        UsageError: the backend runs plans, or there is none of that name.
+        MissingDependencyError: the backend cannot be used here.
+    """
+    engine = _open(backend, device=device, plan=None)
+    if isinstance(engine, CanaryUnavailable):
+        raise UsageError(engine.reason)
+    return engine
 
 
 def compile_canary(settings: CompileSettings) -> bytes:

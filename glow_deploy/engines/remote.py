@@ -104,8 +104,8 @@ def open_remote(bundle: Bundle, address: Address, *, client: KServeClient, backe
     told = client.model(name)
     if told is None:
         raise EngineError(
-            f"{host} has no model {name}: `glow-deploy triton {bundle.path}` writes it for Triton; a name other than "
-            "glow is given as triton=HOST:PORT/NAME"
+            f"{host} has no model {name}: `glow-deploy triton {bundle.path}` and `glow-deploy serve {bundle.path}` "
+            "serve one; a name other than glow is given as triton=HOST:PORT/NAME"
         )
     if not client.ready():
         raise EngineError(f"{host} is not ready; wait until it has loaded its models")

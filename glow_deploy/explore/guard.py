@@ -72,7 +72,7 @@ class Guard:
 def _trouble(headers: Any, hosts: Sequence[str]) -> str | None:
     host = headers.get("host", "")
     if len(headers.getlist("host")) != 1 or not allowed_host(host_of(host), hosts):
-        return "this page answers only under this machine's own address; start it with --host to allow another"
+        return "this server answers only under this machine's own address; start it with --host to allow another"
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return "another web page asked for this; only the page itself may"

@@ -85,6 +85,7 @@ def serve(
     *,
     started: Callable[[], Any] | None = None,
     limits: Limits | None = None,
+    linger: int = _LINGER,
 ) -> None:
     """Serve until Ctrl-C, which is raised as `KeyboardInterrupt` once everything is closed.
 
@@ -93,6 +94,7 @@ def serve(
         listening: see `bind`; closed at the end.
         started: called once before the first request.
         limits: of a connection; None for the defaults.
+        linger: seconds that answers under way are waited for at the end.
 
     Raises:
         MissingDependencyError: uvicorn is not installed.
@@ -110,15 +112,15 @@ def serve(
         loop="asyncio",
         lifespan="on",
         limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_LINGER,
+        timeout_graceful_shutdown=linger,
     )
     if started is not None:
         started()
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def need_uvicorn() -> Any:
-    """Import uvicorn.
+def need_uvicorn(*, extra: str = "explore") -> Any:
+    """Import uvicorn, which the named extra brings.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -127,6 +129,6 @@ def need_uvicorn() -> Any:
         import uvicorn
     except ImportError as error:
         raise MissingDependencyError(
-            "serving the page needs uvicorn: install it with `pip install 'glow-deploy[explore]'`"
+            f"serving needs uvicorn: install it with `pip install 'glow-deploy[{extra}]'`"
         ) from error
     return uvicorn

@@ -15,6 +15,7 @@ from glow_cli.catalogue import COMMANDS, load
 NOT_RUN = {
     "explore": "serves until Ctrl-C",
     "web": "needs the package onnxruntime-web",
+    "serve": "serves until Ctrl-C",
     "convert": "needs another project's checkpoint",
     "demo": "takes minutes",
 }

@@ -31,6 +31,7 @@ COMMANDS = (
         "project",
         "explore",
         "web",
+        "serve",
         "inspect",
         "doctor",
         "train",

@@ -1,0 +1,278 @@
+"""A bundle's engines as models that answer requests, without anything of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_deploy._version import __version__
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.flavors import PLANS, engine_files
+from glow_deploy.canary.run import open_canary
+from glow_deploy.engines.pair import open_pair
+from glow_deploy.engines.remote import MODEL_ID, PRECISION
+from glow_deploy.errors import DataError, GlowDeployError
+from glow_deploy.kserve import datatype_of
+from glow_deploy.protocol import Engine
+
+from .batching import Batcher, JoinedEngine
+from .calls import sample_call, score_call
+from .metrics import Metrics
+from .models import ServedModel, ServedTensor, bundle_engine_model, canary_model, sample_model, score_model
+from .settings import ServeSettings
+
+__all__ = ["Service", "deadline", "server_metadata", "trouble_status"]
+
+_CALLS = 8  # requests for scoring and sampling that are worked on at once; others wait
+Arrays = dict[str, np.ndarray]
+Call = Callable[[Engine, Mapping[str, np.ndarray]], Arrays]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A model, the engine behind it, and for scoring and sampling what is done with that."""
+
+    described: ServedModel
+    batcher: Batcher
+    call: Call | None = None
+
+
+class Service:
+    """The models of a bundle.
+
+    Args:
+        bundle: the folder.
+        settings: how to serve it.
+        metrics: what is counted.
+
+    Raises:
+        GlowDeployError: the bundle or an engine of it cannot be used.
+    """
+
+    def __init__(self, bundle: str | Path, *, settings: ServeSettings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self.arriving = 0
+        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="call")
+        with ExitStack() as stack:
+            encoder, decoder = stack.enter_context(
+                open_pair(
+                    bundle,
+                    flavor=settings.flavor,
+                    device=settings.device,
+                    threads=settings.threads,
+                    trust_engine=settings.trust_engine,
+                )
+            )
+            opened = Bundle.open(bundle)
+            self.bundle = opened
+            engines = {
+                bundle_engine_model(opened, settings.name, "encoder"): encoder,
+                bundle_engine_model(opened, settings.name, "decoder"): decoder,
+            }
+            if engine_files(settings.flavor)[0] not in PLANS:
+                canary = open_canary(encoder.details.backend, device=encoder.details.device.partition(" ")[0])
+                engines[canary_model(settings.name)] = stack.enter_context(canary)
+            _warm_up(opened, encoder, decoder)
+            self._models = {
+                model.name: _Model(described=model, batcher=self._batcher(model, engine))
+                for model, engine in engines.items()
+            }
+            by_role = {model.described.role: model.batcher for model in self._models.values()}
+            callers: tuple[tuple[ServedModel, str, Call], ...] = (
+                (score_model(opened, settings.name), "encoder", score_call),
+                (sample_model(opened, settings.name), "decoder", sample_call),
+            )
+            for described, role, call in callers:
+                self._models[described.name] = _Model(described=described, batcher=by_role[role], call=call)
+            self._stack = stack.pop_all()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the models."""
+        return tuple(self._models)
+
+    def start(self) -> None:
+        """Begin to take requests, in the event loop that is running."""
+        for batcher in self._batchers():
+            batcher.start()
+
+    async def stop(self) -> None:
+        """Refuse what still waits, and close the engines."""
+        for batcher in self._batchers():
+            await batcher.stop()
+        await asyncio.to_thread(self._threads.shutdown)
+        self._stack.close()
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """A model's metadata as the protocol has it, or None where there is no such model."""
+        found = self._models.get(name)
+        if found is None:
+            return None
+        model = found.described
+        return {
+            "name": name,
+            "versions": ["1"],
+            "platform": f"glow_deploy_{found.batcher.engine.details.backend}",
+            **{
+                side: [
+                    {"name": entry.name, "datatype": datatype_of(entry.dtype), "shape": list(entry.shape)}
+                    for entry in tensors
+                ]
+                for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
+            },
+        }
+
+    def configure(self, name: str) -> dict[str, Any] | None:
+        """A model's configuration in the form of Triton's extension, or None where there is no such model."""
+        found = self._models.get(name)
+        if found is None:
+            return None
+        model = found.described
+
+        def tensors(side: tuple[ServedTensor, ...]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "name": entry.name,
+                    "data_type": f"TYPE_{datatype_of(entry.dtype)}",
+                    "dims": list(entry.shape[1:] if model.batched else entry.shape),
+                    "optional": entry.optional,
+                }
+                for entry in side
+            ]
+
+        manifest = self.bundle.manifest
+        told = {} if model.role == "canary" else {MODEL_ID: manifest.model_id, PRECISION: manifest.precision}
+        return {
+            "name": name,
+            "backend": found.batcher.engine.details.backend,
+            "max_batch_size": self.settings.max_batch if model.batched else 0,
+            "input": tensors(model.inputs),
+            "output": tensors(model.outputs),
+            "parameters": {key: {"string_value": value} for key, value in told.items()},
+        }
+
+    async def infer(self, name: str, tensors: Mapping[str, np.ndarray], *, until: float) -> Arrays:
+        """Run a model.
+
+        Args:
+            name: of the model, which is there.
+            tensors: its inputs.
+            until: when it is too late, on the clock of `time.monotonic`.
+
+        Raises:
+            DataError: the inputs are not the model's.
+            BusyError: too many requests wait.
+            LateError: there was no answer in time.
+            GlowDeployError: the model refuses them.
+        """
+        model = self._models[name]
+        feeds = _checked(model.described, tensors)
+        if model.call is None:
+            rows = len(next(iter(feeds.values())))
+            if not 1 <= rows <= self.settings.max_batch:
+                raise DataError(f"{name} takes 1 to {self.settings.max_batch} rows, the request has {rows}")
+            specs = {spec.name: spec.shape for spec in model.batcher.engine.inputs}
+            flat = {key: array if specs[key] else array.reshape(-1) for key, array in feeds.items()}
+            found = await model.batcher.run(flat, rows, until=until)
+            return {key: array[:, None] if array.ndim == 1 else array for key, array in found.items()}
+        engine = JoinedEngine(model.batcher, asyncio.get_running_loop(), until=until)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, model.call, engine, feeds)
+
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait, by the name of their engine's model."""
+        return {name: len(model.batcher) for name, model in self._models.items() if model.call is None}
+
+    def _batcher(self, model: ServedModel, engine: Engine) -> Batcher:
+        settings = self.settings
+        found = Batcher(
+            engine,
+            max_rows=settings.max_batch,
+            delay=settings.delay / 1000,
+            queue=settings.queue,
+            on_batch=lambda rows: self.metrics.ran(model.name, rows),
+        )
+        found.arriving = lambda: self.arriving
+        return found
+
+    def _batchers(self) -> list[Batcher]:
+        return [model.batcher for model in self._models.values() if model.call is None]
+
+
+def deadline(parameters: Mapping[str, Any], settings: ServeSettings) -> float:
+    """When a request is too late: the server's deadline, or the request's own `timeout` in microseconds if sooner."""
+    asked = parameters.get("timeout")
+    seconds = settings.deadline
+    if type(asked) is int and asked > 0:
+        seconds = min(seconds, asked / 1e6)
+    return time.monotonic() + seconds
+
+
+def server_metadata() -> dict[str, Any]:
+    """What the server says about itself."""
+    return {
+        "name": "glow-deploy",
+        "version": __version__,
+        "extensions": ["binary_tensor_data", "model_configuration", "parameters"],
+    }
+
+
+def _checked(model: ServedModel, tensors: Mapping[str, np.ndarray]) -> Arrays:
+    """The inputs, once their names, types and shapes are the model's; [N] will do where [N, 1] is said."""
+    known = {entry.name: entry for entry in model.inputs}
+    missing = [entry.name for entry in model.inputs if entry.name not in tensors and not entry.optional]
+    unknown = [name for name in tensors if name not in known]
+    if missing or unknown:
+        words = "; ".join(
+            f"{word}: {', '.join(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names
+        )
+        raise DataError(f"{model.name} takes {', '.join(known)}; {words}")
+    feeds, rows = {}, set()
+    for name, array in tensors.items():
+        wanted = known[name]
+        shape = array.shape if len(array.shape) == len(wanted.shape) or wanted.shape != (-1, 1) else (*array.shape, 1)
+        fits = len(shape) == len(wanted.shape) and all(
+            due in (-1, size) for due, size in zip(wanted.shape, shape, strict=True)
+        )
+        if array.dtype.name != wanted.dtype or not fits:
+            raise DataError(
+                f"{name} must be {datatype_of(wanted.dtype)} {json.dumps(list(wanted.shape))}, got "
+                f"{datatype_of(array.dtype)} {json.dumps(list(array.shape))}"
+            )
+        feeds[name] = array.reshape(shape)
+        rows.add(len(array))
+    if model.batched and len(rows) > 1:
+        raise DataError(f"{model.name}: all inputs must have the same number of rows, got {sorted(rows)}")
+    return feeds
+
+
+def _warm_up(bundle: Bundle, encoder: Engine, decoder: Engine) -> None:
+    """Run a golden image through both engines, so that the first request finds them ready."""
+    golden = bundle.golden()
+    if golden is None:
+        return
+    y = {} if golden.y is None else {"y": golden.y[:1]}
+    z = {f"z{level}": part[:1].astype(np.float32) for level, part in enumerate(golden.z, 1)}
+    for engine, feeds in ((encoder, {"x": golden.x[:1]}), (decoder, z)):
+        engine.run({**feeds, **y})
+
+
+def trouble_status(error: GlowDeployError) -> int:
+    """The HTTP status of an error."""
+    from glow_deploy.errors import UsageError
+
+    from .batching import BusyError, LateError
+
+    if isinstance(error, BusyError):
+        return 503
+    if isinstance(error, LateError):
+        return 504
+    return 400 if isinstance(error, (DataError, UsageError)) else 500

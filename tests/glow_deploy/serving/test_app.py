@@ -1,0 +1,196 @@
+"""The protocol as clients meet it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.engines.pair import open_pair
+from glow_deploy.errors import MissingDependencyError
+from glow_deploy.images import x_to_values
+from glow_deploy.kserve import pack, unpack
+from glow_deploy.kserve.tensors import HEADER
+from glow_deploy.latents import concatenate_samples, sample
+from glow_deploy.scoring import score_images
+from glow_deploy.serving import ServeSettings
+from glow_deploy.serving.app import create_app
+
+
+@pytest.fixture(scope="module")
+def visit():
+    """A client of the server of a bundle; keyword arguments are settings."""
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette and httpx2 are needed")
+    pytest.importorskip("prometheus_client", reason="the server needs the extra `serving`")
+    with ExitStack() as stack:
+
+        def start(path, **settings):
+            app = create_app(path, settings=ServeSettings(**{"threads": 1, **settings}))
+            return stack.enter_context(testclient.TestClient(app, base_url="http://127.0.0.1:8000"))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def client(visit, bundle):
+    return visit(bundle, max_batch=4, max_body=64 << 10)
+
+
+def infer(client, name, tensors, *, binary=True, status=200, **others):
+    """Ask as the protocol says; returns arrays, or the error."""
+    others = {"parameters": {"binary_data_output": binary}, **others}
+    body, length = pack(tensors, side="inputs", binary=binary, **others)
+    headers = {} if length is None else {HEADER: str(length)}
+    answer = client.post(f"/v2/models/{name}/infer", content=body, headers=headers)
+    assert answer.status_code == status, answer.content[:200]
+    if status != 200:
+        return answer.json()["error"]
+    split = answer.headers.get(HEADER)
+    return unpack(answer.content, None if split is None else int(split), side="outputs").tensors
+
+
+def test_it_tells_what_it_serves(client, bundle):
+    told = client.get("/v2").json()
+    assert told["name"] == "glow-deploy"
+    assert "binary_tensor_data" in told["extensions"]
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/glow-encoder/ready"):
+        assert client.get(path).status_code == 200
+    model = client.get("/v2/models/glow-encoder").json()
+    assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3, 16, 8]}]
+    assert model["outputs"][-1] == {"name": "log_prob", "datatype": "FP32", "shape": [-1, 1]}
+    assert client.get("/v2/models/glow-encoder/versions/1").json() == model
+    config = client.get("/v2/models/glow-encoder/config").json()
+    assert config["max_batch_size"] == 4
+    assert config["parameters"]["glow_deploy.model_id"]["string_value"] == Bundle.open(bundle).manifest.model_id
+    for path in ("/v2/models/nothing", "/v2/models/glow-encoder/versions/2", "/nowhere", "/v2/models/nothing/ready"):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["bytes", "json"])
+@pytest.mark.parametrize("kind", ["bundle", "class_bundle"])
+def test_the_numbers_are_those_of_the_commands(kind, binary, request, visit):
+    path = request.getfixturevalue(kind)
+    client = visit(path, name="m")
+    golden = Bundle.open(path).golden()
+    y = {} if golden.y is None else {"y": golden.y}
+    with open_pair(path, threads=1) as (encoder, decoder):
+        wanted = encoder.run({"x": golden.x, **y})
+        column = {name: labels[:, None] for name, labels in y.items()}
+        found = infer(client, "m-encoder", {"x": golden.x, **column}, binary=binary)
+        assert set(found) == set(wanted)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name].reshape(array.shape), array)
+        z = {name: array for name, array in found.items() if name[0] == "z"}
+        back = infer(client, "m-decoder", {**z, **y}, binary=binary)["x"]  # y as [N] will do
+        np.testing.assert_array_equal(back, decoder.run({**z, **y})["x"])
+        values = x_to_values(golden.x, encoder.n_bits)
+        scored = infer(client, "m-score", {"image": values, **y}, binary=binary)
+        expected = score_images(encoder, values, labels=golden.y)
+        np.testing.assert_array_equal(scored["bits_per_dim"], expected.bits_per_dim)
+        np.testing.assert_array_equal(scored["level_squares"], expected.level_squares)
+        asked = {
+            "count": np.array([3]),
+            "seed": np.array([2**64 - 1], np.uint64),
+            **({"y": np.array([1])} if y else {}),
+        }
+        drawn = infer(client, "m-sample", asked, binary=binary)
+        same = concatenate_samples(sample(decoder, count=3, seed=2**64 - 1, labels=(1,) if y else None))
+        np.testing.assert_array_equal(drawn["image"], x_to_values(same.x, decoder.n_bits))
+
+
+def test_outputs_are_chosen_and_the_id_comes_back(client):
+    x = np.full((1, 3, 16, 8), 0.5, np.float32)
+    outputs = [{"name": "log_prob", "parameters": {"binary_data": False}}]
+    body, length = pack({"x": x}, side="inputs", id="mine", outputs=outputs)
+    answer = client.post("/v2/models/glow-encoder/infer", content=body, headers={HEADER: str(length)}).json()
+    assert (answer["id"], answer["model_name"]) == ("mine", "glow-encoder")
+    assert [entry["name"] for entry in answer["outputs"]] == ["log_prob"]
+    assert "gives" in infer(client, "glow-encoder", {"x": x}, status=400, outputs=[{"name": "w"}])
+
+
+X = np.full((1, 3, 16, 8), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "tensors", "status", "said"),
+    [
+        ("nothing", {"x": X}, 404, "no model nothing"),
+        ("glow-encoder", {}, 400, "missing: x"),
+        ("glow-encoder", {"x": X, "w": X}, 400, "unknown: w"),
+        ("glow-encoder", {"x": X[:, :, :8]}, 400, "must be FP32 [-1, 3, 16, 8]"),
+        ("glow-encoder", {"x": X.astype(np.float64)}, 400, "got FP64"),
+        ("glow-encoder", {"x": X[:0]}, 400, "1 to 4 rows"),
+        ("glow-encoder", {"x": np.repeat(X, 5, axis=0)}, 400, "1 to 4 rows"),
+        ("glow-encoder", {"x": np.repeat(X, 99, axis=0)}, 413, "larger than 64 KiB"),
+        ("glow-sample", {"count": np.array([0])}, 400, "count must be"),
+        ("glow-sample", {"count": np.array(["1"]) == "2"}, 400, "got BOOL"),
+        ("glow-score", {"image": np.zeros((1, 3, 8, 8), np.uint8)}, 400, "must be UINT8"),
+    ],
+)
+def test_requests_that_are_none_are_one_line(client, model, tensors, status, said):
+    line = infer(client, model, tensors, status=status)
+    assert said in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b"", {}), (b"{", {}), (b"[]", {}), (b"{}", {HEADER: "x"}), (b"{}", {HEADER: "9" * 5000}), (b"{}", {HEADER: "1"})],
+)
+def test_bodies_that_are_none_are_one_line(client, body, headers):
+    answer = client.post("/v2/models/glow-encoder/infer", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_a_request_with_too_little_time_is_told(client):
+    x = np.full((1, 3, 16, 8), 0.5, np.float32)
+    line = infer(client, "glow-encoder", {"x": x}, status=504, parameters={"timeout": 1})
+    assert "not answered in time" in line
+
+
+def test_non_finite_numbers_are_asked_for_as_bytes(client):
+    x = np.full((1, 3, 16, 8), 3e38, np.float32)
+    assert "binary" in infer(client, "glow-encoder", {"x": x}, binary=False, status=400, parameters={})
+    found = infer(client, "glow-encoder", {"x": x})
+    assert not np.isfinite(found["log_prob"]).all()
+
+
+def test_other_names_and_other_pages_are_refused(client):
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
+        assert client.get("/v2", headers=headers).status_code == 403
+
+
+def test_what_happened_is_counted(visit, bundle):
+    client = visit(bundle)
+    infer(client, "glow-encoder", {"x": X})
+    infer(client, "glow-encoder", {}, status=400)
+    text = client.get("/metrics").text
+    assert 'glow_requests_total{model="glow-encoder",status="200"} 1.0' in text
+    assert 'glow_requests_total{model="glow-encoder",status="400"} 1.0' in text
+    assert 'glow_batch_rows_count{model="glow-encoder"} 1.0' in text
+
+
+def test_a_bug_is_told_as_one(client, monkeypatch):
+    from glow_deploy.serving import service
+
+    monkeypatch.setattr(service, "_checked", lambda *_: 1 / 0)
+    line = infer(client, "glow-encoder", {"x": X}, status=500)
+    assert line == "a bug in glow-deploy, please report it: ZeroDivisionError: division by zero"
+
+
+def test_without_the_packages_the_extra_is_named(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette.applications", None)
+    with pytest.raises(MissingDependencyError, match=r"glow-deploy\[serving\]"):
+        create_app(bundle)
+
+
+def test_the_answer_is_strict_json(client):
+    body = json.dumps({"inputs": [{"name": "count", "shape": [1], "datatype": "INT64", "data": [1]}]})
+    answer = client.post("/v2/models/glow-sample/infer", content=body)
+    assert answer.headers["content-type"] == "application/json"
+    assert len(answer.json()["outputs"][0]["data"]) == 3 * 16 * 8
