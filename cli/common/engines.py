@@ -50,14 +50,16 @@ OneEngine = Annotated[
         "--engine", metavar="FILE", help="Instead of BUNDLE: an ONNX file or a TensorRT plan, told by its content."
     ),
 ]
-FlavorName = Literal["onnx", "rtx", "tensorrt", "openvino-cpu", "openvino-gpu", "openvino-npu", "openvino-cpu-default"]
+FlavorName = str
+
 Flavor = Annotated[
     FlavorName,
     typer.Option(
         "--flavor",
         metavar="NAME",
         help="What runs: onnx (the graphs in ONNX Runtime), rtx or tensorrt (the plans that `compile` made), or "
-        "openvino-cpu, -gpu, -npu (the graphs in OpenVINO in float32), openvino-cpu-default (in what it likes).",
+        "openvino-cpu, -gpu, -npu (the graphs in OpenVINO in float32), openvino-cpu-default (in what it likes), or "
+        "what an installed package brings.",
     ),
 ]
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, get_args
+
+from glow_deploy.arguments import as_choice
+from glow_deploy.errors import EngineError
+from glow_deploy.printable import shown
 
 from .manifest import DECODER, ENCODER
 
 __all__ = [
     "BACKEND_FLAVORS",
+    "FLAVORS",
+    "GROUP",
     "LABELS",
     "OPENVINO",
     "PLANS",
@@ -18,8 +26,11 @@ __all__ = [
     "GraphBackend",
     "OpenVinoName",
     "PairFlavor",
+    "as_flavor",
     "engine_files",
+    "entry_points",
     "graph_backend",
+    "installed_backends",
 ]
 
 Flavor = Literal["tensorrt", "rtx"]
@@ -30,18 +41,28 @@ OpenVinoName = Literal["openvino-cpu", "openvino-gpu", "openvino-npu", "openvino
 
 OPENVINO: tuple[OpenVinoName, ...] = get_args(OpenVinoName)
 
-GraphBackend = Literal["auto", OpenVinoName]
-"""What runs an ONNX graph: ONNX Runtime, or OpenVINO."""
+GraphBackend = str
+"""What runs an ONNX graph: `auto` for ONNX Runtime, one of `OPENVINO`, or one of `installed_backends`."""
 
-PairFlavor = Literal["onnx", "tensorrt", "rtx", OpenVinoName]
-"""Which engines of a bundle: the ONNX graphs, in ONNX Runtime or OpenVINO, or the plans of a TensorRT flavour."""
+PairFlavor = str
+"""Which engines of a bundle: one of `FLAVORS`, or one of `installed_backends`."""
+
+FLAVORS: tuple[str, ...] = ("onnx", "tensorrt", "rtx", *OPENVINO)
+"""The ONNX graphs, in ONNX Runtime or OpenVINO, or the plans of a TensorRT flavour."""
+
+GROUP = "glow_deploy.engines"
+"""The group of entry points by which installed packages bring backends of their own."""
+
+_OWN = ("auto", "simulated", "outputs", "pytorch-fp64", "pytorch-fp32", "onnxruntime-cpu", "onnxruntime-cuda")
+_LONGEST = 40  # letters of a name
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 LABELS: Mapping[Flavor, str] = {"tensorrt": "TensorRT", "rtx": "TensorRT for RTX"}
 
 BACKEND_FLAVORS: Mapping[str, Flavor] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 """The flavour that a backend runs, by the name of the backend; other backends run no plans."""
 
-SUFFIXES: Mapping[PairFlavor, str] = {
+SUFFIXES: Mapping[str, str] = {
     "onnx": ".onnx",
     "tensorrt": ".trt",
     "rtx": ".rtx.trt",
@@ -51,13 +72,57 @@ SUFFIXES: Mapping[PairFlavor, str] = {
 
 def engine_files(flavor: PairFlavor) -> tuple[str, str]:
     """File names of a bundle's encoder and decoder of a flavour."""
-    encoder, decoder = (str(Path(graph).with_suffix(SUFFIXES[flavor])) for graph in (ENCODER, DECODER))
+    suffix = SUFFIXES.get(flavor, ".onnx")  # what a package brings runs the graphs
+    encoder, decoder = (str(Path(graph).with_suffix(suffix)) for graph in (ENCODER, DECODER))
     return encoder, decoder
 
 
 def graph_backend(flavor: str) -> GraphBackend:
     """What opens the ONNX graphs of a flavour, or of a backend of that name; plans tell their own runtime."""
-    return next((name for name in OPENVINO if name == flavor), "auto")
+    if flavor in OPENVINO:
+        return flavor
+    ours = flavor in FLAVORS or flavor in _OWN or flavor in BACKEND_FLAVORS
+    return flavor if not ours and flavor in installed_backends() else "auto"
+
+
+def as_flavor(name: str, value: object) -> str:
+    """Take a flavour: one of `FLAVORS`, or what a package brings.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return str(value) if value in FLAVORS else as_choice(name, value, (*FLAVORS, *installed_backends()))
+
+
+def installed_backends() -> tuple[str, ...]:
+    """The names of the backends that installed packages bring, in order. Nothing of theirs is imported.
+
+    Raises:
+        EngineError: two have one name, or one has a name of ours or one that is none.
+    """
+    return tuple(entry_points())
+
+
+def entry_points() -> dict[str, tuple[metadata.EntryPoint, str]]:
+    """The entry points of the group by name, each with words that say whose it is.
+
+    Raises:
+        EngineError: as for `installed_backends`.
+    """
+    found: dict[str, tuple[metadata.EntryPoint, str]] = {}
+    ours = {*FLAVORS, *BACKEND_FLAVORS, *_OWN}
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        place = f"{shown(point.name)} of {point.dist.name if point.dist is not None else 'an unknown package'}"
+        if not _NAME.fullmatch(point.name) or len(point.name) > _LONGEST:
+            raise EngineError(
+                f"the backend {place} has no name of small letters, digits and hyphens: report it to its authors, or "
+                "uninstall it"
+            )
+        if point.name in ours or point.name in found:
+            other = "glow-deploy itself" if point.name in ours else found[point.name][1]
+            raise EngineError(f"two backends are called {point.name}: {other} and {place}; uninstall one of them")
+        found[point.name] = (point, place)
+    return found
 
 
 PLANS = (*engine_files("tensorrt"), *engine_files("rtx"))

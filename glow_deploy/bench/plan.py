@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, SUFFIXES, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, SUFFIXES, graph_backend, installed_backends
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.protocol import Engine, Role
 
@@ -26,7 +26,6 @@ __all__ = ["Candidate", "arithmetic", "plan_bundle", "plan_file"]
 _SUFFIXES = {
     "onnxruntime-cpu": SUFFIXES["onnx"],
     "onnxruntime-cuda": SUFFIXES["onnx"],
-    **{name: SUFFIXES[name] for name in OPENVINO},
     **{name: SUFFIXES[flavor] for name, flavor in BACKEND_FLAVORS.items()},
 }
 
@@ -55,8 +54,9 @@ def plan_bundle(path: Path, settings: BenchSettings, ckpt: str | Path | None) ->
     bundle = Bundle.open(path)
     known = tuple(name for name in KNOWN if name != SIMULATED)  # how fast a simulation is tells nothing
     for name in settings.backends or ():
-        if name not in known:
-            raise UsageError(f"there is no backend {name!r} to measure; choose from {', '.join(known)}")
+        if name not in known and name not in installed_backends():
+            choices = ", ".join((*known, *installed_backends()))
+            raise UsageError(f"there is no backend {name!r} to measure; choose from {choices}")
         if name in (REFERENCE, YARDSTICK) and ckpt is None:
             raise UsageError(f"{name} needs the checkpoint the bundle was exported from: give ckpt=")
 
@@ -69,7 +69,7 @@ def plan_bundle(path: Path, settings: BenchSettings, ckpt: str | Path | None) ->
             assert trained is not None
             pair = open_pytorch(trained, precision="fp64" if name == REFERENCE else "fp32", device="cpu")
             return pair[0] if role == "encoder" else pair[1]
-        file = path / f"{role}{_SUFFIXES[name]}"
+        file = path / f"{role}{_SUFFIXES.get(name, SUFFIXES['onnx'])}"
         if not file.is_file():
             raise MissingDependencyError(
                 f"{file} does not exist: run `glow-deploy compile {path} --flavor {BACKEND_FLAVORS[name]}`"
@@ -78,7 +78,7 @@ def plan_bundle(path: Path, settings: BenchSettings, ckpt: str | Path | None) ->
         return open_engine(
             file,
             backend=graph_backend(name),
-            device="auto" if name in OPENVINO else "cpu" if name == "onnxruntime-cpu" else cuda,
+            device="auto" if graph_backend(name) != "auto" else "cpu" if name == "onnxruntime-cpu" else cuda,
             trust_engine=settings.trust_engine,
             threads=settings.threads,
             cuda_graphs=settings.cuda_graphs,

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glow_deploy.artifact.flavors import graph_backend
 from glow_deploy.errors import GlowDeployError, UsageError
 
 from .detect import detect
@@ -34,8 +35,9 @@ def canary_for(
     second or a few, and the optimization level and timing cache that the plan was compiled with are not known.
 
     Args:
-        backend: `onnxruntime-cpu`, `onnxruntime-cuda`, one of OpenVINO's names, `tensorrt` or `tensorrt-rtx`. For any
-            other, such as a PyTorch model, call `detect` with a function that runs the convolutions.
+        backend: `onnxruntime-cpu`, `onnxruntime-cuda`, one of OpenVINO's names or of an installed package's, `tensorrt`
+            or `tensorrt-rtx`. For any other, such as a PyTorch model, call `detect` with a function that runs the
+            convolutions.
         device: `auto` or `cuda` for the first GPU, `cuda:N`; ONNX Runtime's CPU backend and OpenVINO run where their
             names say.
         plan: the plan under test, whose sidecar is read; None for a plan compiled with TF32 off.
@@ -127,12 +129,12 @@ def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUna
 
             where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
             return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE)
-        case "openvino-cpu" | "openvino-gpu" | "openvino-npu" | "openvino-cpu-default":
-            from glow_deploy.engines.openvino import open_openvino
-
-            return open_openvino(canary_graph(make_canary()), backend=backend, source=_SOURCE)
         case "tensorrt" | "tensorrt-rtx":
             return _open_plan(backend, device=_gpu(device), plan=plan)
+        case _ if graph_backend(backend) != "auto":
+            from glow_deploy.engines.open import open_graph
+
+            return open_graph(canary_graph(make_canary()), backend=backend, source=_SOURCE)
         case _:
             return CanaryUnavailable(
                 reason=f"there is no canary for {backend} here; `detect` takes a function of yours"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_path, as_whole
 from glow_deploy.artifact.files import open_regular, sha256_bytes
-from glow_deploy.artifact.flavors import GraphBackend
+from glow_deploy.artifact.flavors import OPENVINO, GraphBackend, installed_backends
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
@@ -16,9 +15,9 @@ from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError, UsageError
 from glow_deploy.protocol import Engine
 
-from .device import MOST_THREADS, parse_device
+from .device import MOST_THREADS, Device, parse_device
 
-__all__ = ["check_manifest", "open_engine"]
+__all__ = ["check_manifest", "open_engine", "open_graph"]
 
 _TRIES = 5  # to read a file of a bundle that is replaced again and again
 
@@ -44,7 +43,7 @@ def open_engine(
         path: the engine file.
         backend: what runs an ONNX graph. `auto` is ONNX Runtime; `openvino-cpu`, `openvino-gpu` and `openvino-npu` are
             OpenVINO in float32 on that device; `openvino-cpu-default` leaves the number format to OpenVINO, which takes
-            bfloat16 on CPUs that have it.
+            bfloat16 on CPUs that have it. Other names are those of backends that installed packages bring.
         device: `auto` (CUDA where it works, otherwise the CPU), `cpu`, `cuda` or `cuda:N`. A plan needs CUDA. The name
             of an OpenVINO backend says where it runs.
         trust_engine: run a plan without a matching sidecar.
@@ -65,7 +64,8 @@ def open_engine(
     """
     path = as_path("path", path)
     wanted = parse_device(device)
-    backend = cast(GraphBackend, as_choice("backend", backend, get_args(GraphBackend)))
+    if backend != "auto" and backend not in OPENVINO:
+        backend = as_choice("backend", backend, ("auto", *OPENVINO, *installed_backends()))
     threads = None if threads is None else as_whole("threads", threads, least=1, most=MOST_THREADS)
     trust_engine, cuda_graphs = as_flag("trust_engine", trust_engine), as_flag("cuda_graphs", cuda_graphs)
     data = _read(path)
@@ -84,12 +84,56 @@ def open_engine(
         )
     data, listed = _settled(path, data, signed)
     if backend != "auto":
-        from .openvino import open_openvino
-
-        return open_openvino(data, backend=backend, device=wanted, source=str(path), threads=threads, trusted=listed)
+        return open_graph(data, backend=backend, device=wanted, source=str(path), threads=threads, trusted=listed)
     from .onnxruntime import open_onnx
 
     return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
+
+
+def open_graph(
+    data: bytes,
+    *,
+    backend: str,
+    device: Device | None = None,
+    source: str = "the graph",
+    threads: int | None = None,
+    trusted: bool = True,
+) -> Engine:
+    """Open ONNX bytes in OpenVINO, or in what a package brings.
+
+    Args:
+        data: the whole ONNX file.
+        backend: one of `OPENVINO` or of `installed_backends`.
+        device: what a `--device` says, which must agree with the name; None and `auto` always do.
+        source: the file's name, for messages.
+        threads: CPU threads, >= 1; None leaves the choice to the runtime.
+        trusted: somebody vouches for the graph. Any other is first run once in a process of its own, see `trial`.
+
+    Raises:
+        BundleError: the graph is damaged, unsafe or not ours.
+        MissingDependencyError: the runtime is not installed, or reports no such device.
+        EngineError: it refuses the graph, does not compute in float32 where that is asked for, or did not survive the
+            process of its own.
+        UsageError: no such backend, or the device is another than the backend's.
+    """
+    from glow_deploy.artifact.graph_file import read_graph
+
+    from .plugin import find_plugin
+
+    kind = backend.removeprefix("openvino-").partition("-")[0] if backend in OPENVINO else "auto"
+    if device is not None and device.kind not in ("auto", kind):
+        raise UsageError(f"{backend} says itself where it runs, and device={device} is elsewhere: leave device= out")
+    plugin = find_plugin(backend)
+    graph = read_graph(data, source=source)
+    if not trusted:
+        from .trial import try_graph
+
+        if backend in OPENVINO:
+            from .openvino import import_openvino
+
+            import_openvino()  # without it there is nothing to try the graph in
+        try_graph(data, work=graph.work, source=source, runtime="openvino" if backend in OPENVINO else backend)
+    return plugin.open(data, graph=graph, source=source, threads=threads)
 
 
 def check_manifest(path: Path, data: bytes, *, signed: SignedFiles | None = None) -> bool:

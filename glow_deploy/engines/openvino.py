@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from glow_deploy.artifact.flavors import OpenVinoName
-from glow_deploy.artifact.graph_file import GraphFile, read_graph
-from glow_deploy.errors import EngineError, MissingDependencyError, UsageError
+from glow_deploy.artifact.graph_file import GraphFile
+from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
 
 from .base import EngineBase
-from .device import Device
-from .trial import try_graph
 
-__all__ = ["CONVOLUTIONS_IN", "OpenVinoEngine", "import_openvino", "open_openvino", "openvino_devices"]
+__all__ = ["CONVOLUTIONS_IN", "OpenVinoEngine", "import_openvino", "openvino_devices"]
 
 CONVOLUTIONS_IN = "all convolutions in"
 """What `details.provider` says before the number format, where OpenVINO tells that all of them run in the same."""
@@ -91,41 +89,6 @@ class OpenVinoEngine(EngineBase):
 
     def _close(self) -> None:
         self._request = None
-
-
-def open_openvino(
-    data: bytes,
-    *,
-    backend: OpenVinoName = "openvino-cpu",
-    device: Device | None = None,
-    source: str = "the graph",
-    threads: int | None = None,
-    trusted: bool = True,
-) -> OpenVinoEngine:
-    """Open ONNX bytes in OpenVINO.
-
-    Args:
-        data: the whole ONNX file.
-        backend: which of OpenVINO's devices, and whether float32 is asked for.
-        device: what a `--device` says, which must agree; None and `auto` always do.
-        source: the file's name, for messages.
-        threads: CPU threads, >= 1; None leaves the choice to OpenVINO.
-        trusted: somebody vouches for the graph. Any other is first run once in a process of its own, see `trial`.
-
-    Raises:
-        BundleError: the graph is damaged, unsafe or not ours.
-        MissingDependencyError: OpenVINO is not installed, or reports no such device.
-        EngineError: OpenVINO refuses the graph, does not compute in float32, or did not survive the process of its own.
-        UsageError: the device is another than the backend's.
-    """
-    where = "auto" if device is None else device.kind
-    if where != "auto" and where != _DEVICES[backend].lower():
-        raise UsageError(f"{backend} says itself where it runs, and device={device} is elsewhere: leave device= out")
-    graph = read_graph(data, source=source)
-    if not trusted:
-        import_openvino()  # without it there is nothing to try the graph in
-        try_graph(data, work=graph.work, source=source, runtime="openvino")
-    return OpenVinoEngine(data, graph=graph, backend=backend, source=source, threads=threads)
 
 
 def openvino_devices() -> dict[str, str]:

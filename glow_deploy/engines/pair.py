@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glow_deploy.arguments import as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import OPENVINO, PairFlavor, engine_files, graph_backend
+from glow_deploy.artifact.flavors import PairFlavor, as_flavor, engine_files, graph_backend
 from glow_deploy.artifact.identity import engine_model_id
 from glow_deploy.artifact.signed import SignedFiles
 from glow_deploy.errors import BundleError, EngineError, UsageError
@@ -18,8 +18,6 @@ from glow_deploy.protocol import Engine, Role, TensorSpec
 from .open import open_engine
 
 __all__ = ["engine_file", "open_pair", "pair_files"]
-
-_OF_GRAPHS = ("onnx", *OPENVINO)  # flavours that say what runs ONNX graphs, not which files
 
 
 @contextmanager
@@ -107,10 +105,11 @@ def pair_files(
         BundleError: no such bundle.
         EngineError: the bundle has no plans of that flavour.
     """
+    flavor = as_flavor("flavor", flavor)
     if bundle is None:
         if encoder is None or decoder is None:
             raise UsageError("name a bundle folder, or both files with encoder= and decoder=")
-        if flavor not in _OF_GRAPHS:
+        if not _of_graphs(flavor):
             raise UsageError("flavor= chooses among the engines of a bundle; files named one by one tell their kind")
         return as_path("encoder", encoder), as_path("decoder", decoder)
     if encoder is not None or decoder is not None:
@@ -120,10 +119,15 @@ def pair_files(
     return first, second
 
 
+def _of_graphs(flavor: PairFlavor) -> bool:
+    """Tell flavours that say what runs ONNX graphs, not which files."""
+    return flavor == "onnx" or graph_backend(flavor) != "auto"
+
+
 def _in_bundle(folder: Path, name: str, flavor: PairFlavor) -> Path:
     """Name an engine of a bundle; a plan must have been compiled."""
     path = folder / name
-    if flavor not in _OF_GRAPHS and not path.is_file():
+    if not _of_graphs(flavor) and not path.is_file():
         raise EngineError(f"{path} does not exist: `glow-deploy compile {folder} --flavor {flavor}` makes it")
     return path
 
@@ -141,11 +145,11 @@ def engine_file(place: str | Path, *, role: Role, flavor: PairFlavor = "onnx") -
         BundleError: a folder that is no bundle.
         EngineError: the bundle has no plans of that flavour.
     """
-    place = as_path("place", place)
+    place, flavor = as_path("place", place), as_flavor("flavor", flavor)
     if place.is_dir():
         folder = Bundle.open(place).path
         return _in_bundle(folder, engine_files(flavor)[0 if role == "encoder" else 1], flavor)
-    if flavor not in _OF_GRAPHS:
+    if not _of_graphs(flavor):
         raise UsageError(f"flavor= chooses among the engines of a bundle; {place} is a file and tells its own kind")
     return place
 

@@ -13,16 +13,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
 
 from glow_deploy.errors import EngineError
 from glow_deploy.printable import one_line
 
-__all__ = ["OUT_OF_MEMORY", "PASSED", "Runtime", "try_graph"]
+__all__ = ["OUT_OF_MEMORY", "PASSED", "try_graph"]
 
-Runtime = Literal["onnxruntime", "openvino"]
-
-_NAMES: dict[Runtime, str] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 PASSED = b"glow-deploy: passed"
 """What the other process says at its end, when the runtime took the graph or refused it in good order."""
@@ -34,7 +31,7 @@ _SECONDS = 60.0
 _MULTIPLICATIONS_PER_SECOND = 2e9  # one slow core
 
 
-def try_graph(data: bytes, *, work: int, source: str, runtime: Runtime = "onnxruntime") -> None:
+def try_graph(data: bytes, *, work: int, source: str, runtime: str = "onnxruntime") -> None:
     """Open a graph on the CPU in a process of its own and run one image of zeros; returns when that went well.
 
     It costs the start of Python and of the runtime, a second or a few, and one image's time.
@@ -43,13 +40,13 @@ def try_graph(data: bytes, *, work: int, source: str, runtime: Runtime = "onnxru
         data: the whole ONNX file, which `artifact.lint` accepts.
         work: multiplications for one image, by which the time limit grows.
         source: the file's name, for messages.
-        runtime: the package that will run it.
+        runtime: what will run it: `onnxruntime`, `openvino`, or a backend that a package brings.
 
     Raises:
         EngineError: the process crashed, or took too much time or memory. What the runtime refuses in good order is
             left to be said when the graph is opened here.
     """
-    name = _NAMES[runtime]
+    name = _NAMES.get(runtime, runtime)
     seconds = _SECONDS + work / _MULTIPLICATIONS_PER_SECOND
     root = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")

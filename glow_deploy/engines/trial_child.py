@@ -1,7 +1,7 @@
 """What the test process of `trial` runs: one graph, from stdin, opened and run once under limits.
 
-Started as `python -m glow_deploy.engines.trial_child SECONDS RUNTIME`, RUNTIME being onnxruntime or openvino. Its
-last line on stdout says how it ended.
+Started as `python -m glow_deploy.engines.trial_child SECONDS RUNTIME`, RUNTIME being onnxruntime, openvino or a
+backend that a package brings. Its last line on stdout says how it ended.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import contextlib
 import importlib
 import io
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.runtime import import_onnxruntime
 
+from .plugin import EnginePlugin, find_plugin
 from .trial import OUT_OF_MEMORY, PASSED
 
 __all__ = ["main"]
@@ -28,13 +32,18 @@ _PER_BYTE = 8  # and for each byte of the file: the weights, copies of them, con
 def main(seconds: int, runtime: str) -> int:
     """Try the graph on stdin; returns the exit code."""
     data = sys.stdin.buffer.read()
-    module = import_onnxruntime() if runtime == "onnxruntime" else importlib.import_module(runtime)
-    run = _run if runtime == "onnxruntime" else _run_openvino
+    run: Callable[[bytes], None]
+    if runtime == "onnxruntime":
+        run = partial(_run, import_onnxruntime())
+    elif runtime == "openvino":
+        run = partial(_run_openvino, importlib.import_module(runtime))
+    else:
+        run = partial(_run_plugin, find_plugin(runtime))
     _limit(_MEMORY + _PER_BYTE * len(data), seconds)
     answer = PASSED
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            run(module, data)
+            run(data)
     except MemoryError:
         answer = OUT_OF_MEMORY
     except Exception as error:  # its exceptions share no base class; what it refuses in good order does no harm
@@ -65,6 +74,12 @@ def _run_openvino(openvino: Any, data: bytes) -> None:
         shape = [dim.get_length() if dim.is_static else 1 for dim in value.get_partial_shape()]
         feeds[value.any_name] = np.zeros(shape, value.element_type.to_dtype())
     request.infer(feeds)
+
+
+def _run_plugin(plugin: EnginePlugin, data: bytes) -> None:
+    graph = read_graph(data, source="the graph")
+    with plugin.open(data, graph=graph, source="the graph", threads=None) as engine:
+        engine.run({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in graph.inputs})
 
 
 def _limit(memory: int, seconds: int) -> None:

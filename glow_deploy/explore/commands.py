@@ -63,7 +63,7 @@ def equivalent_command(
     flavor = ["--flavor", settings.flavor] if settings.flavor != "onnx" else []
     resize = ["--resize"] if image.fitted else []
     classes = [] if image.label is None else ["--class", str(image.label)]
-    ending = SUFFIXES[settings.flavor]
+    ending = SUFFIXES.get(settings.flavor, ".onnx")
     amounts = {name: amount for name, amount in change.attributes.items() if amount}
     scaled = {*change.temperatures, change.temperature} != {1.0}
     if scaled or change.label not in (None, image.label) or (amounts and change.share):

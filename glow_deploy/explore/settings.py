@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from glow_deploy.arguments import as_choice, as_flag, as_path, as_seed, as_several, as_text, as_whole, settle
-from glow_deploy.artifact.flavors import PairFlavor
+from glow_deploy.arguments import as_flag, as_path, as_seed, as_several, as_text, as_whole, settle
+from glow_deploy.artifact.flavors import PairFlavor, as_flavor
 from glow_deploy.engines.device import as_device
 
 __all__ = ["ExploreSettings"]
@@ -48,7 +47,7 @@ class ExploreSettings:
     kept_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        settle(self, as_choice, "flavor", choices=get_args(PairFlavor))
+        settle(self, as_flavor, "flavor")
         settle(self, as_device, "device")
         settle(self, as_whole, "threads", optional=True, least=1)
         settle(self, as_path, "directions", optional=True)

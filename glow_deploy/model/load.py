@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, get_args
 
 from glow_deploy.arguments import as_choice, as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, OpenVinoName, PairFlavor, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, PairFlavor, graph_backend, installed_backends
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
@@ -18,7 +17,8 @@ from .deployed import DeployedGlow
 
 __all__ = ["ModelBackend", "load"]
 
-ModelBackend = Literal["auto", "onnxruntime-cpu", "onnxruntime-cuda", OpenVinoName, "tensorrt", "tensorrt-rtx"]
+ModelBackend = str
+_BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda", *OPENVINO, "tensorrt", "tensorrt-rtx")
 
 
 def load(
@@ -38,7 +38,7 @@ def load(
     Args:
         bundle: the folder that `export` wrote, or the `Bundle` that it returned.
         backend: what runs it. `auto` is ONNX Runtime, on CUDA where that works. The others are the names that `verify`
-            uses; one that is not usable here is an error.
+            uses, those of installed packages among them; one that is not usable here is an error.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads for ONNX Runtime or OpenVINO, 1 or more; None leaves the choice to it.
         trust_engine: run TensorRT plans without a matching sidecar. A plan is executable code.
@@ -67,7 +67,9 @@ def load(
         >>> pictures.pixels.shape
         (4, 8, 8, 3)
     """
-    chosen = as_choice("backend", backend, get_args(ModelBackend))
+    chosen = backend
+    if backend not in _BACKENDS:
+        chosen = as_choice("backend", backend, (*_BACKENDS, *installed_backends()))
     where = _device(chosen, device)
     folder = bundle.path if isinstance(bundle, Bundle) else as_path("bundle", bundle)
     trust = Trust.of(public_key=public_key, certificate_root=certificate_root, identity=identity, issuer=issuer)
@@ -98,7 +100,7 @@ def _flavor(backend: str) -> PairFlavor:
 def _device(backend: str, device: str) -> str:
     """The device that a backend implies."""
     wanted = parse_device(device)
-    if backend == "auto" or backend in OPENVINO:  # OpenVINO's are held against the name where they are opened
+    if backend == "auto" or graph_backend(backend) != "auto":  # held against the name where they are opened
         return str(wanted)
     if backend == "onnxruntime-cpu":
         if wanted.kind == "cuda":

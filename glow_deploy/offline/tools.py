@@ -80,7 +80,7 @@ def parse_json(data: bytes, *, path: Path) -> Saved:
         return Saved(tool="Polygraphy", tensors=_polygraphy(content))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise DataError(
-            f"{path} is neither what trtexec --exportOutput nor what Polygraphy --save-outputs writes "
+            f"{path} is neither what trtexec (exportOutput) nor what Polygraphy (save-outputs) writes "
             f"({one_line(error, longest=160)})"
         ) from None
 

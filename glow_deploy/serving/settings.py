@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_real, as_several, as_text, as_whole, settle
-from glow_deploy.artifact.flavors import PairFlavor
+from glow_deploy.artifact.flavors import PairFlavor, as_flavor
 from glow_deploy.engines.device import MOST_THREADS, as_device
 from glow_deploy.kserve.address import DEFAULT_NAME, check_model_name
 
@@ -96,7 +96,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         settle(self, as_text, "name", such_as=DEFAULT_NAME)
         check_model_name(self.name)
-        settle(self, as_choice, "flavor", choices=get_args(PairFlavor))
+        settle(self, as_flavor, "flavor")
         settle(self, as_device, "device")
         settle(self, as_whole, "threads", optional=True, least=1, most=MOST_THREADS)
         settle(self, as_whole, "max_batch", "queue", least=1, most=10**6)

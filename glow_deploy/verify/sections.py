@@ -42,11 +42,12 @@ def steps_backends(settings: VerifySettings) -> tuple[str, ...] | None:
     Raises:
         UsageError: none of those asked for can.
     """
+    from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.verify.steps.probes import PROBES
 
     if settings.backends is None:
         return None
-    wanted = tuple(name for name in settings.backends if name in PROBES)
+    wanted = tuple(name for name in settings.backends if name in PROBES or graph_backend(name) != "auto")
     if not wanted:
         raise UsageError(f"none of the backends named can show its steps: add {' or '.join(PROBES)} to backends=")
     return wanted

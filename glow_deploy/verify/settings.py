@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from glow_deploy.arguments import as_flag, as_instance, as_path, as_real, as_seed, as_several, as_text, as_whole, settle
+from glow_deploy.artifact.flavors import installed_backends
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import UsageError
 from glow_deploy.signing import Trust
@@ -119,7 +120,8 @@ class VerifySettings:
             if unknown or not self.backends or len(set(self.backends)) < len(self.backends):
                 given = ", ".join(self.backends) or "none"
                 raise UsageError(
-                    f"backends: {given}; name each once, of {', '.join(KNOWN)}, or servers: triton=HOST:PORT"
+                    f"backends: {given}; name each once, of {', '.join((*KNOWN, *installed_backends()))}, or servers: "
+                    "triton=HOST:PORT"
                 )
         if self.rename and self.outputs is None:
             raise UsageError("rename= is for the names in outputs=, and none are given")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import get_args
 
 import numpy as np
 import pytest
-from glow_cli.common.engines import FlavorName
-
-from glow_deploy.artifact.flavors import OPENVINO, PairFlavor
 
 FLAVOR = ("--flavor", "openvino-cpu")
 
@@ -23,11 +19,6 @@ def openvino():
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(place):
     return place
-
-
-def test_the_flavours_are_those_that_engines_are_opened_by():
-    assert set(get_args(FlavorName)) == set(get_args(PairFlavor))
-    assert set(OPENVINO) < set(get_args(FlavorName))
 
 
 @pytest.mark.parametrize(

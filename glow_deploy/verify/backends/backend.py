@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend, installed_backends
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.kserve.address import is_remote, parse_remote
 from glow_deploy.latents.specs import conditional, latent_specs
@@ -41,7 +41,7 @@ BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensor
 """Those that take part where none is named, as far as they are usable."""
 
 KNOWN = (*BACKENDS[:-1], *OPENVINO, SIMULATED)
-"""All of them. OpenVINO runs only where it is named."""
+"""All of ours. OpenVINO runs only where it is named, and so does what a package brings."""
 
 _FILES = {
     "onnxruntime-cpu": engine_files("onnx"),
@@ -135,7 +135,7 @@ def open_backends(
     reasons: dict[str, str] = {}
     told = (
         *(name for name in KNOWN if name in names or name in BACKENDS),
-        *(name for name in names if is_remote(name)),
+        *(name for name in names if name not in KNOWN),
     )
     for name in told:
         hidden = ckpt is not None and name in (REFERENCE, YARDSTICK)
@@ -185,7 +185,8 @@ def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
     for name in wanted:
         if not known_backend(name):
             raise UsageError(
-                f"there is no backend {name!r}; choose from {', '.join(KNOWN)}, or name a server: triton=HOST:PORT"
+                f"there is no backend {name!r}; choose from {', '.join((*KNOWN, *installed_backends()))}, or name a "
+                "server: triton=HOST:PORT"
             )
         if list(wanted).count(name) > 1:
             raise UsageError(f"backend {name} is named twice")
@@ -193,12 +194,15 @@ def _names(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def known_backend(name: str) -> bool:
-    """Tell whether a name is a backend's: one of `KNOWN`, or a server's.
+    """Tell whether a name is a backend's: one of `KNOWN`, a server's, or what an installed package brings.
 
     Raises:
         UsageError: it is a server's, and names none.
+        EngineError: two packages bring backends of one name.
     """
-    return name in KNOWN or (is_remote(name) and bool(parse_remote(name)))
+    if is_remote(name):
+        return bool(parse_remote(name))
+    return name in KNOWN or name in installed_backends()
 
 
 def _open(
@@ -222,7 +226,7 @@ def _open(
         return _open_simulated(bundle, stack=stack)
     from glow_deploy.engines.open import open_engine
 
-    paths = [bundle.path / file for file in _FILES[name]]
+    paths = [bundle.path / file for file in _FILES.get(name, engine_files("onnx"))]
     if name in BACKEND_FLAVORS:
         missing = [path.name for path in paths if not path.is_file()]
         if missing:
@@ -235,7 +239,7 @@ def _open(
             bundle.file(path.name)  # checks its sha256
     if name == "onnxruntime-cpu":
         where = "cpu"
-    elif name in OPENVINO:
+    elif graph_backend(name) != "auto":
         where = "auto"  # its name says where
     elif device == "cpu":
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")

@@ -46,7 +46,7 @@ def blame_digits(failures: Sequence[Failure], saved: SavedOutputs | None) -> tup
     if saved is None or _SIX_DIGITS not in saved.tools:
         return tuple(failures)
     cause = (
-        "trtexec --exportOutput wrote six digits, which alone may miss such a limit: save with --dumpRawBindingsToFile "
+        "trtexec (exportOutput) wrote six digits, which alone may miss such a limit: save with dumpRawBindingsToFile "
         "and verify again"
     )
     return tuple(
@@ -67,7 +67,7 @@ def saved_notes(saved: SavedOutputs, report: BackendReport, *, golden: int) -> I
             "from the inputs to them"
         )
     if _SIX_DIGITS in saved.tools:
-        yield f"{SAVED}: trtexec --exportOutput writes six digits, where float32 has more than seven"
+        yield f"{SAVED}: trtexec (exportOutput) writes six digits, where float32 has more than seven"
     canary = report.canary
     if isinstance(canary, CanaryResult) and not canary.float32:
         yield f"{SAVED}: the program that made them computes float32 convolutions in {canary.text}"

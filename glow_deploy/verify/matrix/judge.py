@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 
 from glow_deploy.artifact.figures import Figures
-from glow_deploy.artifact.flavors import OPENVINO
 from glow_deploy.numerics.gates import (
     Factors,
     GateResult,
@@ -43,6 +42,8 @@ __all__ = [
 ]
 
 CPU = "onnxruntime-cpu"
+_AS_SIMULATED = ("simulated", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+"""What rounds graphs in 16 bit as they say."""
 _BITS_OF_DATA = 8.0  # images that take more lie far from the data: as in gates.py
 _PIXEL_EXACT = 0.5  # of a pixel step: what leaves a bin centre in its bin
 
@@ -118,8 +119,8 @@ def standard_for(images: ImageSetReport, *backends: str, rules: Rules) -> Standa
         factors=factors,
         narrow=True,
         crossed=any(name in (REFERENCE, YARDSTICK, CPU) for name in backends)
-        # What of 16 bit OpenVINO keeps depends on the CPU; it rounds as nobody but itself does.
-        or (len({*backends}) > 1 and any(name in OPENVINO for name in backends)),
+        # What of 16 bit OpenVINO keeps depends on the CPU, and of others nothing is known.
+        or (len({*backends}) > 1 and any(name not in _AS_SIMULATED for name in backends)),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, Flavor, OpenVinoName, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, Flavor, graph_backend
 from glow_deploy.artifact.graph_file import GraphFile, describe_graph
 from glow_deploy.artifact.graph_sizes import infer_sizes
 from glow_deploy.artifact.signature import tensor_names
@@ -107,7 +107,7 @@ def open_probe(
     """Open both graphs of a model on a backend, with every step's tensor as an output.
 
     Args:
-        name: one of `PROBES`.
+        name: one of `PROBES`, or what an installed package brings.
         encoder: its graph.
         decoder: its graph.
         layout: of the model.
@@ -122,10 +122,11 @@ def open_probe(
         EngineError: the backend refuses the graph.
         CompileError: TensorRT refuses it.
     """
-    if name not in PROBES:
+    runtime = graph_backend(name)
+    if name not in PROBES and runtime == "auto":
         raise UsageError(f"there is no backend {name!r} that can show its steps; choose from {', '.join(PROBES)}")
     wanted = parse_device(device)
-    on_cpu = name in ("onnxruntime-cpu", SIMULATED, *OPENVINO)  # or where OpenVINO's name says
+    on_cpu = name in ("onnxruntime-cpu", SIMULATED) or runtime != "auto"  # or where its name says
     if not on_cpu and wanted.kind == "cpu":
         raise UsageError(f"{name} needs a GPU and the device asked for is the CPU")
     where = Device("cpu") if on_cpu else Device("cuda", wanted.index)
@@ -134,8 +135,8 @@ def open_probe(
     open_one: Callable[..., Engine] = _ort
     if name in BACKEND_FLAVORS:
         open_one = partial(_plan, flavor=BACKEND_FLAVORS[name], batch=batch, tf32=tf32)
-    elif (runtime := graph_backend(name)) != "auto":
-        open_one = partial(_openvino, backend=runtime)
+    elif runtime != "auto":
+        open_one = partial(_runtime, backend=runtime)
     engines = []
     for model, stages, role in ((encoder, layout.encode, "encoder"), (decoder, layout.decode, "decoder")):
         graph = probe_graph(model, [stage.output for stage in stages], source=f"{role}.onnx")
@@ -155,10 +156,10 @@ def _ort(graph: ProbeGraph, device: Device, *, source: str) -> Engine:
     return OnnxRuntimeEngine(graph.data, graph=graph.graph, device=device, source=source)
 
 
-def _openvino(graph: ProbeGraph, device: Device, *, source: str, backend: OpenVinoName) -> Engine:
-    from glow_deploy.engines.openvino import OpenVinoEngine
+def _runtime(graph: ProbeGraph, device: Device, *, source: str, backend: str) -> Engine:
+    from glow_deploy.engines.plugin import find_plugin
 
-    return OpenVinoEngine(graph.data, graph=graph.graph, backend=backend, source=source)
+    return find_plugin(backend).open(graph.data, graph=graph.graph, source=source, threads=None)
 
 
 def _plan(graph: ProbeGraph, device: Device, *, source: str, flavor: Flavor, batch: int, tf32: bool) -> Engine:

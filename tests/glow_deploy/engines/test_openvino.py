@@ -15,7 +15,8 @@ from glow_deploy.canary import canary_for, make_canary
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.engines import open_engine
 from glow_deploy.engines import openvino as engine_module
-from glow_deploy.engines.openvino import OpenVinoEngine, open_openvino, openvino_devices
+from glow_deploy.engines.open import open_graph
+from glow_deploy.engines.openvino import OpenVinoEngine, openvino_devices
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.engines.trial import try_graph
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
@@ -81,6 +82,10 @@ def round_trip(bundle, batch, *, encode, decode):
 
 def on_ort(path):
     return open_engine(path, device="cpu")
+
+
+def open_openvino(data, *, backend="openvino-cpu", **options):
+    return open_graph(data, backend=backend, **options)
 
 
 def on_openvino(path):
@@ -466,7 +471,7 @@ def test_a_pair_given_by_name_opens_in_openvino(bundle):
 
 def test_a_lone_graph_is_tried_in_a_process_of_its_own_with_openvino(bundle, tiny, monkeypatch):
     tried = []
-    monkeypatch.setattr(engine_module, "try_graph", lambda data, **facts: tried.append(facts["runtime"]))
+    monkeypatch.setattr("glow_deploy.engines.trial.try_graph", lambda data, **facts: tried.append(facts["runtime"]))
     open_engine(bundle / "encoder.onnx", backend="openvino-cpu").close()
     assert tried == ["openvino"]
     for graph in (tiny.encoder(), tiny.decoder()):

@@ -1,0 +1,163 @@
+"""Backends that other packages bring: entry points of the group `glow_deploy.engines`.
+
+    [project.entry-points."glow_deploy.engines"]
+    my-runtime = "my_package.backend:BACKEND"
+
+The name of the entry point is the name of the backend. A package is imported only when its backend is asked for.
+OpenVINO is opened through the same door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from glow_deploy.artifact.flavors import OPENVINO, entry_points
+from glow_deploy.artifact.graph_file import GraphFile
+from glow_deploy.errors import EngineError, GlowDeployError, UsageError
+from glow_deploy.printable import one_line
+from glow_deploy.protocol import Engine, EngineDetails
+
+from .base import EngineBase
+
+__all__ = ["EnginePlugin", "OpenGraph", "find_plugin"]
+
+# Whatever a foreign package raises, sys.exit() included: a command that did nothing must not end as if it had.
+_FAULTS = (Exception, SystemExit)
+
+
+class OpenGraph(Protocol):
+    """What opens a graph: see `EnginePlugin`."""
+
+    def __call__(self, model: bytes, *, graph: GraphFile, source: str, threads: int | None) -> Engine:
+        """Open the bytes of a graph."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePlugin:
+    """A backend for ONNX graphs.
+
+    Attributes:
+        open: opens the bytes of an encoder or a decoder that has been looked over, and returns an engine; best a
+            subclass of `EngineBase`. `graph` says what the file is: role, inputs, outputs. `source` is its name for
+            messages, and `threads` the number of CPU threads that was asked for, None for any. It raises a
+            `MissingDependencyError` where a package or a device is not there, and an `EngineError` where the runtime
+            refuses the graph.
+    """
+
+    open: OpenGraph
+
+
+def find_plugin(name: str) -> EnginePlugin:
+    """Find the backend of a name: OpenVINO's, or one that a package brings, its faults told as its own.
+
+    Raises:
+        UsageError: there is none of that name.
+        EngineError: what the package brings cannot be loaded, or two have that name.
+    """
+    installed = entry_points()
+    if name in OPENVINO:
+        from .openvino import OpenVinoEngine
+
+        return EnginePlugin(open=partial(OpenVinoEngine, backend=name))
+    if name not in installed:
+        known = ", ".join((*OPENVINO, *installed))
+        raise UsageError(f"there is no backend {name!r} for ONNX graphs; those installed here are {known}")
+    point, place = installed[name]
+    try:
+        plugin = point.load()
+    except _FAULTS as error:
+        raise EngineError(
+            f"the backend {place} cannot be loaded ({_reason(error)}): report it to its authors, or uninstall it"
+        ) from error
+    if not isinstance(plugin, EnginePlugin):
+        raise EngineError(
+            f"the backend {place} is a {type(plugin).__name__}, not a glow_deploy.engines.EnginePlugin: report it to "
+            "its authors, or uninstall it"
+        )
+    return EnginePlugin(open=partial(_open, plugin.open, name=name, place=place))
+
+
+class _Guarded(EngineBase):
+    """A package's engine. What it is comes from the graph, and what it gives is looked at."""
+
+    def __init__(self, engine: Engine, *, graph: GraphFile, details: EngineDetails, place: str) -> None:
+        self._engine = engine
+        self._place = place
+        super().__init__(
+            role=graph.facts.role,
+            n_bits=graph.facts.n_bits,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            details=details,
+            num_classes=graph.facts.num_classes,
+            most_rows=graph.most_rows,
+        )
+
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        with _blame(self._place, f"failed on a batch of {batch}"):
+            given = dict(self._engine.run(arrays))
+        for spec in self._outputs:
+            array = given.get(spec.name)
+            if not isinstance(array, np.ndarray) or array.dtype != np.dtype(spec.dtype):
+                kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise EngineError(
+                    f"the backend {self._place} gave {kind} for {spec.name} where an array of {spec.dtype} is due: "
+                    "report it to its authors"
+                )
+        return given
+
+    def _close(self) -> None:
+        with _blame(self._place, "failed while it was closed"):
+            self._engine.close()
+
+
+def _open(
+    open_graph: Callable[..., Any],
+    model: bytes,
+    *,
+    graph: GraphFile,
+    source: str,
+    threads: int | None,
+    name: str,
+    place: str,
+) -> Engine:
+    with _blame(place, f"failed to open {source}"):
+        engine = open_graph(model, graph=graph, source=source, threads=threads)
+        given = engine.details
+        details = EngineDetails(
+            backend=name,
+            provider=one_line(given.provider, longest=200),
+            device=one_line(given.device, longest=200),
+            precision=graph.facts.precision,
+            tf32=bool(given.tf32),
+            versions={one_line(key, longest=60): one_line(value, longest=60) for key, value in given.versions.items()},
+        )
+    return _Guarded(engine, graph=graph, details=details, place=place)
+
+
+@contextmanager
+def _blame(place: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except GlowDeployError:
+        raise  # its own refusal
+    except _FAULTS as error:
+        raise EngineError(
+            f"the backend {place} {what} ({_reason(error)}): report it to its authors, or uninstall it"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line of an error; its own words may be of any length, or fail themselves."""
+    try:
+        words = str(error)
+    except _FAULTS:
+        words = ""
+    return one_line(f"{type(error).__name__}: {words}", longest=200)
