@@ -17,6 +17,7 @@ from ..common.left_out import left_out_file, left_out_lines, write_left_out
 from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, SkipUnreadable, Threads, TrustEngine
 from ..common.pictures import find_pictures
 from ..common.reading import Depth, FloatRange, Layout, reading_of
+from ..common.score_maps import MapOptions, write_maps
 from ..common.score_words import Strangest, facts, summary, verdicts
 from ..common.targets import check_target
 
@@ -69,6 +70,25 @@ def score(
         Path | None,
         typer.Option("--histogram", metavar="FILE.png|.svg", help="Draw the bits/dim of all sets over one axis."),
     ] = None,
+    map_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--map", metavar="DIR", help="Draw where in each picture the surprise is, and list the strange ones."
+        ),
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="--map: pixels of a patch's side; an eighth by default.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="--map: share of normal pictures called strange by mistake; 0.05 by default."),
+    ] = None,
+    save_threshold: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="--map: keep what was learnt of the reference.")
+    ] = None,
+    threshold: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="--map: use what an earlier run kept.")
+    ] = None,
     draws: Annotated[
         int, typer.Option("--draws", metavar="N", min=1, help="Draws of dequantisation noise to average over.")
     ] = 8,
@@ -99,8 +119,12 @@ def score(
     Writes log-likelihood, bits/dim, the mean square of every level's latents, and typicality of each picture as CSV, in
     bounded memory. A Glow gives simpler pictures of another kind a higher likelihood than its own: to find foreign
     pictures look at the typicality, the distance of the bits/dim from their mean over held-out images.
+
+    --map finds the place: it compares the latents, and the likelihood with each patch smoothed away, with those of
+    held-out normal images.
     """
     from glow_deploy.artifact.flavors import graph_backend
+    from glow_deploy.artifact.identity import engine_model_id
     from glow_deploy.data import open_images
     from glow_deploy.engines.open import open_engine
     from glow_deploy.errors import UsageError
@@ -120,6 +144,8 @@ def score(
 
     output = Output(quiet=quiet, json=json)
     _check_targets(out, histogram)
+    options = MapOptions(folder=map_folder, patch=patch, rate=rate, threshold=threshold, save=save_threshold)
+    options.check(best_class=classes == BEST)
     label = _label(classes)
     reading = reading_of(layout=layout, float_range=float_range, depth=depth)
     settings = ScoreSettings(draws=draws, seed=seed, batch=batch, best_class=classes == BEST)
@@ -193,6 +219,10 @@ def score(
                 count = bars.counter(f"scoring {source.name}")
                 sets.append(score_source(encoder, source, settings=settings, take=take, progress=count))
         details = encoder.details
+        maps = None
+        if options.folder is not None:
+            model_id = engine_model_id(path)
+            maps = write_maps(encoder, sources, held_out, options, model_id=model_id, batch=batch, bars=bars)
     separations = [separate(sets[0], foreign, known) for foreign in sets[1:]]
     if histogram is not None:
         write_histogram(histogram, sets, reference=known)
@@ -212,6 +242,7 @@ def score(
             **facts(sets, known, separations),
             "skipped": [left.reason for left in skipped],
             "notes": notes,
+            "maps": None if maps is None else maps.facts(options),
         },
         schema="score",
     )
@@ -222,6 +253,8 @@ def score(
     for line in (*verdicts(sets, known, separations), *strangest.lines(sources[0].name)):
         output.say(line)
     for line in left_out_lines(skipped, listed):
+        output.say(line)
+    for line in () if maps is None else maps.lines(options):
         output.say(line)
     output.say(f"wrote {out}" + ("" if histogram is None else f" and {histogram}"))
 

@@ -203,3 +203,43 @@ def test_it_runs_without_torch_and_says_what_a_histogram_needs(run_process, mode
     done = run_process("score", model.encoder, *pictures, "--histogram", "h.png", without=["torch", "matplotlib"])
     assert done.returncode == 2
     assert "glow-deploy[report]" in done.stderr
+
+
+def test_maps_are_drawn_and_the_threshold_is_kept_and_used(invoke, model, place, noisy, flat):
+    words = ("score", model.bundle, "--data", noisy, "--data", f"foreign={flat}", "--draws", 1)
+    learn = ("--reference", noisy, "--rate", "0.2", "--map", "maps", "--save-threshold", "t.json")
+    result = invoke(*words, *learn, "--json", "f.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((place / "f.json").read_text())["maps"]
+    assert (found["patch"], found["rate"]) == (2, 0.2)
+    assert [(part["name"], part["n"]) for part in found["sets"]] == [("noisy", 16), ("foreign", 12)]
+    table = rows(place / "maps" / "surprise.csv")
+    assert len(table) == 28
+    assert all((place / "maps" / row["file"]).is_file() for row in table)
+    strange = {name: sum(int(row["strange"]) for row in table if row["set"] == name) for name in ("noisy", "foreign")}
+    assert strange == {part["name"]: part["strange"] for part in found["sets"]}
+    for row in table:
+        assert (float(row["surprise"]) > found["threshold"]) is bool(int(row["strange"]))
+        assert bool(int(row["strange_pixels"])) is bool(int(row["strange"]))
+    again = invoke(*words, "--map", "again", "--threshold", "t.json")
+    assert again.exit_code == 0, again.output
+    assert (place / "again" / "surprise.csv").read_text() == (place / "maps" / "surprise.csv").read_text()
+
+
+def test_maps_that_cannot_be_drawn_are_refused_before_the_work(invoke, model, place, pictures):
+    (place / "t.json").write_text("{}")
+    (place / "file").write_text("")
+    for words, said in (
+        (("--rate", "0.1"), "give --map"),
+        (("--map", "m"), "--map needs --reference"),
+        (("--map", "m", "--threshold", "t.json"), "no threshold"),
+        (("--map", "m", "--threshold", "t.json", "--patch", "2"), "--threshold brings"),
+        (("--map", "m", "--class", "best"), "--map needs a class"),
+        (("--map", "file"), "is a file"),
+        (("--map", "m", "--save-threshold", "missing/t.json"), "no such folder"),
+    ):
+        result = invoke("score", model.encoder, *pictures, *words)
+        assert result.exit_code == 2, words
+        assert said in result.stderr, result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert not (place / "m").exists()
