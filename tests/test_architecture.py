@@ -475,6 +475,7 @@ ELSEWHERE = {
     "cli/catalogue.py": "cli/test_main.py",
     "cli/common/inverse.py": "cli/commands/test_inpaint.py",
     "cli/common/options.py": "cli/commands/test_convert.py",
+    "cli/common/score_maps.py": "cli/commands/test_score.py",
     "cli/common/score_words.py": "cli/commands/test_score.py",
     "cli/common/train_inputs.py": "cli/commands/test_train.py",
     "cli/common/train_options/deployable.py": "cli/common/test_train_options.py",
