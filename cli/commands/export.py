@@ -60,6 +60,18 @@ def export(
         float | None,
         typer.Option(metavar="P", help="auto: how sure the bound on images beyond the tolerance is; 0.95 by default."),
     ] = None,
+    io: Annotated[
+        Literal["float32", "uint8", "uint8-nhwc"],
+        typer.Option(help="uint8, uint8-nhwc: also write graphs that take and give 8-bit pictures, NCHW or NHWC."),
+    ] = "float32",
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Operator set of the graphs, 13 to 20, for runtimes that know no newer."),
+    ] = None,
+    ir_version: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Version of the ONNX files, 7 to 10; by default that of --opset's time."),
+    ] = None,
     data: Data = None,
     golden: Annotated[
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
@@ -98,6 +110,9 @@ def export(
         tolerance=tolerance,
         images=images,
         confidence=confidence,
+        io=io,
+        opset=opset,
+        ir_version=ir_version,
         data=data,
         golden=parse_golden(golden),
         resize=resize,

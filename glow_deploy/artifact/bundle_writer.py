@@ -17,12 +17,19 @@ from .bundle import DECODER, ENCODER, GOLDEN, MANIFEST, Bundle, Manifest, export
 from .files import refuse_folder, sha256_bytes, sync_folder
 from .flavors import PLANS
 from .leftovers import REPLACED, UNFINISHED, can_replace, recover, remove_leftovers, retire
+from .manifest import PICTURE_GRAPHS
 from .signed import SIGNATURE
 from .switch import exchange
 
 __all__ = ["BundleWriter", "check_bundle_target"]
 
-_DISPENSABLE = (*PLANS, *(f"{plan}.json" for plan in PLANS), GOLDEN, SIGNATURE)  # what a bundle need not have
+_DISPENSABLE = (
+    *PLANS,
+    *(f"{plan}.json" for plan in PLANS),
+    GOLDEN,
+    SIGNATURE,
+    *PICTURE_GRAPHS,
+)  # what a bundle need not have
 
 
 def check_bundle_target(path: Path, *, force: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from glow_core.temporaries import is_temporary, left_by_the_dead
 
 from .flavors import PLANS
-from .manifest import DECODER, ENCODER, GOLDEN, MANIFEST
+from .manifest import DECODER, ENCODER, GOLDEN, MANIFEST, PICTURE_GRAPHS
 from .signed import SIGNATURE
 
 __all__ = ["REPLACED", "UNFINISHED", "can_replace", "recover", "remove_leftovers", "retire"]
@@ -22,7 +22,7 @@ UNFINISHED = ".unfinished"
 REPLACED = ".replaced"
 """Ends the name of a bundle that was moved out of the way, where two folders cannot change names in one step."""
 
-_OWN = {MANIFEST, ENCODER, DECODER, GOLDEN, SIGNATURE, *PLANS, *(f"{plan}.json" for plan in PLANS)}
+_OWN = {MANIFEST, ENCODER, DECODER, GOLDEN, SIGNATURE, *PICTURE_GRAPHS, *PLANS, *(f"{plan}.json" for plan in PLANS)}
 
 
 def can_replace(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from glow_deploy.printable import shown
 from .files import read_regular
 from .graph_sizes import GraphSizes, infer_sizes
 from .limits import LONGEST_NAME, MOST_AXES, MOST_DIM, MOST_NODES, SIZE_LIMIT
+from .metadata import IO_KEY
 from .operator_rules import RULES
 from .wire import check_wire
 
@@ -172,6 +173,11 @@ def lint_model(model: onnx.ModelProto, *, source: str) -> GraphSizes:
     if max(most, len(model.metadata_props), len(model.opset_import)) > MOST_NODES:
         raise BundleError(f"{source}: holds {most} nodes or weights; {MOST_NODES} at most are accepted")
     check_text(model, source=source)
+    if any(entry.key == IO_KEY for entry in model.metadata_props):
+        raise BundleError(
+            f"{source}: takes or gives 8-bit pictures, for programs of yours; this tool runs the graph of the same "
+            "role in its bundle, encoder.onnx or decoder.onnx"
+        )
     if model.functions:
         raise BundleError(f"{source}: holds {len(model.functions)} local functions, which are not accepted")
     if model.training_info:

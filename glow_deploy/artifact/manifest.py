@@ -21,6 +21,7 @@ __all__ = [
     "FORMAT_VERSION",
     "GOLDEN",
     "MANIFEST",
+    "PICTURE_GRAPHS",
     "Manifest",
     "manifest_digest",
     "read_manifest_bytes",
@@ -32,6 +33,8 @@ MANIFEST = "manifest.json"
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 GOLDEN = "golden.npz"
+PICTURE_GRAPHS = ("encoder.uint8.onnx", "decoder.uint8.onnx")
+"""The same graphs for 8-bit pictures, for programs elsewhere; most bundles have none."""
 
 _LIMIT = 4 << 20  # bytes; a real one has a few thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -178,10 +181,12 @@ class Manifest:
         self._check_tensors()
         if not {ENCODER, DECODER} <= set(self.files):
             raise ValueError(f"files must list {ENCODER} and {DECODER}")
+        if len({*PICTURE_GRAPHS} & {*self.files}) == 1:
+            raise ValueError("files must list both graphs of 8-bit pictures, or none")
         if (GOLDEN in self.files) != (self.golden_source is not None):
             raise ValueError("golden_source")
         for name, digest in self.files.items():
-            if name not in (ENCODER, DECODER, GOLDEN) or not _SHA256.fullmatch(digest):
+            if name not in (ENCODER, DECODER, GOLDEN, *PICTURE_GRAPHS) or not _SHA256.fullmatch(digest):
                 raise ValueError(f"files.{name}")
 
     def _check_tensors(self) -> None:

@@ -11,11 +11,14 @@ from glow_deploy.errors import BundleError
 if TYPE_CHECKING:
     from glow_deploy.protocol import Role
 
-__all__ = ["FORMAT_VERSION", "PREFIX", "GraphMetadata"]
+__all__ = ["FORMAT_VERSION", "IO_KEY", "PREFIX", "GraphMetadata"]
 
 FORMAT_VERSION = 1
 
 PREFIX = "glow_deploy."
+
+IO_KEY = f"{PREFIX}io"
+"""In graphs that take and give 8-bit pictures, for programs elsewhere: how the pictures lie."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_deploy.artifact.manifest import DECODER, ENCODER
+from glow_deploy.artifact.manifest import DECODER, ENCODER, PICTURE_GRAPHS
 from glow_deploy.engines.device import Device
 from glow_deploy.protocol import Engine, Role
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from glow_deploy.artifact.graph_file import GraphFile
     from glow_deploy.folding import FoldedGlow
     from glow_deploy.graphs.precision_plan import PrecisionPlan
+    from glow_deploy.graphs.target import GraphTarget
+
+    from .settings import Io
 
 __all__ = ["WrittenGraph", "build_graphs"]
 
@@ -41,13 +44,22 @@ class WrittenGraph:
         return OnnxRuntimeEngine(self.path, graph=self.facts, device=Device("cpu"), source=self.path.name)
 
 
-def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleWriter) -> Mapping[Role, WrittenGraph]:
+def build_graphs(
+    folded: FoldedGlow,
+    plan: PrecisionPlan | None,
+    target: GraphTarget,
+    writer: BundleWriter,
+    *,
+    io: Io = "float32",
+) -> Mapping[Role, WrittenGraph]:
     """Build and write; none of it needs torch, so it can go on beside the float64 model.
 
     Args:
         folded: the model.
         plan: what runs in 16 bit; None for float32 throughout.
+        target: what the graphs are written in.
         writer: of the bundle.
+        io: `uint8` or `uint8-nhwc` writes graphs of 8-bit pictures besides.
 
     Raises:
         UsageError: a graph would not fit in one ONNX file, or cannot be written; or a weight is beyond the largest
@@ -58,6 +70,7 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
+    from glow_deploy.graphs.pictures import picture_graph
     from glow_deploy.graphs.serialize import write_graph
 
     model_id = folded.model_id()
@@ -66,9 +79,12 @@ def build_graphs(folded: FoldedGlow, plan: PrecisionPlan | None, writer: BundleW
     roles: tuple[Role, ...] = ("encoder", "decoder")
     for role, name, build in zip(roles, (ENCODER, DECODER), (build_encoder, build_decoder), strict=True):
         facts = describe(folded, role=role, precision=precision, model_id=model_id)
-        graph = build(folded, metadata=facts, plan=plan)
+        graph = build(folded, metadata=facts, plan=plan, target=target)
         with writer.errors():
             writer.add(name, write_graph(graph, writer.place(name)))
+        if io != "float32":
+            pictures = picture_graph(graph.to_model(), io)
+            writer.write(PICTURE_GRAPHS[roles.index(role)], pictures.SerializeToString(deterministic=True))
         written[role] = WrittenGraph(
             path=writer.place(name),
             facts=describe_graph(graph.skeleton, source=name),

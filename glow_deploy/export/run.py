@@ -71,7 +71,9 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
         images = _images(stored, reference, folding, settings)
         planned = None if settings.precision == "fp32" else _plan(folding.result(), images, settings, report)
         plan = None if planned is None else planned.plan
-        building = worker.submit(lambda: build_graphs(folding.result(), plan, writer))
+        building = worker.submit(
+            lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
+        )
         if isinstance(images, str):
             found = Findings(problems=[images])
         elif planned is None:

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from glow_core import ImportOptions
     from glow_core.config import Weights
     from glow_deploy.data.reading import Reading
+    from glow_deploy.graphs.target import GraphTarget
 
-__all__ = ["CALIBRATION_IMAGES", "ExportOptions", "ExportSettings", "Precision"]
+__all__ = ["CALIBRATION_IMAGES", "ExportOptions", "ExportSettings", "Io", "Precision"]
 
 CALIBRATION_IMAGES = 256
 """Of `auto`, at least and by default."""
+
+Io = Literal["float32", "uint8", "uint8-nhwc"]
 
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
 
@@ -34,6 +37,10 @@ class ExportSettings:
         images: of `auto`: how many calibration images, 256 by default and at least. With n of them and a confidence p,
             fewer than 1 - (1 - p)^(1/n) of images like them are beyond the tolerance.
         confidence: of `auto`: how sure that bound is, 0.95 by default.
+        io: `uint8` writes besides the graphs of a bundle two that take and give 8-bit pictures [N, C, H, W], for
+            programs elsewhere; `uint8-nhwc` [N, H, W, C].
+        opset: operator set of the graphs, 13 to 20, for runtimes that know no newer; None for 20, or 22 with bfloat16.
+        ir_version: version of the files, 7 to 10, likewise; None for that of the ONNX release of `opset`.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
@@ -53,6 +60,9 @@ class ExportSettings:
     tolerance: float | None = None
     images: int | None = None
     confidence: float | None = None
+    io: Io = "float32"
+    opset: int | None = None
+    ir_version: int | None = None
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
@@ -67,6 +77,11 @@ class ExportSettings:
         settle(self, as_real, "tolerance", optional=True, above=0)
         settle(self, as_whole, "images", optional=True)
         settle(self, as_real, "confidence", optional=True)
+        settle(self, as_choice, "io", choices=get_args(Io))
+        settle(self, as_whole, "opset", "ir_version", optional=True, least=1)
+        if self.opset is not None or self.ir_version is not None:
+            # Says what is wrong with them before a checkpoint is read.
+            self.target().versions(bfloat16=self.precision == "bf16-mixed")
         settle(self, as_text, "data", optional=True, such_as="faces")
         if self.reading is not None:
             from glow_deploy.data.reading import Reading
@@ -93,6 +108,12 @@ class ExportSettings:
         if self.golden is None and self.data is not None:
             raise UsageError("data= names golden images, so it cannot go with golden=None")
 
+    def target(self) -> GraphTarget:
+        """What the graphs are written in."""
+        from glow_deploy.graphs.target import GraphTarget
+
+        return GraphTarget(opset=self.opset, ir_version=self.ir_version)
+
 
 class ExportOptions(TypedDict, total=False):
     """The fields of `ExportSettings` as keyword arguments."""
@@ -101,6 +122,9 @@ class ExportOptions(TypedDict, total=False):
     tolerance: float | None
     images: int | None
     confidence: float | None
+    io: Io
+    opset: int | None
+    ir_version: int | None
     data: str | None
     golden: int | None
     resize: bool

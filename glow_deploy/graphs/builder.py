@@ -14,17 +14,9 @@ from glow_deploy.folding import FoldedConv
 from .graph import Graph
 from .precision_plan import ElementType, PrecisionPlan
 from .rounding import narrowed
+from .target import SPLIT_COUNTS_OPSET, GraphTarget
 
-__all__ = ["BFLOAT16_OPSET", "IR_VERSION", "OPSET", "GraphBuilder"]
-
-# The highest pair that TensorRT 11, TensorRT for RTX 1.x and onnxruntime 1.27 all read.
-OPSET = 20
-IR_VERSION = 10
-
-# ONNX has a bfloat16 Conv only from here on, with the same IR version. TensorRT 11 reads operator sets up to 25, and
-# onnxruntime's CUDA provider has this Conv (its CPU provider has none). Older runtimes know no such operator set and no
-# other graph needs it, so it is used where bfloat16 is.
-BFLOAT16_OPSET = 22
+__all__ = ["GraphBuilder"]
 
 BATCH = "batch"
 
@@ -43,13 +35,18 @@ class GraphBuilder:
     Args:
         name: of the graph.
         plan: its trunk's number is that of every constant unless told otherwise; None is float32 throughout.
+        target: what it is written in; None for the newest that we write.
+
+    Raises:
+        UsageError: the plan needs a newer operator set than the target's.
     """
 
-    def __init__(self, name: str, *, plan: PrecisionPlan | None = None) -> None:
+    def __init__(self, name: str, *, plan: PrecisionPlan | None = None, target: GraphTarget | None = None) -> None:
         self._plan = plan
-        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="glow-deploy")
         bfloat16 = plan is not None and "bf16" in plan.numbers
-        self._model.opset_import.append(helper.make_opsetid("", BFLOAT16_OPSET if bfloat16 else OPSET))
+        self._opset, ir_version = (target or GraphTarget()).versions(bfloat16=bfloat16)
+        self._model = onnx.ModelProto(ir_version=ir_version, producer_name="glow-deploy")
+        self._model.opset_import.append(helper.make_opsetid("", self._opset))
         self._graph = self._model.graph
         self._graph.name = name
         self._constants: dict[str, np.ndarray] = {}
@@ -106,7 +103,8 @@ class GraphBuilder:
     def halves(self, tensor: str, *, name: str) -> tuple[str, str]:
         """Split a tensor into its two halves along the channels."""
         results = [f"{name}:0", f"{name}:1"]
-        self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, num_outputs=2))
+        counted: dict[str, Any] = {"num_outputs": 2} if self._opset >= SPLIT_COUNTS_OPSET else {}
+        self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, **counted))
         return results[0], results[1]
 
     def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: ElementType | None = None) -> str:

@@ -15,11 +15,18 @@ from .builder import GraphBuilder
 from .graph import Graph
 from .parts import check_plan, conditioner, edged_conv, negate_second_half
 from .precision_plan import PrecisionPlan
+from .target import GraphTarget
 
 __all__ = ["build_decoder"]
 
 
-def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: PrecisionPlan | None = None) -> Graph:
+def build_decoder(
+    folded: FoldedGlow,
+    *,
+    metadata: GraphMetadata,
+    plan: PrecisionPlan | None = None,
+    target: GraphTarget | None = None,
+) -> Graph:
     """Build the decoder.
 
     Inputs: `z1` ... `zL` float32, standard normal at temperature 1, and `y` [batch] int64 for class-conditional models.
@@ -29,18 +36,20 @@ def build_decoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: Precisio
         folded: the model.
         metadata: stored in the graph; its precision is the plan's name.
         plan: what runs in 16 bit; None is float32 throughout.
+        target: what it is written in; None for the newest that we write.
 
     Raises:
-        UsageError: the plan is for another model, or a weight is beyond the largest value of its number.
+        UsageError: the plan is for another model or needs a newer operator set, or a weight is beyond the largest value
+            of its number.
     """
     check_plan(folded, metadata, plan)
-    return _Decoder(folded, plan).build(metadata)
+    return _Decoder(folded, plan, target).build(metadata)
 
 
 class _Decoder:
-    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None) -> None:
+    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None, target: GraphTarget | None) -> None:
         self._model = folded
-        self._graph = GraphBuilder("glow_decoder", plan=plan)
+        self._graph = GraphBuilder("glow_decoder", plan=plan, target=target)
 
     def build(self, metadata: GraphMetadata) -> Graph:
         graph, model = self._graph, self._model

@@ -17,13 +17,20 @@ from .builder import GraphBuilder
 from .graph import Graph
 from .parts import check_plan, conditioner, edged_conv, negate_second_half
 from .precision_plan import PrecisionPlan
+from .target import GraphTarget
 
 __all__ = ["build_encoder"]
 
 _SPATIAL = np.array([1, 2, 3], dtype=np.int64)
 
 
-def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: PrecisionPlan | None = None) -> Graph:
+def build_encoder(
+    folded: FoldedGlow,
+    *,
+    metadata: GraphMetadata,
+    plan: PrecisionPlan | None = None,
+    target: GraphTarget | None = None,
+) -> Graph:
     """Build the encoder.
 
     Inputs: `x` [batch,C,H,W] float32 in [0,1), and `y` [batch] int64 for class-conditional models. Outputs: `z1` ...
@@ -34,18 +41,20 @@ def build_encoder(folded: FoldedGlow, *, metadata: GraphMetadata, plan: Precisio
         metadata: stored in the graph; its precision is the plan's name.
         plan: what runs in 16 bit; None is float32 throughout. Log-determinants and densities are summed in float32 in
             every plan.
+        target: what it is written in; None for the newest that we write.
 
     Raises:
-        UsageError: the plan is for another model, or a weight is beyond the largest value of its number.
+        UsageError: the plan is for another model or needs a newer operator set, or a weight is beyond the largest value
+            of its number.
     """
     check_plan(folded, metadata, plan)
-    return _Encoder(folded, plan).build(metadata)
+    return _Encoder(folded, plan, target).build(metadata)
 
 
 class _Encoder:
-    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None) -> None:
+    def __init__(self, folded: FoldedGlow, plan: PrecisionPlan | None, target: GraphTarget | None) -> None:
         self._model = folded
-        self._graph = GraphBuilder("glow_encoder", plan=plan)
+        self._graph = GraphBuilder("glow_encoder", plan=plan, target=target)
         self._log_prob_terms: list[str] = []  # each [batch]
         self._constant = folded.log_det - 0.5 * folded.dims * math.log(2 * math.pi)
 

@@ -10,8 +10,8 @@ import numpy as np
 from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.errors import BundleError
 
-from .builder import OPSET
 from .precision_plan import ElementType
+from .target import OPSET
 
 if TYPE_CHECKING:
     import onnx
@@ -78,8 +78,9 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.value_info[:]
+    opset = min(OPSET, result.opset_import[0].version)
     del result.opset_import[:]
-    result.opset_import.append(helper.make_opsetid("", OPSET))
+    result.opset_import.append(helper.make_opsetid("", opset))
     return result
 
 

@@ -55,7 +55,7 @@ WRONG = {
 }
 NEEDED = {"SignSettings": {"sigstore": True}}  # without which there are no settings
 # What a field of this spelling holds; a list of them may be one of them alone.
-KINDS = {"Precision": "str", "Weights": "str", "Flavor": "str", "PairFlavor": "str", "Role": "str"}
+KINDS = {"Precision": "str", "Io": "str", "Weights": "str", "Flavor": "str", "PairFlavor": "str", "Role": "str"}
 
 
 def kind_of(annotation: str) -> tuple[str, bool, bool]:

@@ -53,7 +53,9 @@ class Float64Graph:
         for index, node in enumerate(self._nodes):
             if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
                 raise BundleError(f"{source}: node {node.name!r} is a {node.op_type}, which is not part of a Glow")
-            self._attributes.append({a.name: helper.get_attribute_value(a) for a in node.attribute})
+            # Before operator set 18 a Split makes as many parts as it has outputs, and does not say so.
+            known = {"num_outputs": len(node.output)} if node.op_type == "Split" else {}
+            self._attributes.append(known | {a.name: helper.get_attribute_value(a) for a in node.attribute})
             self._maker.update(dict.fromkeys(node.output, index))
 
     @property

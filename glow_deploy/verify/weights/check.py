@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
+from glow_deploy.artifact.manifest import PICTURE_GRAPHS
 from glow_deploy.artifact.weights import NODES, graph_digests, part_of_weight
+from glow_deploy.graphs.pictures import is_picture_graph
 from glow_deploy.verify.report.weights import (
     EXPORT,
     PAIR,
+    PICTURES,
     PLANS,
     STRUCTURE,
     TRAINED,
@@ -55,11 +58,12 @@ def check_weights(
     run.structure()
     run.export()
     run.pair()
+    run.pictures()
     if ckpt is not None:
         run.trained(ckpt)
     if plans:
         run.add(PLANS, "not compared", f"{' and '.join(plans)}: a compiled plan does not show its weights")
-    order = [STRUCTURE, PAIR, EXPORT, TRAINED, PLANS]
+    order = [STRUCTURE, PAIR, EXPORT, TRAINED, PICTURES, PLANS]
     return WeightsReport(
         checks=tuple(sorted(run.checks, key=lambda check: order.index(check.name))),
         findings=tuple(run.findings.values()),
@@ -153,6 +157,22 @@ class _Check:
             self.add(PAIR, "fail", f"encoder and decoder do not hold the same model in {_listed(wrong)}")
         else:
             self.add(PAIR, "pass", "the conditioners are the same to the bit, and the 1x1s undo each other")
+
+    def pictures(self) -> None:
+        """The graphs of 8-bit pictures, where there are some: the graphs of the bundle with the rules of pixels."""
+        if PICTURE_GRAPHS[0] not in self._manifest.files:
+            return
+        wrong = [
+            name
+            for name, model in zip(PICTURE_GRAPHS, self._models, strict=True)
+            if not is_picture_graph(self._bundle.read(name), model, source=str(self._bundle.path / name))
+        ]
+        if not wrong:
+            self.add(PICTURES, "pass", "they are the bundle's graphs with the rules of pixels around them, bit for bit")
+            return
+        detail = "it is not the bundle's graph with the rules of pixels around it"
+        self._find(PICTURES, tuple(wrong), "", arrays=len(wrong), detail=detail)
+        self.add(PICTURES, "fail", f"{' and '.join(wrong)}: {detail}")
 
     def trained(self, ckpt: Path) -> None:
         """Both graphs against the checkpoint."""

@@ -14,6 +14,7 @@ from glow_deploy.graphs.decoder import build_decoder
 from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.encoder import build_encoder
 from glow_deploy.graphs.graph import Graph
+from glow_deploy.graphs.target import GraphTarget
 from glow_deploy.verify.steps.weights import Weights
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def structure_difference(
     blank = blank_model(manifest.model, held=held)
     metadata = describe(blank, role=role, precision=manifest.precision, model_id=manifest.model_id)
     build = build_encoder if role == "encoder" else build_decoder
-    expected = build(blank, metadata=metadata, plan=plan)
+    expected = build(blank, metadata=metadata, plan=plan, target=None if _bfloat16(plan) else GraphTarget.of(model))
     return next(_differences(model, weights, expected), "")
+
+
+def _bfloat16(plan: PrecisionPlan | None) -> bool:
+    return plan is not None and "bf16" in plan.numbers
 
 
 def _differences(model: onnx.ModelProto, weights: Weights, expected: Graph) -> Iterator[str]:
