@@ -113,6 +113,7 @@ def test_the_wheel_holds_code_and_data_and_no_tests(built):
         "glow_deploy/explore/page/transport.js",
         "glow_deploy/page/page.js",
         "glow_deploy/web/page/worker.js",
+        "glow_deploy/engines/web_page/runner.mjs",
         "glow_deploy/py.typed",
         "glow_core/py.typed",
         "glow_cli/py.typed",

@@ -20,6 +20,10 @@ _KEYWORD = re.compile(r"(?<![^\s(`'\"])([a-z][a-z0-9_]*)=(?=True|False|None|\"|\
 # Options of other programs.
 _FOREIGN = {"--model-repository", "--extra-index-url", "--query-gpu", "--format", "--image_size", "--n_bits_x"}
 _FOREIGN |= {"--directory", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel"}  # Python's server, and npm
+# Chromium's
+_FOREIGN |= {"--headless", "--disable-gpu", "--disable-extensions", "--disable-sync", "--no-first-run", "--no-sandbox"}
+_FOREIGN |= {"--disable-background-networking", "--disable-component-update", "--host-resolver-rules"}
+_FOREIGN |= {"--user-data-dir", "--remote-debugging-pipe"}
 _PLACEHOLDER = "1"  # stands for what an f-string puts there
 
 

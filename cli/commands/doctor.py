@@ -49,6 +49,9 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     output.say(f"OpenVINO devices: {report.openvino_detail}")
     for device, called in report.openvino_devices.items():
         output.say(f"  {device}: {called}")
+    output.say("onnxruntime-web, not tried:")
+    for name, problem in report.web.items():
+        output.say(f"  {name}: {f'cannot run ({problem})' if problem else 'there'}")
     output.say(f"TF32: {report.tf32}")
     for arithmetic in report.arithmetic:
         output.say(f"  {arithmetic.backend} computes float32 convolutions in: {arithmetic.text} ({arithmetic.detail})")

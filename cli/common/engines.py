@@ -58,8 +58,8 @@ Flavor = Annotated[
         "--flavor",
         metavar="NAME",
         help="What runs: onnx (the graphs in ONNX Runtime), rtx or tensorrt (the plans that `compile` made), or "
-        "openvino-cpu, -gpu, -npu (the graphs in OpenVINO in float32), openvino-cpu-default (in what it likes), or "
-        "what an installed package brings.",
+        "openvino-cpu, -gpu, -npu (the graphs in OpenVINO in float32), openvino-cpu-default (in what it likes), "
+        "onnxruntime-web (in Chromium), onnxruntime-web-node, or what an installed package brings.",
     ),
 ]
 

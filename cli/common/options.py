@@ -45,7 +45,8 @@ Backends = Annotated[
         "--backend",
         metavar="NAME",
         help="pytorch-fp64, pytorch-fp32, onnxruntime-cpu, onnxruntime-cuda, tensorrt, tensorrt-rtx, openvino-cpu "
-        "(-gpu, -npu, -cpu-default) or simulated; may be repeated. Without it, every one usable here but OpenVINO.",
+        "(-gpu, -npu, -cpu-default), onnxruntime-web (-node) or simulated; may be repeated. Without it, every one "
+        "usable here but OpenVINO and onnxruntime-web.",
     ),
 ]
 Checkpoint = Annotated[

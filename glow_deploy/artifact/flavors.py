@@ -17,15 +17,18 @@ from .manifest import DECODER, ENCODER
 __all__ = [
     "BACKEND_FLAVORS",
     "FLAVORS",
+    "GRAPH_BACKENDS",
     "GROUP",
     "LABELS",
     "OPENVINO",
     "PLANS",
     "SUFFIXES",
+    "WEB",
     "Flavor",
     "GraphBackend",
     "OpenVinoName",
     "PairFlavor",
+    "WebName",
     "as_flavor",
     "engine_files",
     "entry_points",
@@ -41,14 +44,22 @@ OpenVinoName = Literal["openvino-cpu", "openvino-gpu", "openvino-npu", "openvino
 
 OPENVINO: tuple[OpenVinoName, ...] = get_args(OpenVinoName)
 
+WebName = Literal["onnxruntime-web", "onnxruntime-web-node"]
+"""onnxruntime-web in headless Chromium, or in Node."""
+
+WEB: tuple[WebName, ...] = get_args(WebName)
+
+GRAPH_BACKENDS: tuple[str, ...] = (*OPENVINO, *WEB)
+"""What runs ONNX graphs besides ONNX Runtime, and only where it is named."""
+
 GraphBackend = str
-"""What runs an ONNX graph: `auto` for ONNX Runtime, one of `OPENVINO`, or one of `installed_backends`."""
+"""What runs an ONNX graph: `auto` for ONNX Runtime, one of `GRAPH_BACKENDS`, or one of `installed_backends`."""
 
 PairFlavor = str
 """Which engines of a bundle: one of `FLAVORS`, or one of `installed_backends`."""
 
-FLAVORS: tuple[str, ...] = ("onnx", "tensorrt", "rtx", *OPENVINO)
-"""The ONNX graphs, in ONNX Runtime or OpenVINO, or the plans of a TensorRT flavour."""
+FLAVORS: tuple[str, ...] = ("onnx", "tensorrt", "rtx", *GRAPH_BACKENDS)
+"""The ONNX graphs, in ONNX Runtime or what is named, or the plans of a TensorRT flavour."""
 
 GROUP = "glow_deploy.engines"
 """The group of entry points by which installed packages bring backends of their own."""
@@ -66,7 +77,7 @@ SUFFIXES: Mapping[str, str] = {
     "onnx": ".onnx",
     "tensorrt": ".trt",
     "rtx": ".rtx.trt",
-    **dict.fromkeys(OPENVINO, ".onnx"),
+    **dict.fromkeys(GRAPH_BACKENDS, ".onnx"),
 }
 
 
@@ -79,7 +90,7 @@ def engine_files(flavor: PairFlavor) -> tuple[str, str]:
 
 def graph_backend(flavor: str) -> GraphBackend:
     """What opens the ONNX graphs of a flavour, or of a backend of that name; plans tell their own runtime."""
-    if flavor in OPENVINO:
+    if flavor in GRAPH_BACKENDS:
         return flavor
     ours = flavor in FLAVORS or flavor in _OWN or flavor in BACKEND_FLAVORS
     return flavor if not ours and flavor in installed_backends() else "auto"

@@ -21,6 +21,7 @@ from .arithmetic import Arithmetic, arithmetic_advice, measure_arithmetic
 from .openvino import examine_openvino
 from .providers import Provider, examine_providers
 from .shared_library import needed_libraries
+from .web import examine_web
 
 __all__ = ["CudaLink", "Gpu", "Report", "examine", "find_gpus"]
 
@@ -104,6 +105,7 @@ class Report:
     arithmetic: tuple[Arithmetic, ...]
     openvino_devices: Mapping[str, str]
     openvino_detail: str
+    web: Mapping[str, str]
     advice: tuple[str, ...]
 
 
@@ -140,6 +142,7 @@ def examine() -> Report:
         arithmetic=arithmetic,
         openvino_devices=openvino_devices,
         openvino_detail=openvino_detail,
+        web=examine_web(),
         advice=(
             *_advice(packages, cuda, gpus, providers, environment, agree=agree),
             *arithmetic_advice(arithmetic, environment),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glow_deploy.arguments import as_choice, as_flag, as_path, as_whole
 from glow_deploy.artifact.files import open_regular, sha256_bytes
-from glow_deploy.artifact.flavors import OPENVINO, GraphBackend, installed_backends
+from glow_deploy.artifact.flavors import GRAPH_BACKENDS, OPENVINO, WEB, GraphBackend, installed_backends
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import ENCODER, MANIFEST, manifest_digest
 from glow_deploy.artifact.plan_header import MAGICS
@@ -43,7 +43,8 @@ def open_engine(
         path: the engine file.
         backend: what runs an ONNX graph. `auto` is ONNX Runtime; `openvino-cpu`, `openvino-gpu` and `openvino-npu` are
             OpenVINO in float32 on that device; `openvino-cpu-default` leaves the number format to OpenVINO, which takes
-            bfloat16 on CPUs that have it. Other names are those of backends that installed packages bring.
+            bfloat16 on CPUs that have it. `onnxruntime-web` is WebAssembly in headless Chromium, and
+            `onnxruntime-web-node` in Node. Other names are those of backends that installed packages bring.
         device: `auto` (CUDA where it works, otherwise the CPU), `cpu`, `cuda` or `cuda:N`. A plan needs CUDA. The name
             of an OpenVINO backend says where it runs.
         trust_engine: run a plan without a matching sidecar.
@@ -64,8 +65,8 @@ def open_engine(
     """
     path = as_path("path", path)
     wanted = parse_device(device)
-    if backend != "auto" and backend not in OPENVINO:
-        backend = as_choice("backend", backend, ("auto", *OPENVINO, *installed_backends()))
+    if backend != "auto" and backend not in GRAPH_BACKENDS:
+        backend = as_choice("backend", backend, ("auto", *GRAPH_BACKENDS, *installed_backends()))
     threads = None if threads is None else as_whole("threads", threads, least=1, most=MOST_THREADS)
     trust_engine, cuda_graphs = as_flag("trust_engine", trust_engine), as_flag("cuda_graphs", cuda_graphs)
     data = _read(path)
@@ -103,7 +104,7 @@ def open_graph(
 
     Args:
         data: the whole ONNX file.
-        backend: one of `OPENVINO` or of `installed_backends`.
+        backend: one of `GRAPH_BACKENDS` or of `installed_backends`.
         device: what a `--device` says, which must agree with the name; None and `auto` always do.
         source: the file's name, for messages.
         threads: CPU threads, >= 1; None leaves the choice to the runtime.
@@ -120,12 +121,14 @@ def open_graph(
 
     from .plugin import find_plugin
 
-    kind = backend.removeprefix("openvino-").partition("-")[0] if backend in OPENVINO else "auto"
+    kind = "cpu" if backend in WEB else "auto"
+    if backend in OPENVINO:
+        kind = backend.removeprefix("openvino-").partition("-")[0]
     if device is not None and device.kind not in ("auto", kind):
         raise UsageError(f"{backend} says itself where it runs, and device={device} is elsewhere: leave device= out")
     plugin = find_plugin(backend)
     graph = read_graph(data, source=source)
-    if not trusted:
+    if not trusted and backend not in WEB:  # which is a process of its own anyway
         from .trial import try_graph
 
         if backend in OPENVINO:

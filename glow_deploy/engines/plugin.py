@@ -4,7 +4,7 @@
     my-runtime = "my_package.backend:BACKEND"
 
 The name of the entry point is the name of the backend. A package is imported only when its backend is asked for.
-OpenVINO is opened through the same door.
+OpenVINO and onnxruntime-web are opened through the same door.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from glow_deploy.artifact.flavors import OPENVINO, entry_points
+from glow_deploy.artifact.flavors import GRAPH_BACKENDS, OPENVINO, WEB, entry_points
 from glow_deploy.artifact.graph_file import GraphFile
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
 from glow_deploy.printable import one_line
@@ -55,7 +55,7 @@ class EnginePlugin:
 
 
 def find_plugin(name: str) -> EnginePlugin:
-    """Find the backend of a name: OpenVINO's, or one that a package brings, its faults told as its own.
+    """Find the backend of a name: one of ours, or one that a package brings, its faults told as its own.
 
     Raises:
         UsageError: there is none of that name.
@@ -66,8 +66,12 @@ def find_plugin(name: str) -> EnginePlugin:
         from .openvino import OpenVinoEngine
 
         return EnginePlugin(open=partial(OpenVinoEngine, backend=name))
+    if name in WEB:
+        from .web import WebRuntimeEngine
+
+        return EnginePlugin(open=partial(WebRuntimeEngine, backend=name))
     if name not in installed:
-        known = ", ".join((*OPENVINO, *installed))
+        known = ", ".join((*GRAPH_BACKENDS, *installed))
         raise UsageError(f"there is no backend {name!r} for ONNX graphs; those installed here are {known}")
     point, place = installed[name]
     try:

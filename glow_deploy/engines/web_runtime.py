@@ -124,7 +124,8 @@ def web_runtime(
         pass  # not there yet, not all of it, or damaged
     if not fetch:
         raise MissingDependencyError(
-            f"onnxruntime-web {RUNTIME_VERSION} is not there yet: `glow-deploy web` fetches it with npm"
+            f"onnxruntime-web {RUNTIME_VERSION} is not in the cache: `glow-deploy web BUNDLE --out DIR` fetches it "
+            "with npm, once"
         )
     found = _of_archive(_fetch(), (*WASM, *WEBGPU), _PACKAGE)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glow_deploy.arguments import as_choice, as_path
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, PairFlavor, graph_backend, installed_backends
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, GRAPH_BACKENDS, PairFlavor, graph_backend, installed_backends
 from glow_deploy.engines.device import parse_device
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import UsageError
@@ -18,7 +18,7 @@ from .deployed import DeployedGlow
 __all__ = ["ModelBackend", "load"]
 
 ModelBackend = str
-_BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda", *OPENVINO, "tensorrt", "tensorrt-rtx")
+_BACKENDS = ("auto", "onnxruntime-cpu", "onnxruntime-cuda", *GRAPH_BACKENDS, "tensorrt", "tensorrt-rtx")
 
 
 def load(

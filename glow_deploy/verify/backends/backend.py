@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend, installed_backends
+from glow_deploy.artifact.flavors import (
+    BACKEND_FLAVORS,
+    GRAPH_BACKENDS,
+    engine_files,
+    graph_backend,
+    installed_backends,
+)
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.kserve.address import is_remote, parse_remote
 from glow_deploy.latents.specs import conditional, latent_specs
@@ -40,13 +46,13 @@ SIMULATED = "simulated"
 BACKENDS = (REFERENCE, YARDSTICK, "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", SIMULATED)
 """Those that take part where none is named, as far as they are usable."""
 
-KNOWN = (*BACKENDS[:-1], *OPENVINO, SIMULATED)
-"""All of ours. OpenVINO runs only where it is named, and so does what a package brings."""
+KNOWN = (*BACKENDS[:-1], *GRAPH_BACKENDS, SIMULATED)
+"""All of ours. `GRAPH_BACKENDS` run only where they are named, and so does what a package brings."""
 
 _FILES = {
     "onnxruntime-cpu": engine_files("onnx"),
     "onnxruntime-cuda": engine_files("onnx"),
-    **{name: engine_files(name) for name in OPENVINO},
+    **{name: engine_files(name) for name in GRAPH_BACKENDS},
     **{name: engine_files(flavor) for name, flavor in BACKEND_FLAVORS.items()},
 }
 # A report speaks of the command line throughout.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, WEB, engine_files
 from glow_deploy.engines.device import Device, count_gpus, parse_device
 from glow_deploy.engines.trt_module import MODULES
 from glow_deploy.verify.backends.backend import KNOWN, REFERENCE, SIMULATED, YARDSTICK
@@ -39,6 +39,10 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
         return _no_gpu(device) or _no_cuda_provider(device)
     if name in OPENVINO:
         return _no_openvino(name)
+    if name in WEB:
+        from glow_deploy.engines.web import web_problem
+
+        return web_problem(name) or ""
     flavor = BACKEND_FLAVORS.get(name)
     if flavor is not None:
         module = MODULES[flavor]

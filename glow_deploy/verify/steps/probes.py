@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, Flavor, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, GRAPH_BACKENDS, Flavor, graph_backend
 from glow_deploy.artifact.graph_file import GraphFile, describe_graph
 from glow_deploy.artifact.graph_sizes import infer_sizes
 from glow_deploy.artifact.signature import tensor_names
@@ -43,7 +43,7 @@ __all__ = [
 SIMULATED = "simulated"
 """The graphs' own 16-bit parts, rounded in float32 on the CPU: what to look at where nothing computes in 16 bit."""
 
-PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", *OPENVINO, SIMULATED)
+PROBES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", *GRAPH_BACKENDS, SIMULATED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from glow_deploy.arguments import as_several, as_text, as_whole, settle
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
-from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files, graph_backend
+from glow_deploy.artifact.flavors import BACKEND_FLAVORS, GRAPH_BACKENDS, engine_files, graph_backend
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.engines.device import as_device
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
@@ -272,7 +272,7 @@ def _open(
         return list(probes), []
     opened, absent = [], []
     for name in (*PROBES, *(name for name in settings.backends or () if name not in PROBES)):
-        if name in OPENVINO and name not in (settings.backends or ()):
+        if name in GRAPH_BACKENDS and name not in (settings.backends or ()):
             continue  # runs only where it is named
         if name == SIMULATED and settings.backends is None and not narrow:
             continue

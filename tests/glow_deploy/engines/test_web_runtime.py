@@ -92,7 +92,7 @@ def test_npm_fetches_once(small_package, tmp_path, monkeypatch):
 
 
 def test_without_npm_or_network_one_line_says_what_to_do(small_package, tmp_path, monkeypatch):
-    with pytest.raises(MissingDependencyError, match="is not there yet"):
+    with pytest.raises(MissingDependencyError, match="is not in the cache"):
         web_runtime(files=FILES, fetch=False)
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"npm, which is not installed: run `npm pack .*runtime="):
