@@ -30,6 +30,7 @@ from ..common.options import (
 from ..common.reading import Depth, FloatRange, Layout, reading_of
 
 if TYPE_CHECKING:
+    from glow_deploy.artifact.exact_figures import ExactFigures
     from glow_deploy.artifact.sixteen_bit import ChoiceFigures
 
 
@@ -42,10 +43,11 @@ def export(
         typer.Option("--out", "-o", metavar="BUNDLE", help="The folder to write; by default <stem>-bundle."),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"],
+        Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16", "exact"],
         typer.Option(
             help="fp32: float32 throughout. mixed, bf16-mixed: conditioner convolutions in 16 bit. auto: as many of "
-            "them in float16 as --tolerance allows. fp16: all, for decoding only."
+            "them in float16 as --tolerance allows. fp16: all, for decoding only. exact: integers, the same bits on "
+            "every backend, for additive models."
         ),
     ] = "fp32",
     tolerance: Annotated[
@@ -71,6 +73,17 @@ def export(
     ir_version: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Version of the ONNX files, 7 to 10; by default that of --opset's time."),
+    ] = None,
+    bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="exact: bits of the conditioners, 4 to 11, 8 by default. auto: the fewest that --band allows.",
+        ),
+    ] = None,
+    band: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="exact with --bits auto: what bits/dim may grow by; 0.005 by default."),
     ] = None,
     data: Data = None,
     golden: Annotated[
@@ -113,6 +126,8 @@ def export(
         io=io,
         opset=opset,
         ir_version=ir_version,
+        bits=parse_bits(bits),
+        band=band,
         data=data,
         golden=parse_golden(golden),
         resize=resize,
@@ -153,6 +168,9 @@ def export(
         output.say(f"note: {note}")
     for problem in found.problems:
         output.say(f"FORCED although: {problem}")
+    if found.exact is not None:
+        for line in _exact(found.exact):
+            output.say(line)
     narrow = found.precision
     if narrow is not None:
         step = 2**manifest.n_bits
@@ -165,6 +183,9 @@ def export(
             output.say(line)
     elif not found.problems and found.self_check is not None:
         batches = ", ".join(map(str, found.self_check.batches))
+        if found.exact is not None:
+            output.say(f"self-check: ONNX Runtime gives the integers of the reference, bit for bit, at batch {batches}")
+            return
         output.say(f"self-check: both graphs agree with the float64 model in ONNX Runtime at batch {batches}")
 
 
@@ -185,6 +206,38 @@ def _choice(choice: ChoiceFigures | None) -> Iterator[str]:
     )
     for step in choice.kept:
         yield f"  {step.step} stays in float32: {step.reason}"
+
+
+def _exact(found: ExactFigures) -> Iterator[str]:
+    """What was proven, and what it costs."""
+    proof = found.proof
+    images = f"{found.change_images} images that it was not made from" if found.change_images else "the same images"
+    yield (
+        f"exact: {found.bits} bits, {found.fraction_bits} below a pixel step; bits/dim "
+        f"{found.bits_per_dim_change:+.4f} on {images} (95 % within {found.change_band:.4f})"
+    )
+    yield (
+        f"proven: every sum of products stays {24 - math.log2(proof.largest_sum):.2f} bits below 2^24, every value "
+        f"{24 - math.log2(proof.largest_value):.2f} bits; integers up to {proof.limit:,} are in range, "
+        f"{found.images} images reach {found.largest:,}"
+    )
+
+
+def parse_bits(text: str | None) -> int | Literal["auto"] | None:
+    """Parse `--bits`.
+
+    Raises:
+        UsageError: neither a whole number nor `auto`.
+    """
+    from glow_deploy.errors import UsageError
+
+    if text is None:
+        return None
+    if text.strip().lower() == "auto":
+        return "auto"
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise UsageError(f"--bits is {text[:32]!r}; give a number from 4 to 11 or auto")
+    return int(text)
 
 
 def parse_golden(text: str) -> int | None:

@@ -17,6 +17,7 @@ from .golden import Golden, read_golden
 from .graph_file import parse_graph
 from .limits import SIZE_LIMIT
 from .manifest import DECODER, ENCODER, FORMAT_VERSION, GOLDEN, MANIFEST, Manifest, read_manifest_bytes
+from .signature import EXACT
 from .signed import SignedFiles
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class Bundle:
             image_shape=self.manifest.image_shape,
             latent_shapes=self.manifest.latent_shapes,
             labelled=self.manifest.num_classes is not None,
+            integers=self.manifest.precision == EXACT,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .exact_figures import ExactFigures
 from .figures import ErrorFigures
 from .json_values import entry, flag, json_number, number_or_null, sequence, table, text
 from .sixteen_bit import PrecisionFigures
@@ -67,6 +68,7 @@ class ExportFigures:
         yardstick: the trained model's own float32 error on the golden images; None where it is not finite.
         self_check: the graphs in ONNX Runtime; None where the model itself did not pass.
         precision: of graphs in 16 bit; None for float32.
+        exact: of graphs of integers; None for all others.
         problems: why the model was exported only by force, in words; empty for a sound one.
         notes: what a reader should know, in words.
         weights: of each role, sha256 of its nodes and of the weights of every part, as `graph_digests` gives it; None
@@ -76,6 +78,7 @@ class ExportFigures:
     yardstick: ErrorFigures | None = None
     self_check: SelfCheckFigures | None = None
     precision: PrecisionFigures | None = None
+    exact: ExactFigures | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     weights: Mapping[str, Mapping[str, str]] | None = None
@@ -94,7 +97,7 @@ class ExportFigures:
         """
         found = table(values, where)
         yardstick = entry(found, "yardstick", where=where)
-        check, precision = found.get("self_check"), found.get("precision")
+        check, precision, exact = found.get("self_check"), found.get("precision"), found.get("exact")
         return cls(
             yardstick=None
             if yardstick is None
@@ -103,6 +106,7 @@ class ExportFigures:
             precision=None
             if precision is None
             else PrecisionFigures.from_dict(precision, levels=levels, where=f"{where}.precision"),
+            exact=None if exact is None else ExactFigures.from_dict(exact, levels=levels, where=f"{where}.exact"),
             problems=_texts(found.get("problems", ()), f"{where}.problems"),
             notes=_texts(found.get("notes", ()), f"{where}.notes"),
             weights=read_digests(found.get("weights"), where=f"{where}.weights"),
@@ -114,6 +118,7 @@ class ExportFigures:
             "yardstick": None if self.yardstick is None else self.yardstick.to_dict(),
             "self_check": None if self.self_check is None else self.self_check.to_dict(),
             "precision": None if self.precision is None else self.precision.to_dict(),
+            **({} if self.exact is None else {"exact": self.exact.to_dict()}),
             "problems": list(self.problems),
             "notes": list(self.notes),
             **({} if self.weights is None else {"weights": {role: dict(p) for role, p in self.weights.items()}}),

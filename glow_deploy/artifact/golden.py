@@ -29,6 +29,8 @@ class Golden:
         log_prob: [N] float64, nats, of `x` as it stands (no dequantisation noise).
         x_hat: [N,C,H,W] float64, the model's own decode of `z`.
         y: [N] int64 class labels, or None.
+        integers: of an exact model: z as it carries them, int64; None for all others. Then `z` holds the same as
+            standard normal numbers, and all of it is of the integer model.
     """
 
     x: np.ndarray
@@ -36,6 +38,7 @@ class Golden:
     log_prob: np.ndarray
     x_hat: np.ndarray
     y: np.ndarray | None = None
+    integers: tuple[np.ndarray, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Golden({len(self)} images {self.x.shape[1:]}, {len(self.z)} levels)"
@@ -50,6 +53,8 @@ def golden_bytes(golden: Golden) -> bytes:
     arrays |= {"log_prob": golden.log_prob, "x_hat": golden.x_hat}
     if golden.y is not None:
         arrays["y"] = golden.y
+    if golden.integers is not None:
+        arrays |= {f"integer{level}": part for level, part in enumerate(golden.integers, start=1)}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -62,6 +67,7 @@ def read_golden(
     image_shape: tuple[int, int, int],
     latent_shapes: Sequence[tuple[int, int, int]],
     labelled: bool,
+    integers: bool = False,
 ) -> Golden:
     """Read golden vectors and check them against the model's shapes.
 
@@ -71,6 +77,7 @@ def read_golden(
         image_shape: (C, H, W).
         latent_shapes: (C, H, W) of z1 ... zL.
         labelled: whether there are classes `y`.
+        integers: whether there are those of an exact model.
 
     Raises:
         BundleError: damaged, of other shapes or dtypes, empty, or with non-finite references.
@@ -80,6 +87,8 @@ def read_golden(
     wanted |= {"log_prob": ("float64", ()), "x_hat": ("float64", image_shape)}
     if labelled:
         wanted["y"] = ("int64", ())
+    if integers:
+        wanted |= {f"integer{level}": ("int64", shape) for level, shape in enumerate(latent_shapes, start=1)}
     try:
         with NpzArchive(path, data=data) as archive:
             arrays = {name: archive.read(name) for name in wanted}
@@ -100,4 +109,5 @@ def read_golden(
         log_prob=arrays["log_prob"],
         x_hat=arrays["x_hat"],
         y=arrays.get("y"),
+        integers=tuple(arrays[f"integer{level}"] for level in range(1, len(latent_shapes) + 1)) if integers else None,
     )

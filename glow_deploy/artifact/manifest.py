@@ -13,6 +13,7 @@ from glow_deploy.errors import BundleError
 
 from .exported import ExportFigures
 from .files import read_regular
+from .signature import EXACT
 from .signed import SignedFiles
 
 __all__ = [
@@ -191,13 +192,17 @@ class Manifest:
 
     def _check_tensors(self) -> None:
         latents = {f"z{level}": ("float32", shape) for level, shape in enumerate(self.latent_shapes, start=1)}
+        normal, flag, switch = {}, {}, {}
+        if self.precision == EXACT:
+            normal = {name.replace("z", "normal"): spec for name, spec in latents.items()}
+            flag, switch = {"in_range": ("float32", ())}, {"as_normal": ("float32", (1, 1, 1))}
         picture = {"x": ("float32", self.image_shape)}
         label = {} if self.num_classes is None else {"y": ("int64", ())}
         wanted: dict[tuple[str, str], dict[str, tuple[str, tuple[int, ...]]]] = {
             ("encoder", "inputs"): {**picture, **label},
-            ("encoder", "outputs"): {**latents, "log_prob": ("float32", ())},
-            ("decoder", "inputs"): {**latents, **label},
-            ("decoder", "outputs"): {**picture},
+            ("encoder", "outputs"): {**latents, **normal, "log_prob": ("float32", ()), **flag},
+            ("decoder", "inputs"): {**latents, **switch, **label},
+            ("decoder", "outputs"): {**picture, **flag},
         }
         for (role, side), specs in wanted.items():
             found = self.tensors[role][side]

@@ -61,6 +61,13 @@ def _element_wise(node: Node) -> tuple[list[TensorSize], int]:
     return [broadcast(node.inputs)], 0
 
 
+def _clip(node: Node) -> tuple[list[TensorSize], int]:
+    x, *bounds = node.inputs
+    if any(bound.batched or bound.dims or bound.element != x.element for bound in bounds):
+        raise RuleError("clips to something else than two numbers among the weights")
+    return _element_wise(node)
+
+
 def _cast(node: Node) -> tuple[list[TensorSize], int]:
     to = node.integer("to")
     if node.inputs[0].element not in FLOAT or to not in FLOAT:
@@ -148,14 +155,14 @@ def _gather(node: Node) -> tuple[list[TensorSize], int]:
     return [TensorSize(table.element, _with(table.dims, place, len(index.values)), batched=False)], 0
 
 
-def _reduce_sum(node: Node) -> tuple[list[TensorSize], int]:
+def _reduce(node: Node) -> tuple[list[TensorSize], int]:
     x, axes = node.inputs
     if axes.values is None or len(axes.dims) != 1 or not x.batched or x.element not in FLOAT:
-        raise RuleError("sums over axes that are no weight of the graph")
+        raise RuleError("reduces axes that are no weight of the graph")
     keep, noop = node.integer("keepdims", 1), node.integer("noop_with_empty_axes", 0)
     places = [axis_of(axis, x) for axis in axes.values]
     if not places or len(set(places)) != len(places) or noop not in (0, 1) or keep not in (0, 1):
-        raise RuleError("sums over no axes, or over one twice")
+        raise RuleError("reduces no axes, or one twice")
     dims = [1 if place in places else size for place, size in enumerate(x.dims) if keep or place not in places]
     return [replace(x, dims=tuple(dims))], x.count
 
@@ -189,6 +196,8 @@ def _with(dims: Sequence[int], place: int, size: int) -> tuple[int, ...]:
 
 _UNARY = Rule((1, 1), _element_wise)
 _BINARY = Rule((2, 2), _element_wise)
+_VARIADIC = Rule((1, MOST_PARTS), _element_wise)
+_REDUCE = Rule((2, 2), _reduce, {"keepdims": int, "noop_with_empty_axes": int})
 _CONV = {
     "auto_pad": str,
     "dilations": tuple,
@@ -199,23 +208,30 @@ _CONV = {
 }
 
 RULES: Mapping[str, Rule] = {
+    "Abs": _UNARY,
     "Add": _BINARY,
     "Cast": Rule((1, 1), _cast, {"to": int, "saturate": int}),
+    "Clip": Rule((3, 3), _clip),
     "Concat": Rule((1, MOST_PARTS), _concat, {"axis": int}),
     "Conv": Rule((2, 3), _conv, _CONV),
     "DepthToSpace": Rule((1, 1), _depth_to_space, {"blocksize": int, "mode": str}),
     "Div": _BINARY,
     "Exp": _UNARY,
+    "Floor": _UNARY,
     "Gather": Rule((2, 2), _gather, {"axis": int}),
     "Log": _UNARY,
+    "Max": _VARIADIC,
     "Mul": _BINARY,
     "Neg": _UNARY,
-    "ReduceSum": Rule((2, 2), _reduce_sum, {"keepdims": int, "noop_with_empty_axes": int}),
+    "ReduceMax": _REDUCE,
+    "ReduceSum": _REDUCE,
     "Relu": _UNARY,
+    "Round": _UNARY,
     "Sigmoid": _UNARY,
     "Softplus": _UNARY,
     "SpaceToDepth": Rule((1, 1), _space_to_depth, {"blocksize": int}),
     "Split": Rule((1, 2), _split, {"axis": int, "num_outputs": int}, (1, MOST_PARTS)),
     "Sub": _BINARY,
+    "Sum": _VARIADIC,
 }
 """The operators that are accepted; all others are refused."""

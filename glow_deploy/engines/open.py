@@ -16,6 +16,7 @@ from glow_deploy.errors import BundleError, EngineError, UsageError
 from glow_deploy.protocol import Engine
 
 from .device import MOST_THREADS, Device, parse_device
+from .exact import like_others
 
 __all__ = ["check_manifest", "open_engine", "open_graph"]
 
@@ -54,7 +55,8 @@ def open_engine(
             covers, `trust_engine` or not.
 
     Returns:
-        The engine; use it in a `with` statement.
+        The engine; use it in a `with` statement. That of an exact graph is an `ExactEngine`, which gives integers as
+        standard normal numbers.
 
     Raises:
         BundleError: the file is damaged, unsafe, or not what its manifest or sidecar says.
@@ -77,7 +79,9 @@ def open_engine(
             raise UsageError(f"{path} is a TensorRT plan, which {backend} cannot run: name the ONNX graph")
         from .open_plan import open_plan
 
-        return open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs, signed=signed)
+        return like_others(
+            open_plan(path, data, device=wanted, trust_engine=trust_engine, cuda_graphs=cuda_graphs, signed=signed)
+        )
     if data[:2] == b"PK":
         raise EngineError(
             f"{path} is a checkpoint or archive, not an engine: run `glow-deploy export {path}` and open "
@@ -85,10 +89,12 @@ def open_engine(
         )
     data, listed = _settled(path, data, signed)
     if backend != "auto":
-        return open_graph(data, backend=backend, device=wanted, source=str(path), threads=threads, trusted=listed)
+        return like_others(
+            open_graph(data, backend=backend, device=wanted, source=str(path), threads=threads, trusted=listed)
+        )
     from .onnxruntime import open_onnx
 
-    return open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed)
+    return like_others(open_onnx(data, device=wanted, source=str(path), threads=threads, trusted=listed))
 
 
 def open_graph(

@@ -48,14 +48,16 @@ def export(
 
     Options:
         precision="fp32": of the graphs: `fp32`, `mixed` (the conditioners' convolutions in float16), `bf16-mixed` (in
-            bfloat16), `auto` (in float16 as many as keep the round trip within `tolerance`) or `fp16` (all, for
-            decoding only).
+            bfloat16), `auto` (in float16 as many as keep the round trip within `tolerance`), `fp16` (all, for decoding
+            only) or `exact` (integers, the same bits on every backend, for additive models).
         tolerance=None: with `auto`: the largest error of x -> z -> x in pixel steps; None is 0.5.
         images=None: with `auto`: calibration images, at least 256, which None stands for.
         confidence=None: with `auto`: how sure the bound is that they give, from 0.5 to below 1; None is 0.95.
         io="float32": `uint8` also writes graphs that take and give 8-bit pictures [N,C,H,W]; `uint8-nhwc` [N,H,W,C].
         opset=None: operator set of the graphs, 13 to 20, for older runtimes; None is 20, or 22 with bfloat16.
         ir_version=None: version of the files, 7 to 10, likewise; None is that of the ONNX release of `opset`.
+        bits=None: with `exact`: bits of the conditioners' weights and activations, 4 to 11, or "auto"; None is 8.
+        band=None: with `bits="auto"`: what bits/dim may grow by; None is 0.005.
         data=None: where golden images come from: a folder, an .npz file, `faces`, ...; None takes those that the
             checkpoint carries, or the model's own samples.
         golden=64: golden images at most; None for none.

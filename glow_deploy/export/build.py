@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from glow_deploy.artifact.bundle_writer import BundleWriter
     from glow_deploy.artifact.graph_file import GraphFile
     from glow_deploy.folding import FoldedGlow
+    from glow_deploy.graphs.graph import Graph
     from glow_deploy.graphs.precision_plan import PrecisionPlan
     from glow_deploy.graphs.target import GraphTarget
 
     from .settings import Io
 
-__all__ = ["WrittenGraph", "build_graphs"]
+__all__ = ["WrittenGraph", "build_graphs", "write_one"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,10 @@ def build_graphs(
         UsageError: a graph would not fit in one ONNX file, or cannot be written; or a weight is beyond the largest
             value of its number.
     """
-    from glow_deploy.artifact.graph_file import describe_graph
-    from glow_deploy.artifact.weights import graph_digests
     from glow_deploy.graphs.decoder import build_decoder
     from glow_deploy.graphs.describe import describe
     from glow_deploy.graphs.encoder import build_encoder
     from glow_deploy.graphs.pictures import picture_graph
-    from glow_deploy.graphs.serialize import write_graph
 
     model_id = folded.model_id()
     precision = "fp32" if plan is None else plan.name
@@ -80,14 +78,27 @@ def build_graphs(
     for role, name, build in zip(roles, (ENCODER, DECODER), (build_encoder, build_decoder), strict=True):
         facts = describe(folded, role=role, precision=precision, model_id=model_id)
         graph = build(folded, metadata=facts, plan=plan, target=target)
-        with writer.errors():
-            writer.add(name, write_graph(graph, writer.place(name)))
+        written[role] = write_one(graph, name, writer)
         if io != "float32":
             pictures = picture_graph(graph.to_model(), io)
             writer.write(PICTURE_GRAPHS[roles.index(role)], pictures.SerializeToString(deterministic=True))
-        written[role] = WrittenGraph(
-            path=writer.place(name),
-            facts=describe_graph(graph.skeleton, source=name),
-            digests=graph_digests(graph.skeleton, graph.weights),
-        )
     return written
+
+
+def write_one(graph: Graph, name: str, writer: BundleWriter) -> WrittenGraph:
+    """Write a graph under a name.
+
+    Raises:
+        UsageError: it would not fit in one ONNX file, or cannot be written.
+    """
+    from glow_deploy.artifact.graph_file import describe_graph
+    from glow_deploy.artifact.weights import graph_digests
+    from glow_deploy.graphs.serialize import write_graph
+
+    with writer.errors():
+        writer.add(name, write_graph(graph, writer.place(name)))
+    return WrittenGraph(
+        path=writer.place(name),
+        facts=describe_graph(graph.skeleton, source=name),
+        digests=graph_digests(graph.skeleton, graph.weights),
+    )

@@ -20,6 +20,7 @@ class Coded:
         log_prob: [N], nats.
         x_hat: [N,C,H,W], its decode of z.
         y: [N] int64 class labels, or None.
+        integers: z as the integers of an exact model, int64; None for all others.
     """
 
     x: np.ndarray
@@ -27,6 +28,7 @@ class Coded:
     log_prob: np.ndarray
     x_hat: np.ndarray
     y: np.ndarray | None = None
+    integers: tuple[np.ndarray, ...] | None = None
 
     def rows(self, rows: Sequence[int]) -> Coded:
         """Return some of the images, in the order given."""
@@ -37,6 +39,7 @@ class Coded:
             log_prob=self.log_prob[index],
             x_hat=self.x_hat[index],
             y=None if self.y is None else self.y[index],
+            integers=None if self.integers is None else tuple(part[index] for part in self.integers),
         )
 
     def followed_by(self, other: Coded) -> Coded:

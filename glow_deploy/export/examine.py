@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from glow_deploy.artifact.exact_figures import ExactFigures
 from glow_deploy.artifact.figures import ErrorFigures, Figures
 from glow_deploy.artifact.sixteen_bit import PrecisionFigures
 
@@ -52,6 +53,7 @@ class Findings:
         source: of the golden images.
         check: the graphs in ONNX Runtime.
         precision: what graphs in 16 bit gave.
+        exact: what was proven and measured of graphs of integers.
         problems: why the model should not be exported, in words.
         notes: what a reader of the manifest should know.
     """
@@ -61,6 +63,7 @@ class Findings:
     source: str | None = None
     check: SelfCheck | None = None
     precision: PrecisionFigures | None = None
+    exact: ExactFigures | None = None
     problems: list[str]
     notes: tuple[str, ...] = ()
 

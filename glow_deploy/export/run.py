@@ -17,11 +17,14 @@ from glow_deploy.artifact.bundle_writer import BundleWriter, check_bundle_target
 from glow_deploy.artifact.exported import ExportFigures, SelfCheckFigures
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.golden import Golden, golden_bytes
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import CheckpointError, DataError, MissingDependencyError, UnsoundModelError
+from glow_deploy.exact.build import refuse_affine
 from glow_deploy.progress import StageProgress
 from glow_deploy.runtime import import_onnxruntime
 
 from .build import WrittenGraph, build_graphs
+from .exact import EXACT_IMAGES, Prepared, examine_exact, prepare_exact, write_exact
 from .examine import Findings, RunGraphs, examine, is_finite
 from .reading import origin_notes, suspected_misreading
 from .settings import CALIBRATION_IMAGES, ExportSettings
@@ -64,25 +67,36 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
     from .reference import TrainedReference
 
     reference = TrainedReference(stored.glow(weights=settings.weights))
+    if settings.precision == EXACT:
+        refuse_affine(reference.config.coupling)
     # The graphs are built, written and run on one thread while torch computes the reference on all of them.
     with BundleWriter(target, force=settings.force) as writer, _one_thread() as worker:
         report("folding")
         folding = worker.submit(fold, reference.single)
         images = _images(stored, reference, folding, settings)
-        planned = None if settings.precision == "fp32" else _plan(folding.result(), images, settings, report)
+        exact = None
+        if settings.precision == EXACT:
+            exact = _prepare_exact(folding.result(), images, reference, settings, report)
+        float32 = settings.precision in ("fp32", EXACT)
+        planned = None if float32 else _plan(folding.result(), images, settings, report)
         plan = None if planned is None else planned.plan
-        building = worker.submit(
-            lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
-        )
+        if exact is None:
+            building = worker.submit(
+                lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
+            )
+        else:
+            building = worker.submit(lambda: write_exact(folding.result(), exact, writer))
         if isinstance(images, str):
             found = Findings(problems=[images])
+        elif exact is not None:
+            found = examine_exact(images, reference, building.result, exact, settings, report)
         elif planned is None:
             found = examine(images, reference, _runner(worker, building), settings, report)
         else:
             found = examine_narrow(images, reference, building.result, folding.result(), planned, settings, report)
         suspicion = suspected_misreading(path, stored, images, settings)
         if found.problems and not settings.force:
-            advice = suspicion or (_ADVICE if planned is None else _NARROW_ADVICE)
+            advice = suspicion or (_ADVICE if planned is None and exact is None else _NARROW_ADVICE)
             raise UnsoundModelError(
                 f"{path}: this model does not round-trip, so it was not exported ({'; '.join(found.problems[:3])}); "
                 f"{advice}, or give force=True to export it all the same"
@@ -92,19 +106,27 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
         golden = None
         if settings.golden is not None and found.golden and is_finite(found.golden):
             golden = found.golden.rows(range(min(settings.golden, len(found.golden.x))))
-            vectors = Golden(x=golden.x, z=golden.z, log_prob=golden.log_prob, x_hat=golden.x_hat, y=golden.y)
+            vectors = Golden(
+                x=golden.x,
+                z=golden.z,
+                log_prob=golden.log_prob,
+                x_hat=golden.x_hat,
+                y=golden.y,
+                integers=golden.integers,
+            )
             writer.write(GOLDEN, golden_bytes(vectors))
         manifest = Manifest(
             model=reference.config.to_dict(),
             model_id=graphs["encoder"].facts.facts.model_id,
             weights="ema" if settings.weights == "ema" and stored.ema is not None else "raw",
             precision=settings.precision,
-            tensors=_tensors(folded),
+            tensors=_tensors(folded, exact=exact is not None),
             golden_source=None if golden is None else found.source,
             numerics=ExportFigures(
                 yardstick=found.yardstick,
                 self_check=None if found.check is None else _self_check(found.check),
                 precision=found.precision,
+                exact=found.exact,
                 problems=tuple(found.problems),
                 notes=(
                     *(() if reference.single.is_initialized else (_UNTRAINED,)),
@@ -130,6 +152,8 @@ def _images(
 
     auto, float32 = settings.precision == "auto", settings.precision == "fp32"
     wanted = settings.images or CALIBRATION_IMAGES if auto else 1 if float32 else NARROW_IMAGES
+    if settings.precision == EXACT:
+        wanted = EXACT_IMAGES
     try:
         images = choose_images(stored, reference, settings, at_least=wanted)
     except UnsoundModelError as error:
@@ -144,6 +168,18 @@ def _images(
             f"gives {len(images.x)}: name a larger set with data="
         )
     return images
+
+
+def _prepare_exact(
+    folded: FoldedGlow,
+    images: GoldenImages | str,
+    reference: TrainedReference,
+    settings: ExportSettings,
+    report: _Stages,
+) -> Prepared:
+    if isinstance(images, str):
+        raise UnsoundModelError(f"{images}; without images there are no ranges for integers: name some with data=")
+    return prepare_exact(folded, images, reference, settings, report)
 
 
 def _plan(folded: FoldedGlow, images: GoldenImages | str, settings: ExportSettings, report: _Stages) -> Planned:
@@ -234,15 +270,23 @@ def _self_check(check: SelfCheck) -> SelfCheckFigures:
     )
 
 
-def _tensors(folded: FoldedGlow) -> dict[str, Any]:
+def _tensors(folded: FoldedGlow, *, exact: bool) -> dict[str, Any]:
     def spec(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
         return {"dtype": dtype, "shape": list(shape)}
 
     x = {"x": spec("float32", folded.image_shape)}
     z = {f"z{level}": spec("float32", shape) for level, shape in enumerate(folded.latent_shapes, start=1)}
     y = {} if folded.num_classes is None else {"y": spec("int64", ())}
+    log_prob = {"log_prob": spec("float32", ())}
+    if exact:
+        normal = {name.replace("z", "normal"): spec for name, spec in z.items()}
+        inside = {"in_range": spec("float32", ())}
+        return {
+            "encoder": {"inputs": x | y, "outputs": z | normal | log_prob | inside},
+            "decoder": {"inputs": z | {"as_normal": spec("float32", (1, 1, 1))} | y, "outputs": x | inside},
+        }
     return {
-        "encoder": {"inputs": x | y, "outputs": z | {"log_prob": spec("float32", ())}},
+        "encoder": {"inputs": x | y, "outputs": z | log_prob},
         "decoder": {"inputs": z | y, "outputs": x},
     }
 

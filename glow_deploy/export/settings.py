@@ -21,7 +21,7 @@ CALIBRATION_IMAGES = 256
 
 Io = Literal["float32", "uint8", "uint8-nhwc"]
 
-Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16"]
+Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16", "exact"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,8 @@ class ExportSettings:
     Attributes:
         precision: of the graphs. `fp32` is float32 throughout; `mixed` runs the conditioners' convolutions in float16
             and `bf16-mixed` in bfloat16, the trunk in float32; `auto` runs in float16 as many conditioners as keep the
-            round trip within `tolerance`; `fp16` runs everything in float16, for decoding only.
+            round trip within `tolerance`; `fp16` runs everything in float16, for decoding only; `exact` computes in
+            integers that float32 carries, for additive models.
         tolerance: of `auto`: the largest error of x -> z -> x in pixel steps that any calibration image may have. 0.5,
             the default, gives every pixel of those images back exactly.
         images: of `auto`: how many calibration images, 256 by default and at least. With n of them and a confidence p,
@@ -41,6 +42,9 @@ class ExportSettings:
             programs elsewhere; `uint8-nhwc` [N, H, W, C].
         opset: operator set of the graphs, 13 to 20, for runtimes that know no newer; None for 20, or 22 with bfloat16.
         ir_version: version of the files, 7 to 10, likewise; None for that of the ONNX release of `opset`.
+        bits: of `exact`: bits of a conditioner's weights and activations, 4 to 11, 8 by default; or `auto`, the fewest
+            that keep the likelihood within `band`.
+        band: of `exact` with `bits` `auto`: what bits/dim may grow by, 0.005 by default.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
@@ -63,6 +67,8 @@ class ExportSettings:
     io: Io = "float32"
     opset: int | None = None
     ir_version: int | None = None
+    bits: int | Literal["auto"] | None = None
+    band: float | None = None
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
@@ -82,6 +88,9 @@ class ExportSettings:
         if self.opset is not None or self.ir_version is not None:
             # Says what is wrong with them before a checkpoint is read.
             self.target().versions(bfloat16=self.precision == "bf16-mixed")
+        if self.bits != "auto":
+            settle(self, as_whole, "bits", optional=True, least=4, most=11)
+        settle(self, as_real, "band", optional=True, above=0)
         settle(self, as_text, "data", optional=True, such_as="faces")
         if self.reading is not None:
             from glow_deploy.data.reading import Reading
@@ -99,6 +108,14 @@ class ExportSettings:
         for name in ("images", "confidence"):
             if getattr(self, name) is not None and self.precision != "auto":
                 raise UsageError(f'{name}= goes with precision="auto", not with precision="{self.precision}"')
+        if self.bits is not None and self.precision != "exact":
+            raise UsageError(f'bits= goes with precision="exact", not with precision="{self.precision}"')
+        if self.precision == "exact":
+            for name, plain in (("io", "float32"), ("opset", None), ("ir_version", None)):
+                if getattr(self, name) != plain:
+                    raise UsageError(f"exact graphs cannot yet be written with {name}=: leave it out")
+        if self.band is not None and self.bits != "auto":
+            raise UsageError('a band goes with precision="exact" and bits="auto"')
         if self.images is not None and self.images < CALIBRATION_IMAGES:
             raise UsageError(
                 f"images is {self.images}; a 99th percentile of errors takes at least {CALIBRATION_IMAGES} of them"
@@ -125,6 +142,8 @@ class ExportOptions(TypedDict, total=False):
     io: Io
     opset: int | None
     ir_version: int | None
+    bits: int | Literal["auto"] | None
+    band: float | None
     data: str | None
     golden: int | None
     resize: bool

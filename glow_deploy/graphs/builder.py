@@ -102,12 +102,19 @@ class GraphBuilder:
 
     def halves(self, tensor: str, *, name: str) -> tuple[str, str]:
         """Split a tensor into its two halves along the channels."""
-        results = [f"{name}:0", f"{name}:1"]
-        counted: dict[str, Any] = {"num_outputs": 2} if self._opset >= SPLIT_COUNTS_OPSET else {}
-        self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, **counted))
-        return results[0], results[1]
+        first, second = self.split(tensor, 2, name=name)
+        return first, second
 
-    def conv(self, tensor: str, conv: FoldedConv, *, name: str, number: ElementType | None = None) -> str:
+    def split(self, tensor: str, parts: int, *, name: str) -> list[str]:
+        """Split a tensor into equal parts along the channels."""
+        results = [f"{name}:{part}" for part in range(parts)]
+        counted: dict[str, Any] = {"num_outputs": parts} if self._opset >= SPLIT_COUNTS_OPSET else {}
+        self._graph.node.append(helper.make_node("Split", [tensor], results, name=name, axis=1, **counted))
+        return results
+
+    def conv(
+        self, tensor: str, conv: FoldedConv, *, name: str, number: ElementType | None = None, group: int = 1
+    ) -> str:
         """Add a convolution that keeps the size; its initializers are `<name>/weight` and `<name>/bias`.
 
         An edge is not looked at: `parts.edged_conv` adds it.
@@ -117,6 +124,7 @@ class GraphBuilder:
             conv: its weights.
             name: of the node.
             number: the trunk's unless given.
+            group: in how many parts inputs and outputs are taken, each input part for one output part.
 
         Raises:
             UsageError: a weight is beyond the largest of `number`.
@@ -125,8 +133,9 @@ class GraphBuilder:
         weight = self.constant(f"{name}/weight", conv.weight, number=number)
         bias = self.constant(f"{name}/bias", conv.bias, number=number)
         pad = kernel // 2
+        parts: dict[str, Any] = {} if group == 1 else {"group": group}
         return self.node(
-            "Conv", [tensor, weight, bias], name=name, kernel_shape=[kernel, kernel], pads=[pad, pad, pad, pad]
+            "Conv", [tensor, weight, bias], name=name, kernel_shape=[kernel, kernel], pads=[pad, pad, pad, pad], **parts
         )
 
     def build(self, metadata: dict[str, str]) -> Graph:

@@ -65,6 +65,7 @@ def edged_conv(
     name: str,
     size: tuple[int, int],
     number: ElementType | None = None,
+    group: int = 1,
 ) -> str:
     """Add a convolution and, if it has one, its edge; return the sum.
 
@@ -81,11 +82,12 @@ def edged_conv(
         name: of its node.
         size: (H, W) of the image.
         number: the trunk's unless given.
+        group: in how many parts inputs and outputs are taken.
 
     Raises:
         UsageError: a weight is beyond the largest of `number`.
     """
-    result = graph.conv(tensor, conv, name=name, number=number)
+    result = graph.conv(tensor, conv, name=name, number=number, group=group)
     if conv.edge is None:
         return result
     # Subtracted with the other sign, which gives the same bits: ONNX Runtime's CUDA provider makes Conv, Add and Relu

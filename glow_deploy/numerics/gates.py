@@ -120,6 +120,8 @@ _FACTORS = {
     "bf16-mixed": replace(_NARROW, ceiling_bits_per_dim=1e-1, band_bits_per_dim=1e-2),
     "fp16": replace(_NARROW, decode_only=True),
 }
+# Latents and densities of the integer model, as numbers; its integers are compared for equality, which is far sharper.
+_FACTORS["exact"] = _FACTORS["fp32"]
 
 
 def factors_for(precision: str) -> Factors:
@@ -158,7 +160,7 @@ def rules_for(precision: str) -> Rules:
         UsageError: a precision without measured factors.
     """
     factors = factors_for(precision)
-    return Rules(fp32=factors_for("fp32"), own=None if precision == "fp32" else factors)
+    return Rules(fp32=factors_for("fp32"), own=None if precision in ("fp32", "exact") else factors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.bundle import Bundle, while_unchanged
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.data import LeftOut
+from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import Rules, VerdictName, rules_for
 from glow_deploy.numerics.yardstick import Yardstick
 from glow_deploy.progress import CountProgress, StageProgress
@@ -25,6 +27,7 @@ from glow_deploy.verify.matrix.causes import explain
 from glow_deploy.verify.matrix.cells import measure_matrix
 from glow_deploy.verify.matrix.consistency import SizesToTry, measure_decoder, measure_encoder, used_sizes
 from glow_deploy.verify.matrix.images import Images
+from glow_deploy.verify.matrix.integers import compare_integers, exact_failures
 from glow_deploy.verify.matrix.judge import (
     exactness_expected,
     judge_batches,
@@ -102,6 +105,9 @@ def _verify(
     precision = read_precision(bundle)
     if settings.steps:
         steps_backends(settings)
+    is_exact = bundle.manifest.precision == EXACT
+    if is_exact:
+        _refuse_for_exact(settings)
     saved = _read_saved(bundle, settings)
     sources = image_sources(bundle, settings, progress)
     if on_left_out is not None:
@@ -128,6 +134,9 @@ def _verify(
             run.measure(source)
         run.measure_batches(sources[0])
         run.measure_random()
+        exact = None
+        if is_exact:
+            exact = compare_integers(backends.matrix, sources, _golden_integers(bundle), batch=settings.batch)
         first = next(sources[0].batches(_FEW_IMAGES))
         stress = None
         if settings.stress:
@@ -144,6 +153,7 @@ def _verify(
     )
     failures = (
         *weight_failures(weights, steps),
+        *(() if exact is None else exact_failures(exact)),
         *blame_digits(
             explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
             saved,
@@ -172,6 +182,7 @@ def _verify(
             ),
             *(note for source in sources for note in source.notes),
             *(note for source in sources for note in left_out_notes(source)),
+            *(() if exact is None else (exact.line,)),
             *run.notes,
             *(() if saved is None else saved_notes(saved, reports[-1], golden=len(sources[0]))),
             *arithmetic_notes(reports, precision=bundle.manifest.precision),
@@ -183,12 +194,27 @@ def _verify(
         steps=steps,
         budget=budget,
         stress=stress,
+        exact=exact,
     )
     if baseline is None:
         return report
     from .regression import compare
 
     return replace(report, baseline=compare(report, baseline, factor=settings.baseline_factor))
+
+
+def _refuse_for_exact(settings: VerifySettings) -> None:
+    """Say what cannot be measured of graphs that hold integers instead of the trained weights.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    for name in ("ckpt", "steps", "stress", "outputs"):
+        if getattr(settings, name):
+            raise UsageError(
+                f"exact bundles cannot yet be verified with {name}=: their graphs hold integers, not the weights of "
+                "the checkpoint; without it they are compared with the integers of the reference, for equality"
+            )
 
 
 def _read_saved(bundle: Bundle, settings: VerifySettings) -> SavedOutputs | None:
@@ -418,6 +444,11 @@ def _verdicts(
         samples=verdict("samples", None if saved is None else saved.decoded, reported=False),
         weights=weights.verdict,
     )
+
+
+def _golden_integers(bundle: Bundle) -> tuple[np.ndarray, ...] | None:
+    golden = bundle.golden()
+    return None if golden is None else golden.integers
 
 
 def _describe(bundle: Bundle) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.canary import canary_for, canary_on_server, detect, make_canary
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 from glow_deploy.kserve.address import is_remote
@@ -40,13 +41,14 @@ def reduced_arithmetic(reports: tuple[BackendReport, ...]) -> dict[str, str]:
 
 def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> Iterator[str]:
     """Say where float32 was asked for and something else, or nothing, was found; and where 16 bit was, and is not."""
-    if precision != "fp32" and any(report.used and report.name == "onnxruntime-cpu" for report in reports):
+    narrow = precision not in ("fp32", EXACT)
+    if narrow and any(report.used and report.name == "onnxruntime-cpu" for report in reports):
         yield (
             "onnxruntime-cpu computes 16-bit convolutions in float32: its errors are not those of a GPU; the backend "
             f"{SIMULATED} rounds as one would"
         )
     for report in reports:
-        if precision != "fp32" and report.name in OPENVINO and _all_in_float32(report):
+        if narrow and report.name in OPENVINO and _all_in_float32(report):
             yield (
                 f"{report.name} computes these graphs' 16-bit convolutions in float32, as OpenVINO itself tells: its "
                 "errors are not those of a GPU"

@@ -17,6 +17,7 @@ from glow_deploy.artifact.flavors import (
     graph_backend,
     installed_backends,
 )
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 from glow_deploy.kserve.address import is_remote, parse_remote
 from glow_deploy.latents.specs import conditional, latent_specs
@@ -293,8 +294,10 @@ def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
     from glow_deploy.artifact.manifest import DECODER, ENCODER
     from glow_deploy.precision.simulate import open_simulated
 
-    if bundle.manifest.precision == "fp32":
-        raise MissingDependencyError("float32 graphs need no simulation: nothing in them is rounded")
+    if bundle.manifest.precision in ("fp32", EXACT):
+        raise MissingDependencyError(
+            f"{bundle.manifest.precision} graphs need no simulation: nothing in them is in 16 bit"
+        )
     encoder, decoder = open_simulated({"encoder": bundle.graph(ENCODER), "decoder": bundle.graph(DECODER)})
     return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 

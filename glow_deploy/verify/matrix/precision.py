@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.manifest import ENCODER
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.artifact.sixteen_bit import ChoiceFigures
 from glow_deploy.errors import BundleError
 from glow_deploy.graphs.precision_plan import PrecisionPlan
@@ -35,7 +36,7 @@ class PrecisionRecord:
 
 
 def read_precision(bundle: Bundle) -> PrecisionRecord | None:
-    """Read it; None for a bundle that is float32 throughout.
+    """Read it; None for a bundle that is float32 throughout, or exact.
 
     Raises:
         BundleError: something is missing, malformed, or not what the graphs say of themselves. A missing promise is
@@ -44,9 +45,15 @@ def read_precision(bundle: Bundle) -> PrecisionRecord | None:
     manifest = bundle.manifest
     where = f"{bundle.path / 'manifest.json'}: numerics.precision"
     found = manifest.numerics.precision
-    if manifest.precision == "fp32":
+    if manifest.precision == EXACT and manifest.numerics.exact is None:
+        raise BundleError(
+            f"{bundle.path / 'manifest.json'}: numerics.exact is missing, so nothing is proven; export again"
+        )
+    if manifest.precision in ("fp32", EXACT):
         if found is not None:
-            raise BundleError(f"{where} belongs to graphs in 16 bit, and these are called fp32; export again")
+            raise BundleError(
+                f"{where} belongs to graphs in 16 bit, and these are called {manifest.precision}; export again"
+            )
         return None
     if found is None:
         raise BundleError(f"{where} is missing, so {manifest.precision} graphs cannot be judged; export again")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 
     from .baseline import BaselineReport
+    from .exact import ExactReport
     from .steps import StepsReport
     from .stress import StressReport
     from .weights import WeightsReport
@@ -218,6 +219,7 @@ class VerifyReport:
         steps: error after every step of flow, where it was asked for.
         budget: the error budget, likewise.
         stress: the stress test, likewise.
+        exact: exact graphs compared for equality; None for all others.
         baseline: the comparison with an earlier run, likewise. A verdict of its own: it does not change `sound`.
     """
 
@@ -241,6 +243,7 @@ class VerifyReport:
     steps: StepsReport | None = None
     budget: BudgetReport | None = None
     stress: StressReport | None = None
+    exact: ExactReport | None = None
     baseline: BaselineReport | None = None
 
     def __repr__(self) -> str:
@@ -267,7 +270,13 @@ class VerifyReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what does not exist is null, never NaN."""
         bits = self.n_bits
-        parts = {"steps": self.steps, "budget": self.budget, "stress": self.stress, "baseline": self.baseline}
+        parts = {
+            "steps": self.steps,
+            "budget": self.budget,
+            "stress": self.stress,
+            "exact": self.exact,
+            "baseline": self.baseline,
+        }
         return {
             "schema": "glow_deploy.verify",
             "schema_version": SCHEMA_VERSION,

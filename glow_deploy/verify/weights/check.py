@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import DECODER, ENCODER, Bundle
 from glow_deploy.artifact.manifest import PICTURE_GRAPHS
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.artifact.weights import NODES, graph_digests, part_of_weight
 from glow_deploy.graphs.pictures import is_picture_graph
 from glow_deploy.verify.report.weights import (
@@ -55,9 +58,13 @@ def check_weights(
         CheckpointError: it cannot be read.
     """
     run = _Check(bundle, plan)
-    run.structure()
-    run.export()
-    run.pair()
+    if bundle.manifest.precision == EXACT:
+        run.export()
+        run.exact_pair()
+    else:
+        run.structure()
+        run.export()
+        run.pair()
     run.pictures()
     if ckpt is not None:
         run.trained(ckpt)
@@ -173,6 +180,22 @@ class _Check:
         detail = "it is not the bundle's graph with the rules of pixels around it"
         self._find(PICTURES, tuple(wrong), "", arrays=len(wrong), detail=detail)
         self.add(PICTURES, "fail", f"{' and '.join(wrong)}: {detail}")
+
+    def exact_pair(self) -> None:
+        """The integers of the encoder against those of the decoder."""
+        encoder, decoder = self._weights
+        shared = [name for name in encoder if name in decoder]
+        wrong: dict[str, list[str]] = {}
+        for name in shared:
+            if not np.array_equal(encoder[name], decoder[name]):
+                wrong.setdefault(part_of_weight(name), []).append(name)
+        for part, names in wrong.items():
+            detail = f"{_listed(names)} differ between the graphs"
+            self._find(PAIR, _FILES, part, arrays=len(names), detail=detail)
+        if wrong:
+            self.add(PAIR, "fail", f"encoder and decoder do not hold the same integers in {_listed(wrong)}")
+        else:
+            self.add(PAIR, "pass", f"the {len(shared)} arrays that both graphs hold are the same to the bit")
 
     def trained(self, ckpt: Path) -> None:
         """Both graphs against the checkpoint."""

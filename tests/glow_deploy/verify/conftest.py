@@ -57,7 +57,7 @@ class Exported:
         return smooth_pixels(n, self.config, seed=seed)
 
 
-def export_model(folder, *, seed=0, golden=32, carry=True, **options):
+def export_model(folder, *, seed=0, golden=32, carry=True, precision="fp32", **options):
     """Make, save and export a model; returns `Exported`."""
     from glow_core import GlowConfig, save_checkpoint
     from glow_deploy.export import ExportSettings, export
@@ -68,7 +68,7 @@ def export_model(folder, *, seed=0, golden=32, carry=True, **options):
     labels = np.arange(64) % config.num_classes if config.num_classes else None
     extra = {"images": smooth_pixels(64, config, seed=seed + 1), "labels": labels} if carry else {}
     save_checkpoint(model, folder / "ckpt.pt", **extra)
-    export(folder / "ckpt.pt", out=folder / "bundle", settings=ExportSettings(golden=golden))
+    export(folder / "ckpt.pt", out=folder / "bundle", settings=ExportSettings(golden=golden, precision=precision))
     return Exported(config, folder / "ckpt.pt", folder / "bundle")
 
 

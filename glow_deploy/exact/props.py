@@ -1,0 +1,45 @@
+"""What an exact graph says about its grids, in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from glow_deploy.artifact.metadata import PREFIX
+
+from .arrays import ExactGlow
+
+__all__ = ["exact_id", "exact_props"]
+
+
+def exact_props(model: ExactGlow) -> dict[str, str]:
+    """Return metadata_props: the grid of x, the range, and the spacing of each latent's integers.
+
+    z of level i, as an integer, stands for h = z * spacing_i around its mean.
+    """
+    values = {
+        "exact.id": exact_id(model),
+        "exact.grid_bits": str(model.grid_bits),
+        "exact.fraction_bits": str(model.fraction_bits),
+        "exact.limit": str(model.limit),
+        "exact.spacings": " ".join(f"{spacing:.17g}" for spacing in model.spacings),
+    }
+    return {PREFIX + key: value for key, value in values.items()}
+
+
+def exact_id(model: ExactGlow) -> str:
+    """Return a sha256 over all integers: those of an encoder and a decoder must agree."""
+    digest = hashlib.sha256()
+    facts = (model.image_shape, model.n_bits, model.fraction_bits, model.limb_bits, model.limit, model.num_classes)
+    digest.update(repr(facts).encode())
+    for path, conv, largest in model.convolutions():
+        digest.update(f"{path} {largest} {conv.parts}".encode())
+        for array in (conv.weight, conv.bias, conv.shift, conv.edge):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+    for level in model.levels:
+        digest.update(np.ascontiguousarray(level.sign).data)
+        for step in level.steps:
+            digest.update(repr(step.conditioner.input).encode())
+    return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""The graphs against the reference, which shares no code with them, in every runtime: equality, and what breaks it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exact_models import feeds_of, ort_run, pictures, torch_run
+from onnx import numpy_helper
+
+
+def images(made, count=7):
+    x = pictures(made.folded.image_shape, made.folded.n_bits, count, seed=5)
+    generator = np.random.default_rng(6)
+    x[1] = generator.random(x[1].shape).astype(np.float32)
+    y = None if made.folded.num_classes is None else (np.arange(count) % made.folded.num_classes).astype(np.int64)
+    return x, y
+
+
+def on_the_grid(made, x):
+    bits = made.built.model.grid_bits
+    return np.floor(x.astype(np.float64) * 2.0**bits) / 2.0**bits
+
+
+def openvino_run(model, feeds):
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is the extra `openvino`")
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    found = compiled(feeds)
+    return {next(iter(port.names)): value for port, value in found.items()}
+
+
+RUNTIMES = {"onnxruntime": ort_run, "openvino": openvino_run, "torch": torch_run}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_every_runtime_gives_the_bits_of_the_reference(made, runtime):
+    check_runtime(made, RUNTIMES[runtime])
+
+
+def test_openvino_gives_the_bits_of_the_reference(rgb):
+    check_runtime(rgb, RUNTIMES["openvino"])
+
+
+def check_runtime(made, run):
+    x, y = images(made)
+    wanted = made.run.encode(x, y)
+    found = run(made.encoder.to_model(), {"x": x} if y is None else {"x": x, "y": y})
+    np.testing.assert_array_equal(found["in_range"], wanted.in_range)
+    assert wanted.in_range.all()
+    for level, (z, normal) in enumerate(zip(wanted.z, wanted.normal, strict=True), start=1):
+        np.testing.assert_array_equal(found[f"z{level}"], z)
+        np.testing.assert_allclose(found[f"normal{level}"], normal, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(found["log_prob"], wanted.log_prob, rtol=1e-5)
+    normal = [found[f"normal{level}"] for level in range(1, len(wanted.z) + 1)]
+    for z, as_normal in ((wanted.z, False), (normal, True)):
+        back = run(made.decoder.to_model(), feeds_of(z, normal=as_normal, y=y))
+        np.testing.assert_array_equal(back["x"], on_the_grid(made, x))
+        np.testing.assert_array_equal(back["in_range"], np.ones(len(x)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_batch_size_changes_a_bit(rgb, count):
+    x, _ = images(rgb)
+    wanted = rgb.run.encode(x)
+    found = ort_run(rgb.encoder.to_model(), {"x": x[:count]})
+    for level, z in enumerate(wanted.z, start=1):
+        np.testing.assert_array_equal(found[f"z{level}"], z[:count])
+
+
+def test_an_image_out_of_range_is_flagged_by_the_graph(rgb):
+    x, _ = images(rgb)
+    x[2] += 2.0 * rgb.built.model.limit / 2**rgb.built.model.grid_bits
+    found = ort_run(rgb.encoder.to_model(), {"x": x})
+    np.testing.assert_array_equal(found["in_range"], [1, 1, 0, 1, 1, 1, 1])
+    z = [
+        np.where(np.arange(7)[:, None, None, None] == 4, 2.0**22, 0) * np.ones((7, *s))
+        for s in rgb.built.model.latent_shapes
+    ]
+    back = ort_run(rgb.decoder.to_model(), feeds_of(z, normal=False))
+    np.testing.assert_array_equal(back["in_range"], [1, 1, 1, 1, 0, 1, 1])
+
+
+def change_weight(model, name, change):
+    """Change the largest entry of an initializer."""
+    tensor = next(entry for entry in model.graph.initializer if entry.name == name)
+    values = numpy_helper.to_array(tensor).copy()
+    place = np.unravel_index(np.argmax(np.abs(values)), values.shape)
+    values[place] = change(values[place])
+    tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def smallest_step(model, name):
+    """One integer of an initializer's row is the same power of two everywhere: the largest that divides its entries."""
+    tensor = next(entry for entry in model.graph.initializer if entry.name == name)
+    values = numpy_helper.to_array(tensor).astype(np.float64)
+    row = values[np.unravel_index(np.argmax(np.abs(values)), values.shape)[0]]
+    step = 1.0
+    while (np.round(row / step) != row / step).any():
+        step /= 2
+    return step
+
+
+def change_op(model, name, op):
+    next(node for node in model.graph.node if node.name == name).op_type = op
+
+
+SHEAR, CONV = "level1/step02/invconv/shear3/weight", "level1/step02/coupling/conv3/weight"
+
+
+def one_more(model, name):
+    step = smallest_step(model, name)
+    change_weight(model, name, lambda value: value + step)
+
+
+FAULTS = {
+    "a conditioner's weight off by one integer": lambda model: one_more(model, CONV),
+    "a shear's weight off by one integer": lambda model: one_more(model, SHEAR),
+    "a shift off by one": lambda model: change_weight(model, SHEAR, lambda value: 2 * value),
+    "floor for round": lambda model: change_op(model, "level1/step02/invconv/shear2/limb", "Floor"),
+    "another rounding of a sum": lambda model: change_op(model, "level1/step02/coupling/round3", "Floor"),
+    "a limb dropped": lambda model: change_op(model, "level1/step02/invconv/shear2/low", "Mul"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_changes_integers(rgb, fault):
+    x, _ = images(rgb)
+    model = rgb.encoder.to_model()
+    FAULTS[fault](model)
+    found = ort_run(model, {"x": x})
+    wanted = rgb.run.encode(x)
+    assert sum(int((found[f"z{level}"] != z).sum()) for level, z in enumerate(wanted.z, start=1)) > 0
+
+
+def narrow_output(x, weight, bias=None, *, padding, groups):
+    """A convolution whose result leaves it in bfloat16."""
+    import torch
+
+    whole = torch.nn.functional.conv2d(x, weight, bias, padding=padding, groups=groups)
+    return whole.to(torch.bfloat16).to(torch.float32)
+
+
+def narrow_sums(x, weight, bias=None, *, padding, groups):
+    """A convolution that adds up in float16."""
+    import torch
+
+    return torch.nn.functional.conv2d(
+        x.half(), weight.half(), None if bias is None else bias.half(), padding=padding, groups=groups
+    ).float()
+
+
+def tf32_operands(x, weight, bias=None, *, padding, groups):
+    """A convolution whose operands are rounded to TF32, and whose sums are float32."""
+    import torch
+
+    from glow_deploy.graphs.rounding import round_values
+
+    narrow = [torch.from_numpy(round_values(part.numpy(), "tf32").copy()) for part in (x, weight)]
+    return torch.nn.functional.conv2d(*narrow, bias, padding=padding, groups=groups)
+
+
+@pytest.mark.parametrize("arithmetic", [narrow_output, narrow_sums])
+def test_arithmetic_that_is_not_exact_is_seen(rgb, arithmetic):
+    x, _ = images(rgb)
+    found = torch_run(rgb.encoder.to_model(), {"x": x}, conv=arithmetic)
+    wanted = rgb.run.encode(x)
+    assert not all(np.array_equal(found[f"z{level}"], z) for level, z in enumerate(wanted.z, start=1))
+
+
+def test_tf32_gives_the_same_bits(made):
+    """Every operand has eleven bits at most."""
+    x, y = images(made)
+    found = torch_run(made.encoder.to_model(), {"x": x} if y is None else {"x": x, "y": y}, conv=tf32_operands)
+    for level, z in enumerate(made.run.encode(x, y).z, start=1):
+        np.testing.assert_array_equal(found[f"z{level}"], z)

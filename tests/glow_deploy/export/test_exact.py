@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glow_deploy
+from glow_core import GlowConfig, ImportOptions, save_checkpoint
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.engines.exact import ExactEngine
+from glow_deploy.engines.pair import open_pair
+from glow_deploy.errors import UsageError
+from glow_deploy.export import export
+
+CONFIG = GlowConfig(image_size=(8, 8), channels=1, levels=2, steps=2, width=8, n_bits=5, coupling="additive")
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "other_projects"
+
+
+def pixels(count):
+    generator = np.random.default_rng(0)
+    coarse = np.kron(generator.random((count, 1, 2, 2)), np.ones((1, 1, 4, 4)))
+    return np.floor(32 * np.clip(coarse + 0.1 * generator.random((count, 1, 8, 8)), 0, 0.999)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exported(perturbed_glow, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exact")
+    save_checkpoint(perturbed_glow(CONFIG), folder / "ckpt.pt", images=pixels(64))
+    export(folder / "ckpt.pt", out=folder / "bundle", precision="exact", golden=8)
+    return folder
+
+
+def test_the_manifest_holds_the_proof_and_what_it_costs(exported):
+    manifest = Bundle.open(exported / "bundle").manifest
+    found = manifest.numerics.exact
+    assert manifest.precision == "exact"
+    assert found.proof.largest_sum < 2**24
+    assert found.proof.largest_value < 2**24
+    assert (found.images, found.change_images, found.bits) == (32, 32, 8)
+    assert abs(found.bits_per_dim_change) < 0.05
+    assert not manifest.numerics.problems
+    assert manifest.numerics.self_check.max_error == {"z1": 0, "z2": 0, "integers": 0, "normal": 0}
+
+
+def test_golden_vectors_are_integers_that_give_the_images_back(exported):
+    golden = Bundle.open(exported / "bundle").golden()
+    assert [part.dtype for part in golden.integers] == [np.int64, np.int64]
+    np.testing.assert_array_equal(golden.x_hat, golden.x)
+
+
+def test_latents_made_by_encoding_give_every_pixel_back(exported):
+    with glow_deploy.load(exported / "bundle") as model:
+        values = np.rint(pixels(20)[8:].transpose(0, 2, 3, 1) * (255 / 31)).astype(np.uint8)
+        back = model.decode(model.encode(values))
+        np.testing.assert_array_equal(back.pixels, values)
+        assert np.isfinite(model.sample(4).x).all()
+
+
+def test_both_engines_of_a_pair_speak_of_normal_numbers(exported):
+    with open_pair(exported / "bundle", device="cpu") as (encoder, decoder):
+        assert isinstance(encoder, ExactEngine)
+        assert [spec.name for spec in decoder.inputs] == ["z1", "z2"]
+
+
+def test_the_narrowest_width_within_the_band_is_found(exported, monkeypatch):
+    """The band must hold for the mean and for all that it may be, at 95 % confidence."""
+    changes = {4: (0.02, 0.001), 5: (0.0045, 0.001), 6: (0.003, 0.001), 7: (0.001, 0.0005)}
+    monkeypatch.setattr(
+        importlib.import_module("glow_deploy.export.exact"),
+        "_change",
+        lambda folded, built, x, y, trained: changes.get(bits_of(built), (0.001, 0.0005)),
+    )
+
+    def bits(band):
+        out = exported / f"band-{band}"
+        bundle = export(exported / "ckpt.pt", out=out, precision="exact", bits="auto", band=band, golden=1)
+        return bundle.manifest.numerics.exact.bits
+
+    assert bits(None) == 6
+    assert bits(0.1) == 4
+    with pytest.raises(UsageError, match="give a wider band"):
+        bits(0.001)
+    assert not (exported / "band-0.001").exists()
+
+
+def bits_of(built):
+    return built.model.levels[0].steps[0].conditioner.largest.bit_length()
+
+
+def test_fewer_bits_cost_more(exported):
+    def change(bits):
+        out = exported / f"bits-{bits}"
+        return export(exported / "ckpt.pt", out=out, precision="exact", bits=bits, golden=1).manifest.numerics.exact
+
+    few, many = change(4), change(10)
+    assert abs(few.bits_per_dim_change) > abs(many.bits_per_dim_change)
+
+
+def test_an_affine_model_is_refused_before_anything_is_made(checkpoint, tmp_path):
+    with pytest.raises(UsageError, match="--coupling additive"):
+        export(checkpoint, out=tmp_path / "b", precision="exact")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"bits": 12}, {"bits": "few"}, {"bits": 8, "band": 0.1}, {"bits": 8, "precision": "fp32"}]
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, options):
+    with pytest.raises(UsageError, match=r"bits|band"):
+        export(tmp_path / "none.pt", **{"precision": "exact", **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rosinality_additive_plain/model_000001.pt", {"image_size": (16, 16), "n_bits": 8}),
+        ("y0ast_additive_plain/glow_model_1.pth", {}),
+        ("corenel_additive/network-snapshot-000007.pth", {}),
+    ],
+)
+def test_other_projects_additive_checkpoints_have_exact_graphs(tmp_path, name, options):
+    given = ImportOptions(**options) if options else None
+    bundle = export(
+        FIXTURES / name, out=tmp_path / "b", precision="exact", golden=8, options=given, data="faces", resize=True
+    )
+    assert not bundle.manifest.numerics.problems
+    assert glow_deploy.verify(bundle, device="cpu", random_draws=0).sound

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.errors import UsageError
+from glow_deploy.verify import verify
+from glow_deploy.verify.backends.backend import Backend
+from glow_deploy.verify.matrix.integers import compare_integers, exact_failures
+from glow_deploy.verify.settings import VerifySettings
+from glow_deploy.verify.sources import image_sources
+
+
+@pytest.fixture(scope="module")
+def exact(making, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exact")
+    return making.export_model(folder, golden=12, channels=1, steps=2, coupling="additive", precision="exact")
+
+
+def open_ort(bundle):
+    from glow_deploy.engines.open import open_engine
+
+    return Backend(
+        name="onnxruntime-cpu",
+        encoder=open_engine(bundle / "encoder.onnx", device="cpu"),
+        decoder=open_engine(bundle / "decoder.onnx", device="cpu"),
+    )
+
+
+class Spoilt:
+    """An engine that changes one number of one output."""
+
+    def __init__(self, engine, name, by):
+        self._engine, self._name, self._by = engine, name, by
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def run(self, feeds):
+        found = {name: array.copy() for name, array in self._engine.run(feeds).items()}
+        found[self._name].flat[0] += self._by
+        return found
+
+
+def compare(bundle, *backends):
+    opened = Bundle.open(bundle)
+    sources = image_sources(opened, VerifySettings(), None)
+    return compare_integers(backends, sources, opened.golden().integers, batch=5)
+
+
+def test_a_sound_bundle_has_no_differing_number(exact):
+    report = compare(exact.bundle, open_ort(exact.bundle))
+    assert [row.what for row in report.rows] == ["integers", "pixels", "integers by batch"]
+    assert report.rows[0].values == 12 * 64
+    assert not exact_failures(report)
+    assert report.line.startswith("exact: 0 of ")
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "by", "what"),
+    [("encoder", "z2", 1.0, "integers"), ("decoder", "x", 1e-6, "pixels"), ("encoder", "in_range", -1.0, "range")],
+)
+def test_one_number_off_on_one_backend_is_a_failure(exact, role, name, by, what):
+    good = open_ort(exact.bundle)
+    engine = getattr(good, role)
+    from glow_deploy.engines.exact import ExactEngine
+
+    bad = replace(good, name="other", **{role: ExactEngine(Spoilt(engine.integers, name, by))})
+    failures = exact_failures(compare(exact.bundle, good, bad))
+    assert failures
+    assert any(what in failure.gate.quantity for failure in failures)
+    assert all(failure.verdict == "round_trip" for failure in failures)
+    assert any("other" in failure.where for failure in failures)
+
+
+def test_verify_says_how_many_were_compared(exact):
+    report = verify(exact.bundle, device="cpu", random_draws=0)
+    assert report.sound
+    assert any("integers and pixels differ" in note for note in report.notes)
+    assert report.to_dict()["exact"]["rows"][0]["differing"] == 0
+    checks = {check.name: check.found for check in report.weights.checks}
+    assert set(checks.values()) == {"pass"}
+
+
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_one_integer_of_a_weight_off_is_unsound(exact, making, tmp_path, role):
+    def change(name, array, _):
+        if name == "level1/step01/invconv/shear2/weight":
+            array.flat[0] += 2.0**-11
+            return array
+        return None
+
+    spoilt = making.spoil_bundle(exact.bundle, tmp_path / "b", change, roles=(role,))
+    report = verify(spoilt, device="cpu", random_draws=0)
+    assert report.verdicts.round_trip == "unsound"
+    assert report.verdicts.weights == "unsound"
+    assert any("differing" in failure.gate.quantity for failure in report.failures)
+
+
+@pytest.mark.parametrize("options", [{"steps": True}, {"stress": True}, {"ckpt": "ckpt.pt"}])
+def test_what_cannot_be_measured_of_integers_is_refused(exact, options):
+    with pytest.raises(UsageError, match="cannot yet"):
+        verify(exact.bundle, **options)
+
+
+def test_golden_integers_are_those_of_the_normal_numbers(exact):
+    golden = Bundle.open(exact.bundle).golden()
+    for z, integers in zip(golden.z, golden.integers, strict=True):
+        np.testing.assert_array_equal(z == 0, integers == 0)
+        np.testing.assert_array_equal(np.sign(z), np.sign(integers))
