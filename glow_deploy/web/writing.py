@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from glow_core.temporaries import left_by_the_dead, temporary_name
-from glow_deploy.artifact.files import atomic_write, remove_temporaries, sync_folder
+from glow_deploy.artifact.files import atomic_write, remove_temporaries, sha256_bytes, sync_folder
 from glow_deploy.errors import UsageError
 
-__all__ = ["LISTING", "check_target", "write_site"]
+from .listing import LISTING, is_as_listed, listing_bytes, read_listing
 
-LISTING = "files.txt"
-"""Names every file of the site, so that the next one knows which of them it may remove."""
+__all__ = ["check_target", "write_site"]
 
 _UNFINISHED = ".unfinished"
 
@@ -31,8 +31,8 @@ def check_target(path: Path, *, force: bool) -> None:
     held = path.is_dir() and any(path.iterdir())
     if held and not force:
         raise UsageError(f"{path} exists already; give force=True to replace the site in it, or another out=")
-    if held and not (path / LISTING).is_file():
-        raise UsageError(f"{path} holds other files and no site; give a new or empty folder with out=")
+    if held:
+        read_listing(path)
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder to put {path.name} in; create it or give another out=")
 
@@ -40,7 +40,8 @@ def check_target(path: Path, *, force: bool) -> None:
 def write_site(path: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     """Write all files: a new folder appears whole, in an earlier site each file is replaced whole.
 
-    What an earlier site left and this one does not have is removed; other files in the folder stay.
+    What an earlier site left and this one does not have is removed. What was changed since it was written is nobody's
+    to remove and stays, as other files in the folder do; where this site has a file of that name, nothing is written.
 
     Args:
         path: the folder.
@@ -48,30 +49,50 @@ def write_site(path: Path, files: Mapping[str, bytes], *, force: bool) -> None:
         force: replace a site that is there.
 
     Raises:
-        UsageError: see `check_target`; or the folder cannot be written.
+        UsageError: see `check_target`; or somebody's own file is in the way; or the folder cannot be written.
     """
     check_target(path, force=force)
-    listing = "".join(f"{name}\n" for name in sorted((*files, LISTING))).encode()
+    new = {name: frozenset({sha256_bytes(data)}) for name, data in files.items()}
     try:
         if not path.exists():
-            _write_new(path, {**files, LISTING: listing})
+            _write_new(path, {**files, LISTING: listing_bytes(new)})
             return
-        earlier = _earlier(path)
+        earlier = read_listing(path) if any(path.iterdir()) else {}
+        either = {name: earlier.get(name, frozenset()) | new.get(name, frozenset()) for name in {*earlier, *new}}
+        _check_in_the_way(path, {name: either[name] for name in new})
         for name in sorted({str(Path(name).parent) for name in files}):
             (path / name).mkdir(parents=True, exist_ok=True)
-        # Whatever is cut short, the next run may remove all that either site has.
-        both = "".join(f"{name}\n" for name in sorted({*files, *earlier, LISTING})).encode()
-        atomic_write(path / LISTING, both)
+        # Whatever is cut short, the next run knows the files of both sites.
+        atomic_write(path / LISTING, listing_bytes(either))
         for name, data in files.items():
             atomic_write(path / name, data)
-        for name in earlier - {*files, LISTING}:
-            remove_temporaries([path / name])
-            (path / name).unlink(missing_ok=True)
-            with suppress(OSError):
-                (path / name).parent.rmdir()
-        atomic_write(path / LISTING, listing)
+        for name in earlier.keys() - files.keys():
+            _remove(path, name, earlier[name])
+        atomic_write(path / LISTING, listing_bytes(new))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+
+
+def _check_in_the_way(path: Path, allowed: Mapping[str, frozenset[str]]) -> None:
+    """Refuse what a site would write over, and what it would write through, that no site wrote."""
+    for name, digests in sorted(allowed.items()):
+        above = [path / parent for parent in Path(name).parents][:-1]
+        other = next(
+            (folder for folder in above if folder.is_symlink() or (folder.exists() and not folder.is_dir())), None
+        )
+        if other is None and os.path.lexists(path / name) and not is_as_listed(path, name, digests):
+            other = path / name
+        if other is not None:
+            raise UsageError(f"{other} is in the way and is not as a site left it; move it, or give another out=")
+
+
+def _remove(path: Path, name: str, digests: frozenset[str]) -> None:
+    if not is_as_listed(path, name, digests):
+        return
+    remove_temporaries([path / name])
+    (path / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (path / name).parent.rmdir()
 
 
 def _write_new(path: Path, files: Mapping[str, bytes]) -> None:
@@ -86,15 +107,3 @@ def _write_new(path: Path, files: Mapping[str, bytes]) -> None:
         folder.rename(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _earlier(path: Path) -> set[str]:
-    """The files of the site that is there; the list may come from anywhere, and names nothing outside the folder."""
-    try:
-        names = (path / LISTING).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return set()
-    root = path.resolve()
-    return {
-        name for name in names if name and not Path(name).is_absolute() and (root / name).resolve().is_relative_to(root)
-    }
