@@ -79,14 +79,19 @@ def canary_on_server(backend: str, *, timeout: float = 60.0) -> CanaryResult | C
         return CanaryUnavailable(reason=str(error))
 
 
-def open_canary(backend: str, *, device: str = "auto") -> Engine:
+def open_canary(backend: str, *, device: str = "auto", threads: int | None = None) -> Engine:
     """Open the canary as an engine of a backend that runs graphs, to be served beside a model.
+
+    Args:
+        backend: see `canary_for`.
+        device: likewise.
+        threads: CPU threads; None leaves the choice to the engine.
 
     Raises:
         UsageError: the backend runs plans, or there is none of that name.
         MissingDependencyError: the backend cannot be used here.
     """
-    engine = _open(backend, device=device, plan=None)
+    engine = _open(backend, device=device, plan=None, threads=threads)
     if isinstance(engine, CanaryUnavailable):
         raise UsageError(engine.reason)
     return engine
@@ -122,19 +127,19 @@ def compile_canary(settings: CompileSettings) -> bytes:
     )
 
 
-def _open(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
+def _open(backend: str, *, device: str, plan: Path | None, threads: int | None = None) -> Engine | CanaryUnavailable:
     match backend:
         case "onnxruntime-cpu" | "onnxruntime-cuda":
             from glow_deploy.engines.onnxruntime import open_onnx
 
             where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
-            return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE)
+            return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE, threads=threads)
         case "tensorrt" | "tensorrt-rtx":
             return _open_plan(backend, device=_gpu(device), plan=plan)
         case _ if graph_backend(backend) != "auto":
             from glow_deploy.engines.open import open_graph
 
-            return open_graph(canary_graph(make_canary()), backend=backend, source=_SOURCE)
+            return open_graph(canary_graph(make_canary()), backend=backend, source=_SOURCE, threads=threads)
         case _:
             return CanaryUnavailable(
                 reason=f"there is no canary for {backend} here; `detect` takes a function of yours"

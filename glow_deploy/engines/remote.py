@@ -191,10 +191,14 @@ def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _match(specs: Sequence[TensorSpec], told: Any, model: str, host: str, verb: str) -> set[str]:
     """Compare tensors with what a server says, and return those of one number a row that it wants as [N, 1]."""
-    found: dict[Any, Any] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for entry in told if isinstance(told, list) else ():
-        if isinstance(entry, dict):
-            found[entry.get("name")] = (entry.get("datatype"), entry.get("shape"))
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            raise EngineError(
+                f"{model} at {host} {verb} a tensor without a name: its description is not the protocol's"
+            )
+        found[name] = (entry.get("datatype"), entry.get("shape"))
     columns = set()
     for spec in specs:
         datatype, shape = found.get(spec.name, (None, None))

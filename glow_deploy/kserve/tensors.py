@@ -39,7 +39,9 @@ _NUMPY: Mapping[str, str] = {
 }
 _DATATYPE = {name: datatype for datatype, name in _NUMPY.items()}
 _MOST_DIMS = 8
+_MOST_VALUES = 1 << 40  # of one tensor
 _LONGEST_NAME = 200
+_LONGEST_ID = 1000
 
 Side = Literal["inputs", "outputs"]
 
@@ -156,16 +158,15 @@ def unpack(body: bytes, length: int | None, *, side: Side) -> Packed:
         raise DataError(f"{len(tail)} bytes more than the {side} say")
     parameters = _parameters(content)
     wanted, binary = [], {"": parameters.get("binary_data_output") is True}
-    for entry in _list(content, "outputs") if side == "inputs" and "outputs" in content else ():
+    for entry in _list(content, "outputs") if side == "inputs" and content.get("outputs") is not None else ():
         name = _name(entry)
         wanted.append(name)
         if "binary_data" in _parameters(entry):
             binary[name] = _parameters(entry)["binary_data"] is True
-    asked = content.get("id", "")
     return Packed(
         tensors=tensors,
         parameters=parameters,
-        id=asked[:_LONGEST_NAME] if isinstance(asked, str) else "",
+        id=_id(content.get("id")),
         wanted=tuple(wanted),
         binary=binary,
     )
@@ -185,8 +186,18 @@ def _name(entry: Any) -> str:
     return name
 
 
+def _id(found: Any) -> str:
+    if found is None:
+        return ""
+    if not isinstance(found, str) or len(found) > _LONGEST_ID:
+        raise DataError(f"the id must be a string of at most {_LONGEST_ID} letters")
+    return found
+
+
 def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = entry.get("parameters", {})
+    found = entry.get("parameters")
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise DataError("parameters must be a JSON object")
     return found
@@ -200,8 +211,9 @@ def _tensor(entry: Mapping[str, Any], name: str, tail: memoryview) -> tuple[np.n
         not isinstance(shape, list)
         or len(shape) > _MOST_DIMS
         or not all(type(size) is int and 0 <= size < 2**31 for size in shape)
+        or math.prod(filter(None, shape)) > _MOST_VALUES  # NumPy makes no array of such sizes, though one of them is 0
     ):
-        raise DataError(f"{name}: the shape must be a list of at most {_MOST_DIMS} whole numbers")
+        raise DataError(f"{name}: the shape must be a list of at most {_MOST_DIMS} whole numbers, of a size to hold")
     count = math.prod(shape)
     size = _parameters(entry).get("binary_data_size")
     if size is not None:
@@ -215,35 +227,37 @@ def _tensor(entry: Mapping[str, Any], name: str, tail: memoryview) -> tuple[np.n
     return _from_json(entry.get("data"), name, dtype, shape, count), 0
 
 
-def _whole(data: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """Whole numbers of which one may be beyond int64, which NumPy makes floats of unless it is told not to.
-
-    Raises:
-        ValueError: one is not whole.
-    """
-    found = np.array(data, dtype=object)
-    if found.shape != shape or not all(type(value) is int for value in found.flat):
-        raise ValueError
-    return found.astype(np.uint64 if min(found.flat) >= 0 else np.int64)
-
-
 def _from_json(data: Any, name: str, dtype: np.dtype[Any], shape: list[int], count: int) -> np.ndarray:
+    """An array of a list, whose items are looked at before NumPy is: it would make room for whatever it finds."""
+    values = _flat(data, name, count)
+    if len(values) != count:
+        raise DataError(f"{name}: {shape} are {count} numbers, data has {len(values)}")
+    kinds: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+    if not set(map(type, values)) <= kinds[dtype.kind]:
+        raise DataError(f"{name}: data must be {dtype.name}")
+    if dtype.kind in "iu" and values:
+        ends = np.iinfo(dtype)
+        if min(values) < ends.min or max(values) > ends.max:
+            raise DataError(f"{name}: a number does not fit {dtype.name}")
+    native = dtype.newbyteorder("=")
+    try:
+        found = np.array(values, np.float64 if dtype.kind == "f" else native)
+    except OverflowError:  # a whole number beyond float64
+        raise DataError(f"{name}: a number does not fit {dtype.name}") from None
+    with np.errstate(over="ignore"):
+        return found.reshape(shape).astype(native, copy=False)
+
+
+def _flat(data: Any, name: str, count: int) -> list[Any]:
+    """The items of a list, or of lists in it that are alike."""
     if not isinstance(data, list):
         raise DataError(f"{name}: data must be a list of {count} numbers")
-    try:
-        found = np.array(data)
-        if dtype.kind in "iu" and found.dtype.kind not in "iu" and found.size == count and count:
-            found = _whole(data, found.shape)
-    except (ValueError, OverflowError, RecursionError):  # lists of unequal lengths, or too deep
-        raise DataError(f"{name}: data must be a list of {count} numbers") from None
-    if found.size != count:
-        raise DataError(f"{name}: {shape} are {count} numbers, data has {found.size}")
-    if count == 0:
-        return np.empty(shape, dtype.newbyteorder("="))
-    fitting = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[dtype.kind]
-    if found.dtype.kind not in fitting:
-        raise DataError(f"{name}: data must be {dtype.name}")
-    if dtype.kind in "iu" and (found.min() < np.iinfo(dtype).min or found.max() > np.iinfo(dtype).max):
-        raise DataError(f"{name}: a number does not fit {dtype.name}")
-    with np.errstate(over="ignore"):
-        return found.reshape(shape).astype(dtype.newbyteorder("="))
+    values = data
+    for _ in range(_MOST_DIMS):
+        if not values or not isinstance(values[0], list):
+            return values
+        sizes = {len(value) if isinstance(value, list) else -1 for value in values}
+        if len(sizes) > 1 or len(values) * len(values[0]) > count:
+            raise DataError(f"{name}: data must be a list of {count} numbers")
+        values = [item for value in values for item in value]
+    return values

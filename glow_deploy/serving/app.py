@@ -6,10 +6,10 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glow_deploy.errors import DataError, GlowDeployError, MissingDependencyError
 from glow_deploy.explore.guard import Guard
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 __all__ = ["create_app"]
+
+T = TypeVar("T")
 
 _LARGE = 256 << 10  # bytes of a body that is read and written in a thread, where it keeps nobody waiting
 _BODIES = 8  # times the largest body: what all requests together may hold
@@ -77,7 +79,7 @@ def create_app(bundle: str | Path, *, settings: ServeSettings | None = None) -> 
     routes = [
         Route("/v2", _answered(points.server)),
         Route("/v2/health/live", _answered(points.alive)),
-        Route("/v2/health/ready", _answered(points.alive)),
+        Route("/v2/health/ready", _answered(points.ready)),
         Route("/metrics", _answered(points.metrics)),
     ]
     for place in (model, f"{model}/versions/{{version}}"):
@@ -87,12 +89,14 @@ def create_app(bundle: str | Path, *, settings: ServeSettings | None = None) -> 
             Route(f"{place}/config", _answered(points.config)),
             Route(f"{place}/infer", points.infer, methods=["POST"]),
         ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, hosts=settings.hosts)],
-        exception_handlers={404: _not_there, 405: _not_there},
+        exception_handlers={404: _not_there, 405: _other_method},
         lifespan=lifespan,
     )
+    app.state.service = service
+    return app
 
 
 class _Endpoints:
@@ -107,8 +111,12 @@ class _Endpoints:
         return _json(server_metadata())
 
     async def alive(self, _: Request) -> Response:
-        """Answer at all: the engines are open before the port is."""
+        """Answer at all."""
         return _json({})
+
+    async def ready(self, _: Request) -> Response:
+        """Tell that requests are taken: the engines are open before the port is."""
+        return self._readiness()
 
     async def metrics(self, _: Request) -> Response:
         """Give what was counted."""
@@ -122,9 +130,9 @@ class _Endpoints:
         return _json(self._service.describe(self._named(request)))
 
     async def model_ready(self, request: Request) -> Response:
-        """Tell that a model is there."""
+        """Tell that a model is there, and takes requests."""
         self._named(request)
-        return _json({})
+        return self._readiness()
 
     async def config(self, request: Request) -> Response:
         """Tell whose model it is, and how many rows it takes."""
@@ -148,17 +156,18 @@ class _Endpoints:
         from starlette.responses import Response
 
         service = self._service
-        service.arriving += 1
+        service.comes(name, request)
         held = 0
         try:
             try:
-                body = await self._body(request)
+                body = await self._body(request, name)
                 held = len(body)
                 length = _length(request.headers.get(HEADER))
                 asked = await _threaded(len(body), lambda: unpack(body, length, side="inputs"))
             finally:
-                service.arriving -= 1
-            found = await service.infer(name, asked.tensors, until=deadline(asked.parameters, service.settings))
+                service.came(name, request)
+            until = deadline(asked.parameters, service.settings)
+            found = await _while_wanted(request, service.infer(name, asked.tensors, until=until))
         finally:
             self._held -= held
         unknown = [output for output in asked.wanted if output not in found]
@@ -180,7 +189,10 @@ class _Endpoints:
             raise _RefusedError(404, f"{name} has version 1 alone")
         return name
 
-    async def _body(self, request: Request) -> bytes:
+    def _readiness(self) -> Response:
+        return _json({}) if self._service.ready else _error(503, "an engine takes no more requests; start it again")
+
+    async def _body(self, request: Request, name: str) -> bytes:
         """Read a body, no farther than allowed, nor more slowly, nor into more memory than all may take together."""
         most = self._service.settings.max_body
         too_large = _RefusedError(413, f"the request is larger than {most >> 10} KiB; ask for fewer rows at once")
@@ -198,6 +210,7 @@ class _Endpoints:
                 if piece is None:
                     break
                 data += piece
+                self._service.comes(name, request)
                 self._held += len(piece)
                 if len(data) > most:
                     raise too_large
@@ -240,8 +253,36 @@ async def _guarded(answer: Callable[[], Awaitable[Response]]) -> Response:
         return _error(500, f"a bug in glow-deploy, please report it: {type(error).__name__}: {error}")
 
 
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for work, and give it up if the client goes.
+
+    Raises:
+        ClientDisconnect: it is gone.
+    """
+    from starlette.requests import ClientDisconnect
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, going = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((working, going), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnect
+    finally:
+        for task in (working, going):
+            task.cancel()
+        await asyncio.gather(working, going, return_exceptions=True)
+
+
 async def _not_there(request: Request, _: Exception) -> Response:
     return _error(404, f"there is no {request.method} {shown(request.url.path)} here")
+
+
+async def _other_method(request: Request, _: Exception) -> Response:
+    return _error(405, f"{shown(request.url.path)} takes no {request.method}")
 
 
 async def _threaded(size: int, work: Callable[[], Any]) -> Any:

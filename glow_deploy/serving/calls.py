@@ -16,9 +16,22 @@ from glow_deploy.scoring import ScoreSettings, score_images
 
 from .models import SAMPLES_AT_ONCE
 
-__all__ = ["sample_call", "score_call"]
+__all__ = ["check_classes", "sample_call", "score_call"]
 
 _MOST_DRAWS = 1024
+
+
+def check_classes(engine: Engine, given: Mapping[str, np.ndarray]) -> None:
+    """Refuse labels `y` that are no classes of the model, before anyone waits for an engine to do it.
+
+    Raises:
+        DataError: there is one.
+    """
+    labels, classes = given.get("y"), engine.num_classes
+    if labels is None or classes is None or not labels.size:
+        return
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"labels y must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
 
 
 def score_call(encoder: Engine, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +22,45 @@ from glow_deploy.artifact.flavors import PLANS, engine_files
 from glow_deploy.canary.run import open_canary
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.engines.remote import MODEL_ID, PRECISION
-from glow_deploy.errors import DataError, GlowDeployError
+from glow_deploy.errors import DataError, GlowDeployError, UsageError
 from glow_deploy.kserve import datatype_of
 from glow_deploy.protocol import Engine
 
 from .batching import Batcher, JoinedEngine
-from .calls import sample_call, score_call
+from .calls import check_classes, sample_call, score_call
 from .metrics import Metrics
 from .models import ServedModel, ServedTensor, bundle_engine_model, canary_model, sample_model, score_model
 from .settings import ServeSettings
+from .turns import Turns
 
 __all__ = ["Service", "deadline", "server_metadata", "trouble_status"]
 
-_CALLS = 8  # requests for scoring and sampling that are worked on at once; others wait
+_CALLS = 4  # requests for scoring, and for sampling, that are worked on at once; others wait
+_HEAD = 8 << 10  # bytes of a request besides its tensors
+_LONGEST = 10**12  # microseconds that a request may ask for: more than any deadline
 Arrays = dict[str, np.ndarray]
 Call = Callable[[Engine, Mapping[str, np.ndarray]], Arrays]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """A model, the engine behind it, and for scoring and sampling what is done with that."""
+    """A model, the engine behind it, and for scoring and sampling what is done with that.
+
+    Attributes:
+        described: as clients see it.
+        batcher: of the engine.
+        most: rows of one request.
+        call: for scoring and sampling.
+        turns: likewise.
+        coming: when something last came of each body that is on its way.
+    """
 
     described: ServedModel
     batcher: Batcher
+    most: int = 0
     call: Call | None = None
+    turns: Turns | None = None
+    coming: dict[object, float] = field(default_factory=dict)
 
 
 class Service:
@@ -56,12 +73,11 @@ class Service:
 
     Raises:
         GlowDeployError: the bundle or an engine of it cannot be used.
+        UsageError: no request may be as large as one row.
     """
 
     def __init__(self, bundle: str | Path, *, settings: ServeSettings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
-        self.arriving = 0
-        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="call")
         with ExitStack() as stack:
             encoder, decoder = stack.enter_context(
                 open_pair(
@@ -79,20 +95,21 @@ class Service:
                 bundle_engine_model(opened, settings.name, "decoder"): decoder,
             }
             if engine_files(settings.flavor)[0] not in PLANS:
-                canary = open_canary(encoder.details.backend, device=encoder.details.device.partition(" ")[0])
+                where = encoder.details.device.partition(" ")[0]
+                canary = open_canary(encoder.details.backend, device=where, threads=settings.threads)
                 engines[canary_model(settings.name)] = stack.enter_context(canary)
             _warm_up(opened, encoder, decoder)
-            self._models = {
-                model.name: _Model(described=model, batcher=self._batcher(model, engine))
-                for model, engine in engines.items()
-            }
+            self._models = {model.name: self._engine(model, engine) for model, engine in engines.items()}
             by_role = {model.described.role: model.batcher for model in self._models.values()}
             callers: tuple[tuple[ServedModel, str, Call], ...] = (
                 (score_model(opened, settings.name), "encoder", score_call),
                 (sample_model(opened, settings.name), "decoder", sample_call),
             )
             for described, role, call in callers:
-                self._models[described.name] = _Model(described=described, batcher=by_role[role], call=call)
+                turns = Turns(most=_CALLS, queue=settings.queue, name=described.role)
+                self._models[described.name] = _Model(
+                    described=described, batcher=by_role[role], call=call, turns=turns
+                )
             self._stack = stack.pop_all()
 
     @property
@@ -109,8 +126,25 @@ class Service:
         """Refuse what still waits, and close the engines."""
         for batcher in self._batchers():
             await batcher.stop()
-        await asyncio.to_thread(self._threads.shutdown)
+        for model in self._models.values():
+            if model.turns is not None:
+                await model.turns.stop()
         self._stack.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every engine takes requests."""
+        return all(batcher.alive for batcher in self._batchers())
+
+    def comes(self, name: str, body: object) -> None:
+        """Note that something came of a request for a model: a batch waits a little for one that is on its way."""
+        self._models[name].coming[body] = time.monotonic()
+
+    def came(self, name: str, body: object) -> None:
+        """Note that no more comes of a request: it is whole, or has failed."""
+        model = self._models[name]
+        model.coming.pop(body, None)
+        model.batcher.wake()
 
     def describe(self, name: str) -> dict[str, Any] | None:
         """A model's metadata as the protocol has it, or None where there is no such model."""
@@ -154,7 +188,7 @@ class Service:
         return {
             "name": name,
             "backend": found.batcher.engine.details.backend,
-            "max_batch_size": self.settings.max_batch if model.batched else 0,
+            "max_batch_size": found.most,
             "input": tensors(model.inputs),
             "output": tensors(model.outputs),
             "parameters": {key: {"string_value": value} for key, value in told.items()},
@@ -176,31 +210,46 @@ class Service:
         """
         model = self._models[name]
         feeds = _checked(model.described, tensors)
-        if model.call is None:
+        check_classes(model.batcher.engine, feeds)
+        call, turns = model.call, model.turns
+        if call is None or turns is None:
             rows = len(next(iter(feeds.values())))
-            if not 1 <= rows <= self.settings.max_batch:
-                raise DataError(f"{name} takes 1 to {self.settings.max_batch} rows, the request has {rows}")
+            if not 1 <= rows <= model.most:
+                raise DataError(f"{name} takes 1 to {model.most} rows, the request has {rows}")
             specs = {spec.name: spec.shape for spec in model.batcher.engine.inputs}
             flat = {key: array if specs[key] else array.reshape(-1) for key, array in feeds.items()}
             found = await model.batcher.run(flat, rows, until=until)
             return {key: array[:, None] if array.ndim == 1 else array for key, array in found.items()}
-        engine = JoinedEngine(model.batcher, asyncio.get_running_loop(), until=until)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, model.call, engine, feeds)
+        loop = asyncio.get_running_loop()
+
+        def work(gone: threading.Event) -> Arrays:
+            return call(JoinedEngine(model.batcher, loop, until=until, gone=gone), feeds)
+
+        return await turns.run(work, until=until)
 
     def waiting(self) -> dict[str, int]:
-        """Requests that wait, by the name of their engine's model."""
-        return {name: len(model.batcher) for name, model in self._models.items() if model.call is None}
+        """Requests that wait, by the name of their model."""
+        return {
+            name: len(model.batcher if model.turns is None else model.turns) for name, model in self._models.items()
+        }
 
-    def _batcher(self, model: ServedModel, engine: Engine) -> Batcher:
+    def _engine(self, model: ServedModel, engine: Engine) -> _Model:
         settings = self.settings
-        found = Batcher(
+        batcher = Batcher(
             engine,
             max_rows=settings.max_batch,
             delay=settings.delay / 1000,
             queue=settings.queue,
             on_batch=lambda rows: self.metrics.ran(model.name, rows),
         )
-        found.arriving = lambda: self.arriving
+        row = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in engine.inputs)
+        most = min(settings.max_batch, (settings.max_body - min(_HEAD, settings.max_body // 2)) // row)
+        if most < 1 and model.role != "canary":  # without its canary a server can still be judged
+            raise UsageError(
+                f"{model.name} takes rows of {row} bytes: max_body={settings.max_body} is too small for one"
+            )
+        found = _Model(described=model, batcher=batcher, most=max(1, most))
+        batcher.arriving = partial(_arriving, found.coming, settings.delay / 1000)
         return found
 
     def _batchers(self) -> list[Batcher]:
@@ -212,7 +261,7 @@ def deadline(parameters: Mapping[str, Any], settings: ServeSettings) -> float:
     asked = parameters.get("timeout")
     seconds = settings.deadline
     if type(asked) is int and asked > 0:
-        seconds = min(seconds, asked / 1e6)
+        seconds = min(seconds, min(asked, _LONGEST) / 1e6)
     return time.monotonic() + seconds
 
 
@@ -223,6 +272,12 @@ def server_metadata() -> dict[str, Any]:
         "version": __version__,
         "extensions": ["binary_tensor_data", "model_configuration", "parameters"],
     }
+
+
+def _arriving(coming: Mapping[object, float], delay: float) -> bool:
+    """Tell whether a request is on its way and has not come to a halt."""
+    since = time.monotonic() - delay
+    return any(last >= since for last in coming.values())
 
 
 def _checked(model: ServedModel, tensors: Mapping[str, np.ndarray]) -> Arrays:
@@ -267,8 +322,6 @@ def _warm_up(bundle: Bundle, encoder: Engine, decoder: Engine) -> None:
 
 def trouble_status(error: GlowDeployError) -> int:
     """The HTTP status of an error."""
-    from glow_deploy.errors import UsageError
-
     from .batching import BusyError, LateError
 
     if isinstance(error, BusyError):

@@ -22,7 +22,7 @@ from glow_deploy.errors import BundleError, DataError, EngineError, GlowDeployEr
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import Engine, EngineDetails, TensorSpec
 
-from .calls import sample_call, score_call
+from .calls import check_classes, sample_call, score_call
 from .model_files import ENGINE, SHA256, THREADS
 
 __all__ = ["EngineModel", "SampleModel", "ScoreModel", "ServerEngine"]
@@ -52,13 +52,17 @@ class EngineModel:
             joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
             found = self._engine.run(joined)
         except (GlowDeployError, ValueError, KeyError):
-            return [_answer(partial(self._engine.run, feed)) for feed in feeds]
+            return [_answer(partial(self._alone, feed)) for feed in feeds]
         ends = np.cumsum([0, *rows])
         return [_answer(partial(_rows, found, first, last)) for first, last in pairwise(ends)]
 
     def finalize(self) -> None:
         """Give memory and device back."""
         self._engine.close()
+
+    def _alone(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        check_classes(self._engine, feed)
+        return self._engine.run(feed)
 
 
 class _Caller:

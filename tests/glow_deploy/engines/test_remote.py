@@ -123,6 +123,8 @@ def of_other_shapes(server):
         (lambda s: s.parameters.update({MODEL_ID: "f" * 64}), BundleError, "another model"),
         (lambda s: s.parameters.update({PRECISION: "mixed\n"}), BundleError, "precision mixed"),
         (of_other_shapes, EngineError, r"takes FP32 \[-1, 1, 8, 8\] for x"),
+        (lambda s: change(s, model=lambda name: {"inputs": [{"name": [1]}]}), EngineError, "without a name"),
+        (lambda s: change(s, model=lambda name: {"inputs": [["x"]]}), EngineError, "without a name"),
         (lambda s: change(s, model=lambda name: {"inputs": 3}), EngineError, "takes none for x"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -71,7 +72,10 @@ def tensor(**changes):
         tensor(data=[None, 1]), tensor(data=[{}, 1]), tensor(data=[True, False]), tensor(data=[10**400, 1]),
         tensor(datatype="INT64", data=[1.5, 2]), tensor(datatype="INT8", data=[1, 200]),
         tensor(datatype="UINT8", data=[-1, 2]), tensor(datatype="BOOL", data=[0, 1]),
-        tensor(datatype="INT64", data=[2**63, 0]), tensor(parameters=[]),
+        tensor(datatype="INT64", data=[2**63, 0]), tensor(parameters=[]), tensor(data=[True, 0.5]),
+        tensor(data=[[1, 2], 3]), tensor(data=[[[[[[[[[[1, 2]]]]]]]]]]), tensor(datatype="UINT64", data=[2**64, 0]),
+        tensor(shape=[0, 2**31 - 1, 2**31 - 1, 2**31 - 1], data=[]),
+        tensor(shape=[0, 2**31 - 1, 2**31 - 1, 2**31 - 1], parameters={"binary_data_size": 0}),
         tensor(parameters={"binary_data_size": 8}), tensor(parameters={"binary_data_size": -8}),
         tensor(parameters={"binary_data_size": "8"}), tensor(parameters={"binary_data_size": True}),
     ],
@@ -98,8 +102,41 @@ def test_bodies_that_are_none_are_one_line(body, length):
         unpack(body, length, side="inputs")
 
 
+@pytest.mark.parametrize("data", [["a" * 100_000] + [""] * 3000, [[0.5] * 100] * 100])
+def test_data_that_is_none_takes_no_memory(data):
+    body = json.dumps({"outputs": [tensor(shape=[1], data=data)]}).encode()
+    tracemalloc.start()
+    with pytest.raises(DataError):
+        unpack(body, None, side="outputs")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 30 * len(body)  # NumPy alone would make gigabytes of the first
+
+
+def test_lists_in_lists_are_the_tensor_of_their_numbers():
+    entry = tensor(shape=[2, 3], data=[[1, 2, 3], [4, 5.5, 6]])
+    found = unpack(json.dumps({"inputs": [entry]}).encode(), None, side="inputs").tensors["x"]
+    np.testing.assert_array_equal(found, np.array([[1, 2, 3], [4, 5.5, 6]], np.float32))
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_what_is_null_was_left_out(side):
+    content = {side: [tensor(parameters=None)], "parameters": None, "id": None}
+    content = {"outputs": None, **content} if side == "inputs" else content
+    found = unpack(json.dumps(content).encode(), None, side=side)
+    assert (found.parameters, found.id, found.wanted) == ({}, "", ())
+
+
+@pytest.mark.parametrize("given", ["x" * 1001, 7, ["7"]])
+def test_an_id_comes_back_whole_or_is_refused(given):
+    body = json.dumps({"inputs": [], "id": "x" * 1000}).encode()
+    assert unpack(body, None, side="inputs").id == "x" * 1000
+    with pytest.raises(DataError, match="id must be"):
+        unpack(json.dumps({"inputs": [], "id": given}).encode(), None, side="inputs")
+
+
 def test_a_size_that_was_never_sent_takes_no_memory():
-    entry = tensor(shape=[2**30, 2**30], parameters={"binary_data_size": 2**62})
+    entry = tensor(shape=[2**20, 2**19], parameters={"binary_data_size": 2**41})
     with pytest.raises(DataError, match="binary_data_size"):
         unpack(json.dumps({"inputs": [entry]}).encode(), None, side="inputs")
 

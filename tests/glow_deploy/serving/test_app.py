@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from contextlib import ExitStack
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import MissingDependencyError
+from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.images import x_to_values
 from glow_deploy.kserve import pack, unpack
 from glow_deploy.kserve.tensors import HEADER
@@ -163,6 +165,72 @@ def test_non_finite_numbers_are_asked_for_as_bytes(client):
 def test_other_names_and_other_pages_are_refused(client):
     for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
         assert client.get("/v2", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("label", [-1, 3, 2**62])
+def test_labels_that_are_no_classes_are_the_askers_fault(visit, class_bundle, label):
+    client, golden = visit(class_bundle), Bundle.open(class_bundle).golden()
+    y = np.array([label])
+    z = {f"z{level}": part[:1].astype(np.float32) for level, part in enumerate(golden.z, 1)}
+    asked = {"encoder": {"x": golden.x[:1]}, "decoder": z, "score": {"image": np.zeros((1, 1, 8, 8), np.uint8)}}
+    for role, tensors in {**asked, "sample": {"count": np.array([1])}}.items():
+        assert "0..2" in infer(client, f"glow-{role}", {**tensors, "y": y}, status=400)
+
+
+def test_a_request_may_not_ask_for_more_time_than_numbers_have(client):
+    assert infer(client, "glow-encoder", {"x": X}, parameters={"timeout": 10**400, "binary_data_output": True})
+
+
+def test_no_more_rows_are_announced_than_a_request_may_hold(visit, bundle):
+    client = visit(bundle, max_batch=500, max_body=64 << 10, name="small")
+    for role in ("encoder", "decoder"):
+        told = client.get(f"/v2/models/small-{role}/config").json()
+        most = told["max_batch_size"]
+        assert 30 < most < 42  # of 1536 bytes
+        shapes = {entry["name"]: entry["dims"] for entry in told["input"]}
+        infer(client, f"small-{role}", {name: np.zeros((most, *dims), np.float32) for name, dims in shapes.items()})
+    with pytest.raises(UsageError, match="too small for one"):
+        create_app(bundle, settings=ServeSettings(max_body=1 << 10, threads=1))
+
+
+def test_a_server_whose_engine_ended_is_not_ready(visit, bundle):
+    client = visit(bundle, name="ended")
+    service = client.app.state.service
+    assert client.get("/v2/health/ready").status_code == 200
+    client.portal.call(service._models["ended-decoder"].batcher.stop)
+    for path in ("/v2/health/ready", "/v2/models/ended-encoder/ready"):
+        assert client.get(path).status_code == 503
+    assert client.get("/v2/health/live").status_code == 200
+
+
+def test_scoring_and_sampling_end_in_time_and_are_bounded(visit, bundle, monkeypatch):
+    from glow_deploy.serving import service
+
+    go = threading.Event()
+
+    def stuck(engine, feeds):
+        assert go.wait(20)
+        return {"image": feeds["count"], "redraws": feeds["count"]}
+
+    monkeypatch.setattr(service, "sample_call", stuck)
+    client = visit(bundle, name="slow", queue=1, deadline=20)
+    asked = {"count": np.array([1])}
+    quick = {"parameters": {"timeout": 50_000, "binary_data_output": True}}
+    for _ in range(service._CALLS + 1):  # the last of them never gets its turn
+        assert "in time" in infer(client, "slow-sample", asked, status=504, **quick)
+    waiting = threading.Thread(target=infer, args=(client, "slow-sample", asked))
+    waiting.start()
+    while client.app.state.service.waiting()["slow-sample"] < 1:
+        time.sleep(0.005)
+    assert "wait already" in infer(client, "slow-sample", asked, status=503)
+    go.set()
+    waiting.join(20)
+    infer(client, "slow-score", {"image": np.zeros((1, 3, 16, 8), np.uint8)})
+
+
+def test_another_method_is_not_allowed(client):
+    assert client.get("/v2/models/glow-encoder/infer").status_code == 405
+    assert client.post("/v2").status_code == 405
 
 
 def test_what_happened_is_counted(visit, bundle):

@@ -22,6 +22,7 @@ class Slow:
         self.engine, _ = example_pair()
         self.go, self.batches = threading.Event(), []
         self.go.set()
+        self.trouble = None
 
     def __getattr__(self, name):
         return getattr(self.engine, name)
@@ -29,6 +30,8 @@ class Slow:
     def run(self, feeds):
         self.batches.append(len(feeds["x"]))
         assert self.go.wait(20)
+        if self.trouble is not None and len(feeds["x"]) > 1:
+            raise self.trouble
         if (feeds["x"] > 5).any():
             raise EngineError("too bright")
         return self.engine.run(feeds)
@@ -91,7 +94,7 @@ def test_a_batch_waits_for_requests_on_their_way_and_for_none_else():
             begun = time.monotonic()
             await batcher.run(image(0.1), 1, until=soon())
             assert time.monotonic() - begun < 0.15  # nobody else is coming
-            batcher.arriving = lambda: 1
+            batcher.arriving = lambda: True
             first = asyncio.create_task(batcher.run(image(0.1), 1, until=soon()))
             await asyncio.sleep(0.02)
             await asyncio.gather(first, batcher.run(image(0.2), 1, until=soon()))
@@ -114,6 +117,87 @@ def test_one_that_the_engine_refuses_spoils_no_other():
 
     asyncio.run(check())
     assert engine.batches == [1, 3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("trouble", [MemoryError("no room"), ValueError("x"), RuntimeError("driver"), StopIteration()])
+def test_whatever_a_batch_raises_each_is_answered_and_the_next_is_run(trouble):
+    engine = Slow()
+
+    async def check():
+        async with batching(engine) as batcher:
+            first = await held(engine, batcher)
+            tasks = [asyncio.create_task(batcher.run(image(value), 1, until=soon())) for value in (0.1, 0.2)]
+            await asyncio.sleep(0.01)
+            engine.trouble = trouble
+            engine.go.set()
+            found = await asyncio.gather(first, *tasks)
+            assert [answer["log_prob"].shape for answer in found] == [(1,)] * 3
+            with pytest.raises((type(trouble), EngineError)):  # alone it fails as well
+                await batcher.run(image(0.3, 2), 2, until=soon())
+            await batcher.run(image(0.4), 1, until=soon())
+            assert batcher.alive
+
+    asyncio.run(check())
+
+
+def test_what_counts_batches_may_fail_and_no_worker_ends():
+    engine, seen = Slow(), []
+
+    def count(rows):
+        seen.append(rows)
+        if len(seen) == 1:
+            raise RuntimeError("no disk")
+
+    async def check():
+        async with batching(engine, on_batch=count) as batcher:
+            with pytest.raises(EngineError, match="RuntimeError: no disk"):
+                await batcher.run(image(0.1), 1, until=soon())
+            await batcher.run(image(0.1), 1, until=soon())
+        assert not batcher.alive
+        with pytest.raises(BusyError, match="ending"):
+            await batcher.run(image(0.1), 1, until=soon())
+
+    asyncio.run(check())
+
+
+def test_those_that_gave_up_take_no_place():
+    engine = Slow()
+
+    async def check():
+        async with batching(engine, queue=2) as batcher:
+            first = await held(engine, batcher)
+            late = asyncio.create_task(batcher.run(image(0.1), 1, until=soon(0.02)))
+            cancelled = asyncio.create_task(batcher.run(image(0.1), 1, until=soon()))
+            await asyncio.sleep(0)
+            assert len(batcher) == 2
+            cancelled.cancel()
+            await asyncio.gather(late, cancelled, return_exceptions=True)
+            assert len(batcher) == 0
+            fresh = asyncio.create_task(batcher.run(image(0.2), 1, until=soon()))
+            await asyncio.sleep(0)
+            engine.go.set()
+            await asyncio.gather(first, fresh)
+
+    asyncio.run(check())
+    assert engine.batches == [1, 1]
+
+
+def test_a_batch_stops_waiting_when_nobody_is_coming_any_more():
+    engine = Slow()
+
+    async def check():
+        async with batching(engine, delay=20) as batcher:
+            coming = [True]
+            batcher.arriving = lambda: bool(coming)
+            task = asyncio.create_task(batcher.run(image(0.1), 1, until=soon()))
+            await asyncio.sleep(0.02)
+            assert not engine.batches
+            coming.clear()
+            batcher.wake()
+            async with asyncio.timeout(10):
+                await task
+
+    asyncio.run(check())
 
 
 def test_too_many_are_refused_and_late_ones_are_told_and_not_run():

@@ -12,7 +12,8 @@ from glow_deploy.serving.service import deadline, trouble_status
 
 @pytest.mark.parametrize(
     ("asked", "seconds"), [({}, 5), ({"timeout": 2_000_000}, 2), ({"timeout": 9_000_000}, 5), ({"timeout": "1"}, 5),
-                           ({"timeout": -1}, 5), ({"timeout": True}, 5)],
+                           ({"timeout": -1}, 5), ({"timeout": True}, 5),
+                           ({"timeout": 10**400}, 5)],
 )  # fmt: skip
 def test_a_request_may_ask_for_less_time_and_never_for_more(asked, seconds):
     left = deadline(asked, ServeSettings(deadline=5)) - time.monotonic()

@@ -68,6 +68,7 @@ def test_a_request_that_cannot_be_answered_spoils_no_other(class_bundle, serve):
     bad, fine = server.ask("glow-encoder", {"x": golden.x[:1], "y": np.array([[3]])}, good)
     assert isinstance(bad, TritonError)
     assert "0..2" in bad.message()
+    assert bad.code == TritonError.INVALID_ARG
     np.testing.assert_array_equal(fine["log_prob"], alone["log_prob"])
 
 
