@@ -205,7 +205,6 @@ def known_backend(name: str) -> bool:
 
     Raises:
         UsageError: it is a server's, and names none.
-        EngineError: two packages bring backends of one name.
     """
     if is_remote(name):
         return bool(parse_remote(name))

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 
 from glow_deploy.artifact.figures import Figures
+from glow_deploy.artifact.flavors import GRAPH_BACKENDS
+from glow_deploy.kserve.address import is_remote
 from glow_deploy.numerics.gates import (
     Factors,
     GateResult,
@@ -24,7 +26,8 @@ from glow_deploy.numerics.gates import (
 )
 from glow_deploy.numerics.measures import half_bin
 from glow_deploy.numerics.yardstick import Yardstick
-from glow_deploy.verify.backends.backend import REFERENCE, YARDSTICK
+from glow_deploy.verify.backends.backend import KNOWN, REFERENCE, YARDSTICK
+from glow_deploy.verify.backends.saved import SAVED
 from glow_deploy.verify.report.rows import BatchReport, CellReport, ReferenceReport
 from glow_deploy.verify.report.verification import GOLDEN_SET, ImageSetReport
 
@@ -42,8 +45,6 @@ __all__ = [
 ]
 
 CPU = "onnxruntime-cpu"
-_AS_SIMULATED = ("simulated", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
-"""What rounds graphs in 16 bit as they say."""
 _BITS_OF_DATA = 8.0  # images that take more lie far from the data: as in gates.py
 _PIXEL_EXACT = 0.5  # of a pixel step: what leaves a bin centre in its bin
 
@@ -119,9 +120,16 @@ def standard_for(images: ImageSetReport, *backends: str, rules: Rules) -> Standa
         factors=factors,
         narrow=True,
         crossed=any(name in (REFERENCE, YARDSTICK, CPU) for name in backends)
-        # What of 16 bit OpenVINO keeps depends on the CPU, and of others nothing is known.
-        or (len({*backends}) > 1 and any(name not in _AS_SIMULATED for name in backends)),
+        or (len({*backends}) > 1 and any(_rounds_as_it_likes(name) for name in backends)),
     )
+
+
+def _rounds_as_it_likes(name: str) -> bool:
+    """Tell whose 16 bit are its own: what OpenVINO keeps depends on the CPU, and of others nothing is known.
+
+    A server, and what was saved elsewhere, are held to what the graphs say.
+    """
+    return name in GRAPH_BACKENDS or not (name in KNOWN or name == SAVED or is_remote(name))
 
 
 def exactness_expected(images: ImageSetReport, standard: Standard, *, n_bits: int) -> float | None:

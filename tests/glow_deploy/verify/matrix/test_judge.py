@@ -9,7 +9,7 @@ import pytest
 
 from glow_deploy.numerics.gates import rules_for
 from glow_deploy.verify import VerifySettings, verify
-from glow_deploy.verify.matrix.judge import without_yardstick
+from glow_deploy.verify.matrix.judge import exactness_expected, standard_for, without_yardstick
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,27 @@ def test_with_a_yardstick_of_their_own_they_are_judged(measured, judge):
     paired = replace(measured.image_sets[1], paired=True)
     assert judge(missed(measured.cells[1]), images=paired).verdict == "fail"
     assert judge(missed(measured.cells[0]), images=measured.image_sets[0]).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode", "crossed"),
+    [
+        ("simulated", "tensorrt", False),
+        ("triton=h:1", "triton=h:1", False),
+        ("simulated", "triton=h:1", False),
+        ("kserve=h:1", "triton=h:1", False),
+        ("outputs", "simulated", False),
+        ("outputs", "onnxruntime-cpu", True),
+        ("triton=h:1", "onnxruntime-cpu", True),
+        ("openvino-cpu", "openvino-cpu", False),
+        ("openvino-cpu", "simulated", True),
+        ("my-runtime", "my-runtime", False),
+        ("my-runtime", "triton=h:1", True),
+    ],
+)
+def test_in_16_bit_servers_and_saved_outputs_are_held_to_what_the_graphs_promise(measured, encode, decode, crossed):
+    images = measured.image_sets[0]
+    images = replace(images, own=images.yardstick, tolerance=0.4)
+    standard = standard_for(images, encode, decode, rules=rules_for("mixed"))
+    assert (standard.narrow, standard.crossed) == (True, crossed)
+    assert exactness_expected(images, standard, n_bits=8) == (None if crossed else 0.0)
