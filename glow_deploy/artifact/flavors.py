@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from glow_deploy.arguments import as_choice
-from glow_deploy.errors import EngineError
 from glow_deploy.printable import shown
 
 from .manifest import DECODER, ENCODER
@@ -64,7 +63,10 @@ FLAVORS: tuple[str, ...] = ("onnx", "tensorrt", "rtx", *GRAPH_BACKENDS)
 GROUP = "glow_deploy.engines"
 """The group of entry points by which installed packages bring backends of their own."""
 
-_OWN = ("auto", "simulated", "outputs", "pytorch-fp64", "pytorch-fp32", "onnxruntime-cpu", "onnxruntime-cuda")
+_OWN = (
+    *("auto", "simulated", "outputs", "pytorch-fp64", "pytorch-fp32"),
+    *("onnxruntime", "onnxruntime-cpu", "onnxruntime-cuda", "openvino"),
+)
 _LONGEST = 40  # letters of a name
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -108,32 +110,41 @@ def as_flavor(name: str, value: object) -> str:
 def installed_backends() -> tuple[str, ...]:
     """The names of the backends that installed packages bring, in order. Nothing of theirs is imported.
 
-    Raises:
-        EngineError: two have one name, or one has a name of ours or one that is none.
+    A name that no backend may have is left out. Which of two of one name is meant is asked when one is opened.
     """
-    return tuple(entry_points())
+    return tuple(name for name in entry_points() if _free(name))
 
 
-def entry_points() -> dict[str, tuple[metadata.EntryPoint, str]]:
-    """The entry points of the group by name, each with words that say whose it is.
+def entry_points() -> dict[str, tuple[metadata.EntryPoint, str, str]]:
+    """The entry points of the group by name, each with words that say whose it is, and what is wrong with its name.
 
-    Raises:
-        EngineError: as for `installed_backends`.
+    What is wrong is empty for a sound one. It is told where that backend is asked for, and keeps no other from work.
     """
-    found: dict[str, tuple[metadata.EntryPoint, str]] = {}
-    ours = {*FLAVORS, *BACKEND_FLAVORS, *_OWN}
+    found: dict[str, tuple[metadata.EntryPoint, str, str]] = {}
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         place = f"{shown(point.name)} of {point.dist.name if point.dist is not None else 'an unknown package'}"
-        if not _NAME.fullmatch(point.name) or len(point.name) > _LONGEST:
-            raise EngineError(
+        fault = ""
+        if point.name in found:
+            first = found[point.name][1]
+            place, fault = first, f"two backends are called {point.name}: {first} and {place}; uninstall one of them"
+        elif point.name in _ours():
+            fault = f"two backends are called {point.name}: glow-deploy itself and {place}; uninstall the package"
+        elif not _free(point.name):
+            fault = (
                 f"the backend {place} has no name of small letters, digits and hyphens: report it to its authors, or "
                 "uninstall it"
             )
-        if point.name in ours or point.name in found:
-            other = "glow-deploy itself" if point.name in ours else found[point.name][1]
-            raise EngineError(f"two backends are called {point.name}: {other} and {place}; uninstall one of them")
-        found[point.name] = (point, place)
+        found[point.name] = (point, place, fault)
     return found
+
+
+def _ours() -> frozenset[str]:
+    return frozenset({*FLAVORS, *BACKEND_FLAVORS, *_OWN})
+
+
+def _free(name: str) -> bool:
+    """Tell whether a package may give this name to its backend."""
+    return name not in _ours() and len(name) <= _LONGEST and _NAME.fullmatch(name) is not None
 
 
 PLANS = (*engine_files("tensorrt"), *engine_files("rtx"))

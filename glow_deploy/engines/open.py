@@ -135,13 +135,15 @@ def open_graph(
     plugin = find_plugin(backend)
     graph = read_graph(data, source=source)
     if not trusted and backend not in WEB:  # which is a process of its own anyway
-        from .trial import try_graph
+        from .trial import PLUGIN, try_graph
 
         if backend in OPENVINO:
             from .openvino import import_openvino
 
             import_openvino()  # without it there is nothing to try the graph in
-        try_graph(data, work=graph.work, source=source, runtime="openvino" if backend in OPENVINO else backend)
+            try_graph(data, work=graph.work, source=source, runtime="openvino")
+        else:
+            try_graph(data, work=graph.work, source=source, runtime=PLUGIN, plugin=backend)
     return plugin.open(data, graph=graph, source=source, threads=threads)
 
 

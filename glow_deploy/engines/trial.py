@@ -17,9 +17,12 @@ from pathlib import Path
 from glow_deploy.errors import EngineError
 from glow_deploy.printable import one_line
 
-__all__ = ["OUT_OF_MEMORY", "PASSED", "try_graph"]
+__all__ = ["OUT_OF_MEMORY", "PASSED", "PLUGIN", "try_graph"]
 
 _NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+
+PLUGIN = "plugin"
+"""The runtime that stands for a backend of an installed package."""
 
 PASSED = b"glow-deploy: passed"
 """What the other process says at its end, when the runtime took the graph or refused it in good order."""
@@ -31,7 +34,7 @@ _SECONDS = 60.0
 _MULTIPLICATIONS_PER_SECOND = 2e9  # one slow core
 
 
-def try_graph(data: bytes, *, work: int, source: str, runtime: str = "onnxruntime") -> None:
+def try_graph(data: bytes, *, work: int, source: str, runtime: str = "onnxruntime", plugin: str = "") -> None:
     """Open a graph on the CPU in a process of its own and run one image of zeros; returns when that went well.
 
     It costs the start of Python and of the runtime, a second or a few, and one image's time.
@@ -40,24 +43,27 @@ def try_graph(data: bytes, *, work: int, source: str, runtime: str = "onnxruntim
         data: the whole ONNX file, which `artifact.lint` accepts.
         work: multiplications for one image, by which the time limit grows.
         source: the file's name, for messages.
-        runtime: what will run it: `onnxruntime`, `openvino`, or a backend that a package brings.
+        runtime: what will run it: `onnxruntime`, `openvino` or `PLUGIN`.
+        plugin: the name of the backend that a package brings, for `PLUGIN`.
 
     Raises:
         EngineError: the process crashed, or took too much time or memory. What the runtime refuses in good order is
             left to be said when the graph is opened here.
     """
-    name = _NAMES.get(runtime, runtime)
+    name = plugin or _NAMES[runtime]
+    # A backend that needs more than the process may have would refuse every file.
+    instead = "do not use the file" + (", or name one in a bundle, which is not tried" if plugin else "")
     seconds = _SECONDS + work / _MULTIPLICATIONS_PER_SECOND
     root = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
     # -P: the folder that we are called from may be a stranger's, and nothing is imported from it.
-    command = [sys.executable, "-P", "-m", "glow_deploy.engines.trial_child", str(int(seconds)), runtime]
+    command = [sys.executable, "-P", "-m", "glow_deploy.engines.trial_child", str(int(seconds)), runtime, plugin]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, env=environment, check=False)
     except subprocess.TimeoutExpired:
         raise EngineError(
-            f"{source}: {name} did not come to an end with it in a test process ({seconds:.0f} s): do not use the file"
+            f"{source}: {name} did not come to an end with it in a test process ({seconds:.0f} s): {instead}"
         ) from None
     except OSError as error:
         raise EngineError(f"{source}: the test process could not be started ({error.strerror or error})") from error
@@ -65,8 +71,8 @@ def try_graph(data: bytes, *, work: int, source: str, runtime: str = "onnxruntim
     if done.returncode == 0 and last == [PASSED]:
         return
     if last == [OUT_OF_MEMORY]:
-        raise EngineError(f"{source}: made {name} ask for too much memory in a test process: do not use the file")
-    raise EngineError(f"{source}: the graph made {name} crash in a test process ({_how(done)}): do not use the file")
+        raise EngineError(f"{source}: made {name} ask for too much memory in a test process: {instead}")
+    raise EngineError(f"{source}: the graph made {name} crash in a test process ({_how(done)}): {instead}")
 
 
 def _how(done: subprocess.CompletedProcess[bytes]) -> str:

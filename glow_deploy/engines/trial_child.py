@@ -1,7 +1,7 @@
 """What the test process of `trial` runs: one graph, from stdin, opened and run once under limits.
 
-Started as `python -m glow_deploy.engines.trial_child SECONDS RUNTIME`, RUNTIME being onnxruntime, openvino or a
-backend that a package brings. Its last line on stdout says how it ended.
+Started as `python -m glow_deploy.engines.trial_child SECONDS RUNTIME [NAME]`, RUNTIME being onnxruntime, openvino or
+plugin, and NAME that of the backend that a package brings. Its last line on stdout says how it ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from glow_deploy.artifact.graph_file import read_graph
 from glow_deploy.runtime import import_onnxruntime
 
 from .plugin import EnginePlugin, find_plugin
-from .trial import OUT_OF_MEMORY, PASSED
+from .trial import OUT_OF_MEMORY, PASSED, PLUGIN
 
 __all__ = ["main"]
 
@@ -29,17 +29,17 @@ _MEMORY = 4 << 30  # bytes beyond what Python and the runtime take themselves
 _PER_BYTE = 8  # and for each byte of the file: the weights, copies of them, constants made of them
 
 
-def main(seconds: int, runtime: str) -> int:
+def main(seconds: int, runtime: str, name: str = "") -> int:
     """Try the graph on stdin; returns the exit code."""
     data = sys.stdin.buffer.read()
     run: Callable[[bytes], None]
     if runtime == "onnxruntime":
         run = partial(_run, import_onnxruntime())
     elif runtime == "openvino":
-        run = partial(_run_openvino, importlib.import_module(runtime))
+        run = partial(_run_openvino, importlib.import_module("openvino"))
     else:
-        run = partial(_run_plugin, find_plugin(runtime))
-    _limit(_MEMORY + _PER_BYTE * len(data), seconds)
+        run = partial(_run_plugin, find_plugin(name))
+    _limit(_MEMORY + _PER_BYTE * len(data), seconds, reserving=runtime == PLUGIN)
     answer = PASSED
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -82,8 +82,11 @@ def _run_plugin(plugin: EnginePlugin, data: bytes) -> None:
         engine.run({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in graph.inputs})
 
 
-def _limit(memory: int, seconds: int) -> None:
-    """Limit what this process may take from here on, as far as the system knows such limits."""
+def _limit(memory: int, seconds: int, *, reserving: bool = False) -> None:
+    """Limit what this process may take from here on, as far as the system knows such limits.
+
+    A runtime of a GPU sets far more addresses aside than it uses. With `reserving` only memory to write to counts.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -91,8 +94,9 @@ def _limit(memory: int, seconds: int) -> None:
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_CPU: seconds * 4}
     pages = Path("/proc/self/statm")
     if pages.exists():
-        taken = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        limits[resource.RLIMIT_AS] = taken + memory
+        kind, field = (resource.RLIMIT_DATA, 5) if reserving else (resource.RLIMIT_AS, 0)
+        taken = int(pages.read_text(encoding="ascii").split()[field]) * resource.getpagesize()
+        limits[kind] = taken + memory
     for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
         with contextlib.suppress(ValueError, OSError):
@@ -100,4 +104,4 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:4]))

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,7 +91,7 @@ def test_a_file_that_nobody_vouches_for_is_tried_by_it_first(site, bundle, tmp_p
         assert engine.details.backend == "onnx-reference"
     before, after = "def _run(self, arrays, batch):", "def _run(self, arrays, batch):\n        __import__('os').abort()"
     (site / "my_runtime" / "backend.py").write_text(block("`my_runtime/backend.py`:").replace(before, after))
-    with pytest.raises(EngineError, match="made onnx-reference crash in a test process"):
+    with pytest.raises(EngineError, match=r"made onnx-reference crash in a test process .*or name one in a bundle"):
         open_engine(lone, backend="onnx-reference")
 
 
@@ -152,6 +154,10 @@ def run(tiny):
         return engine.run({"z1": tiny.expected(tiny.images(2))[0].astype(np.float32)})
 
 
+def tiny_shape(tiny):
+    return tiny.images(1).shape[1:]
+
+
 FAULTS = [SystemExit(0), KeyError("weights\nof two lines"), RuntimeError("long " * 1000)]
 
 
@@ -195,20 +201,97 @@ def test_its_own_refusal_is_its_own_word_and_ctrl_c_passes(install, tiny):
         run(tiny)
 
 
-def test_names_that_clash_or_are_none_are_refused(install, tiny):
+def test_a_name_that_clashes_or_is_none_is_told_where_it_is_asked_for(install, tiny):
     sound = giving(dict)
     install(("theirs", lambda: 3))
     with pytest.raises(EngineError, match=r"theirs of theirs-package is a int, not a .*EnginePlugin"):
         run(tiny)
-    for points, said in (
-        ((("theirs", sound), ("theirs", sound)), "two backends are called theirs: theirs of theirs-package and theirs"),
-        ((("openvino-cpu", sound),), "two backends are called openvino-cpu: glow-deploy itself and"),
-        ((("tensorrt", sound),), "two backends are called tensorrt"),
-        ((("No Name", sound),), "has no name of small letters"),
+    points = [("theirs", sound), ("twice", sound), ("twice", sound), ("tensorrt", sound), ("No Name", sound)]
+    points += [("openvino-cpu", sound), ("onnxruntime", sound), ("openvino", sound)]
+    install(*points)
+    find_plugin("theirs")  # the others keep neither it nor ours from work
+    assert isinstance(find_plugin("openvino-cpu").open, partial)
+    assert find_plugin("openvino-cpu").open.func.__name__ == "OpenVinoEngine"
+    assert installed_backends() == ("theirs", "twice")
+    assert graph_backend("openvino") == graph_backend("onnxruntime") == "auto"
+    for name, said in (
+        ("twice", "two backends are called twice: twice of twice-package and twice"),
+        ("tensorrt", "two backends are called tensorrt: glow-deploy itself and"),
+        ("onnxruntime", "two backends are called onnxruntime: glow-deploy itself and"),
+        ("openvino", "two backends are called openvino: glow-deploy itself and"),
+        ("No Name", "has no name of small letters"),
     ):
-        install(*points)
         with pytest.raises(EngineError, match=said):
-            find_plugin("theirs")
+            find_plugin(name)
+
+
+def test_what_it_is_fed_and_what_it_gives_are_copies(install, tiny):
+    kept = np.zeros((2, *tiny_shape(tiny)), np.float32)
+
+    def spoil(feeds):
+        (z,) = feeds.values()
+        kept[...] = z.sum()
+        z[...] = np.nan
+        return {"x": kept, "more": kept}
+
+    install(("theirs", giving(spoil)))
+    with open_graph(tiny.decoder().SerializeToString(), backend="theirs") as engine:
+        ones = np.ones((2, *engine.inputs[0].shape), np.float32)
+        first = engine.run({"z1": ones})["x"]
+        before = first.copy()
+        engine.run({"z1": ones * 3})
+        assert (ones == 1).all()
+        np.testing.assert_array_equal(first, before)
+        assert engine.run({"z1": ones}).keys() == {"x"}
+
+
+def test_what_it_prints_is_kept_out_of_stdout(install, tiny, capfd):
+    def loud(feeds):
+        print("from Python")
+        os.write(1, b"from native code\n")
+        return {"x": np.zeros((2, *tiny_shape(tiny)), np.float32)}
+
+    def load():
+        print("at import")
+        return giving(loud)()
+
+    install(("theirs", load))
+    with open_graph(tiny.decoder().SerializeToString(), backend="theirs") as engine:
+        engine.run({"z1": np.zeros((2, *engine.inputs[0].shape), np.float32)})
+    print("the answer")
+    out, told = capfd.readouterr()
+    assert out == "the answer\n"
+    assert [line in told for line in ("at import", "from Python", "from native code")] == [True] * 3
+
+
+@pytest.mark.parametrize("wrong", [{"versions": 3}, {"max_batch": 0}, {"max_batch": "4"}], ids=str)
+def test_its_largest_batch_is_kept_and_details_that_fail_close_it(install, tiny, wrong):
+    rows, closed = [], []
+
+    def load(**changes):
+        def run(feeds):
+            rows.append(len(feeds["z1"]))
+            return {"x": np.zeros((rows[-1], *shape), np.float32)}
+
+        def open_one(model, *, graph, source, threads):
+            made = Runtime(graph, run)
+            made._details = replace(made._details, **changes)
+            made._close = lambda: closed.append(1)
+            return made
+
+        return EnginePlugin(open=open_one)
+
+    model = tiny.decoder().SerializeToString()
+    install(("theirs", lambda: load(max_batch=2)))
+    with open_graph(model, backend="theirs") as engine:
+        shape = engine.outputs[0].shape
+        assert engine.details.max_batch == 2
+        assert len(engine.run({"z1": np.zeros((5, *engine.inputs[0].shape), np.float32)})["x"]) == 5
+    assert (rows, closed) == ([2, 2, 1], [1])
+    install(("theirs", lambda: load(**wrong)))
+    with pytest.raises(EngineError, match=r"theirs of theirs-package failed to say what runs the graph"):
+        open_graph(model, backend="theirs")
+    assert closed == [1, 1]
 
 
 def test_a_name_alone_imports_nothing_and_an_unknown_one_is_told_with_those_there_are(install, tiny, bundle):

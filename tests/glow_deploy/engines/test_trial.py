@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -104,3 +105,18 @@ def test_a_graph_that_fails_the_trial_is_not_opened_here(tiny, tmp_path, monkeyp
     onnx.save(tiny.encoder(), path)
     with pytest.raises(EngineError, match="it crashed"):
         open_engine(path, device="cpu")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the memory of a process")
+def test_addresses_that_a_backend_sets_aside_do_not_count_and_memory_does():
+    code = (
+        "import mmap\n"
+        "from glow_deploy.engines.trial_child import _limit\n"
+        "_limit(1 << 30, 60, reserving=True)\n"
+        "aside = mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)\n"
+        "print('set aside')\n"
+        "bytearray(2 << 30)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "set aside\n"
+    assert done.stderr.splitlines()[-1] == "MemoryError"
