@@ -37,10 +37,14 @@ from .writing import check_target, write_site
 __all__ = ["POLICY", "Site", "build_site"]
 
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-"""What the page may load: its own files and pictures out of answers; and it may compile WebAssembly."""
+"""What the page and its worker may load: their own files and pictures out of answers; they may compile WebAssembly.
+
+The worker comes out of a blob, and so under this policy: one that comes from an address would be under none. What it
+imports counts as a worker's source.
+"""
 
 _SITE = "site.json"
 _RUNTIME = "runtime"

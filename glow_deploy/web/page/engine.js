@@ -2,10 +2,13 @@
 
 const STEP = 200_000; // bytes between two words about how much has come
 
+// From a worker's blob no address leads to the site.
+export const fromSite = (address) => fetch(new URL(address, import.meta.url));
+
 export const tell = (text) => self.postMessage({ progress: text });
 
 async function download(address, done) {
-  const answer = await fetch(address);
+  const answer = await fromSite(address);
   if (!answer.ok) throw new Error(`${address.split("?")[0]} is not on the server (${answer.status})`);
   if (!answer.body) return new Uint8Array(await answer.arrayBuffer());
   const parts = [];

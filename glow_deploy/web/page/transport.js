@@ -1,8 +1,13 @@
 // The page's questions go to a worker of this browser, which computes what a server would.
+//
+// A worker that comes from an address has the policy of that address, which nobody sends here. One that comes out of a
+// blob has the page's. It holds one line, which loads the script.
 
 export const GONE = "this browser has ended the computation, perhaps for lack of memory; reload the page";
 
-const worker = new Worker(`worker.js${window.location.search}`, { type: "module" });
+const script = new URL(`worker.js${window.location.search}`, import.meta.url).href;
+const start = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" }));
+const worker = new Worker(start, { type: "module" });
 const waiting = new Map(); // id -> how its question ends
 let last = 0;
 let broken = "";

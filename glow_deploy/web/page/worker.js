@@ -1,7 +1,7 @@
 // Answers what the page asks, one question after another, as explore's server does.
 
 import { describeImage, describeShown } from "./answers.js";
-import { hasGpu, loadFiles, openEngine, tell } from "./engine.js";
+import { fromSite, hasGpu, loadFiles, openEngine, tell } from "./engine.js";
 import { Flow } from "./flow.js";
 import { latentFile } from "./npz.js";
 import { isFinite } from "./pixels.js";
@@ -48,10 +48,10 @@ function words(found, provider) {
 }
 
 async function start() {
-  const answer = await fetch("site.json");
+  const answer = await fromSite("site.json");
   if (!answer.ok) throw new Error(`site.json is not on the server (${answer.status})`);
   const site = await answer.json();
-  const asked = new URLSearchParams(self.location.search).get("engine");
+  const asked = new URL(import.meta.url).searchParams.get("engine");
   const gpu = site.runtimes.webgpu && asked !== "wasm" && (asked === "webgpu" || await hasGpu());
   const tries = gpu ? ["webgpu", "wasm"] : ["wasm"];
   const files = [site.encoder, site.decoder, site.weights, site.directions].filter(Boolean);
@@ -132,7 +132,7 @@ async function open(flow, values, { name, file, label, notes = [] }) {
 }
 
 async function goldenValues(flow, index) {
-  const answer = await fetch(`golden/${index}.png`);
+  const answer = await fromSite(`golden/${index}.png`);
   if (!answer.ok) throw new Refused(`golden image ${index} is not on the server`, { status: 404 });
   return (await readPicture(await answer.arrayBuffer(), `golden image ${index}`, flow.image, flow.site.upload)).values;
 }

@@ -36,8 +36,8 @@ def serve():
     """Hand out a folder below a path, as a host of many pages does; returns its address."""
     running = []
 
-    def start(folder):
-        handler = functools.partial(Quiet, directory=str(folder.parent))
+    def start(folder, kind=Quiet):
+        handler = functools.partial(kind, directory=str(folder.parent))
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         running.append(server)
@@ -125,6 +125,7 @@ def page(desk):
     desk.get_by_label("the image", exact=True).check()
     desk.locator("#thumbs input").first.check()
     desk.get_by_role("button", name="Reset all").click()
+    desk.get_by_label("Temperature", exact=True).fill("0.7")
     says(desk, "picture-note", "golden image 0")
     says(desk, "verdict", "Every value is as in the image")
     return desk
@@ -334,6 +335,43 @@ def test_it_fits_a_phone_and_can_be_read(tab, site):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
         assert not [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5], scheme
+
+
+ATTEMPT = """async (address) => {
+  await new Promise((done) => setTimeout(done, 0)); // a debugger's own words may be evaluated; what comes later may not
+  const attempt = async (work) => { try { return await work(); } catch { return "refused"; } };
+  return [
+    await attempt(async () => (await fetch(address)).status),
+    await attempt(async () => { await import(`${address}module.js`); return "imported"; }),
+    await attempt(async () => (0, eval)("1 + 1")),
+  ];
+}"""
+
+
+def test_neither_page_nor_worker_reaches_another_server(browser, site, serve, tmp_path):
+    class Open(Quiet):
+        def end_headers(self):
+            self.send_header("Access-Control-Allow-Origin", "*")
+            super().end_headers()
+
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "index.html").write_text("else")
+    (tmp_path / "else" / "module.js").write_text("export default 1;")
+    elsewhere = serve(tmp_path / "else", Open)
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(site + "?engine=wasm")
+        page.wait_for_selector("#shown:not([hidden])", timeout=60_000)
+        assert [worker.evaluate(ATTEMPT, elsewhere) for worker in page.workers] == [["refused"] * 3]
+        assert page.evaluate(ATTEMPT, elsewhere) == ["refused"] * 3
+        own = page.workers[0].evaluate("async (address) => (await fetch(address)).status", site)
+        assert own == 200
+        free = context.new_page()
+        free.goto(elsewhere)
+        assert free.evaluate(ATTEMPT, elsewhere) == [200, "imported", 2]  # what a page without a policy does
+    finally:
+        context.close()
 
 
 def test_classes_and_rounded_weights(tab, make_bundle, serve, tmp_path, runtime):

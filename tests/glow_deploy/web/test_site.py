@@ -43,6 +43,11 @@ def test_the_page_has_a_policy_and_loads_nothing_from_elsewhere(made):
     assert "default-src 'none'" in policy
     assert "'unsafe-inline'" not in policy
     assert "'unsafe-eval'" not in policy
+    # Only a worker out of a blob is under the page's policy; there, addresses mean nothing that are not made whole.
+    scripts = {path.name: path.read_text() for path in made.path.glob("*.js")}
+    assert re.findall(r"new Worker\((\w+)", "".join(scripts.values())) == ["start"]
+    assert "const start = URL.createObjectURL(" in scripts["transport.js"]
+    assert {name: text.count("fetch(") for name, text in scripts.items() if "fetch(" in text} == {"engine.js": 1}
     for path in made.path.iterdir():
         if path.suffix in (".html", ".css", ".js"):
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
