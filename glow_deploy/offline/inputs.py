@@ -12,6 +12,7 @@ import numpy as np
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.files import atomic_paths, refuse_overwrite
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.canary import make_canary
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.errors import UsageError
@@ -62,10 +63,15 @@ def golden_inputs(bundle: Bundle | str | Path, *, limit: int | None = None) -> G
         limit: the first so many golden images alone; None for all.
 
     Raises:
-        UsageError: the bundle has no golden vectors.
+        UsageError: the bundle has no golden vectors, or holds exact graphs, whose latents are integers.
         BundleError: it is damaged.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    if bundle.manifest.precision == EXACT:
+        raise UsageError(
+            f"{bundle.path} holds exact graphs, which compute in integers: what other programs make of them cannot yet "
+            "be judged by saved outputs; run them there as a backend"
+        )
     golden = bundle.golden()
     if golden is None:
         raise UsageError(f"{bundle.path} has no golden vectors to feed: export it with golden vectors")

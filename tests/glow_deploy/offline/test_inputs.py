@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def test_nothing_is_overwritten_unasked(bundle, tmp_path):
     with pytest.raises(UsageError, match="cannot make the folder"):
         write_inputs(inputs, tmp_path / "file" / "below")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_exact_graphs_are_refused_for_their_latents_are_integers(bundle):
+    exact = replace(bundle, manifest=replace(bundle.manifest, precision="exact"))
+    with pytest.raises(UsageError, match="holds exact graphs, which compute in integers"):
+        golden_inputs(exact)
 
 
 def test_without_golden_vectors_there_is_nothing_to_feed(making, tmp_path):
