@@ -128,7 +128,9 @@ def entry_points() -> dict[str, tuple[metadata.EntryPoint, str, str]]:
             first = found[point.name][1]
             place, fault = first, f"two backends are called {point.name}: {first} and {place}; uninstall one of them"
         elif point.name in _ours():
-            fault = f"two backends are called {point.name}: that of glow-deploy itself and {place}; uninstall the package"
+            fault = (
+                f"two backends are called {point.name}: that of glow-deploy itself and {place}; uninstall the package"
+            )
         elif not _free(point.name):
             fault = (
                 f"the backend {place} has no name of small letters, digits and hyphens: report it to its authors, or "

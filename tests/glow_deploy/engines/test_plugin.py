@@ -216,9 +216,9 @@ def test_a_name_that_clashes_or_is_none_is_told_where_it_is_asked_for(install, t
     assert graph_backend("openvino") == graph_backend("onnxruntime") == "auto"
     for name, said in (
         ("twice", "two backends are called twice: twice of twice-package and twice"),
-        ("tensorrt", "two backends are called tensorrt: glow-deploy itself and"),
-        ("onnxruntime", "two backends are called onnxruntime: glow-deploy itself and"),
-        ("openvino", "two backends are called openvino: glow-deploy itself and"),
+        ("tensorrt", "two backends are called tensorrt: that of glow-deploy itself and"),
+        ("onnxruntime", "two backends are called onnxruntime: that of glow-deploy itself and"),
+        ("openvino", "two backends are called openvino: that of glow-deploy itself and"),
         ("No Name", "has no name of small letters"),
     ):
         with pytest.raises(EngineError, match=said):
