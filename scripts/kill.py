@@ -104,6 +104,33 @@ def whole_run(path: Path) -> None:
         whole_checkpoint(path / "ckpt.pt")
 
 
+def whole_site(path: Path) -> None:
+    """Every file is as one of the two sites has it, and each that is named by a digest is that one."""
+    from glow_deploy.artifact.files import sha256_file
+    from glow_deploy.web.listing import is_as_listed, read_listing
+
+    for name, digests in read_listing(path).items():
+        if not is_as_listed(path, name, digests):
+            raise ValueError(f"{name} is not there, or not as it was written")
+    site = json.loads((path / "site.json").read_text())
+    for part in (site["encoder"], site["decoder"], site["runtimes"]["wasm"]["binary"]):
+        name, _, digest = part["address"].partition("?")
+        if not sha256_file(path / name).startswith(digest):
+            raise ValueError(f"{name} is not the file that site.json names")
+
+
+def runtime_is_there() -> bool:
+    """Whether onnxruntime-web is in the cache, which `web` takes it from."""
+    from glow_deploy.engines.web_runtime import web_runtime
+    from glow_deploy.errors import MissingDependencyError
+
+    try:
+        web_runtime(fetch=False)
+    except MissingDependencyError:
+        return False
+    return True
+
+
 def cases(place: Path) -> list[Case]:
     """Every command that writes, on the run and the bundle in `place`."""
     run, bundle, picture = place / "run", place / "bundle", place / "faces" / "sample-0000.png"
@@ -145,6 +172,10 @@ def cases(place: Path) -> list[Case]:
         Case(name="train --resume", words=["train", "--resume", out / "resumed", "--max-steps", "6", "--quiet"],
              target=out / "resumed", check=whole_run, before=resumable),
     ]  # fmt: skip
+    if runtime_is_there():
+        words = ["web", bundle, "--out", out / "site", "--no-webgpu", "--force"]
+        found.append(Case(name="web", words=words, target=out / "site", check=whole_site, fresh=True))
+        found.append(Case(name="web --force", words=words, target=out / "site", check=whole_site))
     if find_spec("tensorrt_rtx") is not None:
         words = ["compile", bundle, "--flavor", "rtx", "--gpu", "sm86", "--force"]
         found.append(Case(name="compile", words=words, target=bundle, check=whole_plans))
