@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -104,7 +105,7 @@ def web_runtime(
 
     Args:
         source: the package as `npm pack` leaves it (.tgz), or its folder, also inside `node_modules`. None takes the
-            cache, and fills it with `npm pack` where it is empty.
+            cache, and fills it with `npm pack` where it is empty. A cache that cannot be read or written is left out.
         files: which of them.
         fetch: let npm fetch the package where the cache does not hold it.
 
@@ -117,20 +118,23 @@ def web_runtime(
     """
     if source is not None:
         return _of_folder(source, files) if source.is_dir() else _of_archive(_read_archive(source), files, str(source))
-    folder = cache_folder() / _PACKAGE
-    try:
+    folder = None
+    with suppress(UsageError, OSError, RuntimeError):  # not there yet, not all of it, damaged, not ours, or no home
+        folder = cache_folder() / _PACKAGE
         return _of_folder(folder, files)
-    except UsageError:
-        pass  # not there yet, not all of it, or damaged
     if not fetch:
         raise MissingDependencyError(
             f"onnxruntime-web {RUNTIME_VERSION} is not in the cache: `glow-deploy web BUNDLE --out DIR` fetches it "
             "with npm, once"
         )
     found = _of_archive(_fetch(), (*WASM, *WEBGPU), _PACKAGE)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in found.items():
-        atomic_write(folder / name, data)
+    if folder is not None:
+        with suppress(
+            UsageError, OSError
+        ):  # a cache that cannot be written saves the next fetch, and no more than that
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in found.items():
+                atomic_write(folder / name, data)
     return {file.name: found[file.name] for file in files}
 
 

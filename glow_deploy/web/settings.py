@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
 from glow_deploy.arguments import as_choice, as_flag, as_path, as_seed, as_text, as_whole, settle
+from glow_deploy.errors import UsageError
+from glow_deploy.printable import shown
 
-__all__ = ["WebOptions", "WebSettings", "WeightFormat"]
+__all__ = ["WebOptions", "WebSettings", "WeightFormat", "need_text"]
 
 WeightFormat = Literal["float32", "float16"]
 
@@ -46,10 +48,29 @@ class WebSettings:
         settle(self, as_flag, "webgpu", "force")
         settle(self, as_path, "runtime", "directions", optional=True)
         settle(self, as_text, "title", optional=True)
+        if self.title is not None:
+            need_text(self.title, "title is", remedy="give another title=")
         settle(self, as_whole, "golden", least=0, most=1000)
         settle(self, as_whole, "draws", least=1, most=1000)
         settle(self, as_seed, "seed")
         settle(self, as_whole, "seed", most=2**53 - 1)
+
+
+def need_text(text: str, what: str, *, remedy: str) -> None:
+    """Refuse what no file of text can hold: names that the system gives in bytes that are no UTF-8.
+
+    Args:
+        text: such a name, or a title.
+        what: words before it in the message.
+        remedy: words after it, what to do.
+
+    Raises:
+        UsageError: it is no Unicode text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} {shown(text)}, which is not UTF-8 and cannot be on a page; {remedy}") from None
 
 
 class WebOptions(TypedDict, total=False):

@@ -31,7 +31,7 @@ from glow_deploy.settings import settings_of
 
 from .cost import WeightCost, measure_weights
 from .graphs import WEIGHTS, web_graphs
-from .settings import WebOptions, WebSettings
+from .settings import WebOptions, WebSettings, need_text
 from .writing import check_target, write_site
 
 __all__ = ["POLICY", "Site", "build_site"]
@@ -146,6 +146,9 @@ def _files(
             f"{bundle.path} holds bfloat16 convolutions, which onnxruntime-web does not compute: export with "
             "precision=fp32, and make the site with weights=float16 if it is to be small"
         )
+    need_text(name_of(bundle.path), "the bundle's folder is", remedy="rename it")
+    if settings.directions is not None:
+        need_text(settings.directions.name, "the file of directions is", remedy="rename it")
     golden = bundle.golden()
     shown = 0 if golden is None else min(settings.golden, len(golden))
     report("the weights", 0, None)

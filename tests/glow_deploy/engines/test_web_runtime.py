@@ -91,6 +91,26 @@ def test_npm_fetches_once(small_package, tmp_path, monkeypatch):
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("kind", ["a file in the way", "a folder in the way", "no home"])
+def test_without_a_cache_it_is_fetched_every_time(kind, small_package, tmp_path, monkeypatch):
+    (tmp_path / "package.tgz").write_bytes(small_package)
+    npm(tmp_path, monkeypatch, f"echo fetched >> {tmp_path}/calls; cp {tmp_path}/package.tgz fetched.tgz")
+    if kind == "a file in the way":
+        (tmp_path / "cache").write_text("mine")
+    elif kind == "a folder in the way":
+        next_to = tmp_path / "cache" / "onnxruntime-web@1.30.0"
+        (next_to / "a.mjs" / "mine").mkdir(parents=True)
+    else:
+
+        def homeless():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(module, "cache_folder", homeless)
+    assert web_runtime(files=FILES) == web_runtime(files=FILES) == DATA
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+    assert kind != "a file in the way" or (tmp_path / "cache").read_text() == "mine"
+
+
 def test_without_npm_or_network_one_line_says_what_to_do(small_package, tmp_path, monkeypatch):
     with pytest.raises(MissingDependencyError, match="is not in the cache"):
         web_runtime(files=FILES, fetch=False)

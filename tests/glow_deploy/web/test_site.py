@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -107,3 +108,17 @@ def test_what_cannot_run_or_be_written_is_refused_before_any_work(make_bundle, b
     with pytest.raises(DataError, match=r"wrong\.npz"):
         build_site(bundle, out=tmp_path / "site", directions=tmp_path / "wrong.npz")
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("kind", ["title", "folder", "directions"])
+def test_names_that_are_not_text_are_refused(kind, bundle, stand_in, tmp_path):
+    strange = "faces-\udcff"
+    options = {"title": {"title": strange}, "directions": {"directions": tmp_path / strange}}.get(kind, {})
+    source = bundle
+    if kind == "folder":
+        source = tmp_path / strange
+        shutil.copytree(bundle, source)
+    with pytest.raises(UsageError, match=r"faces-.udcff, which is not UTF-8"):
+        build_site(source, out=tmp_path / "site", **options)
+    assert not (tmp_path / "site").exists()
+    assert build_site(bundle, out=tmp_path / "site", title="Gesichter \u2013 \u9854").path.is_dir()
