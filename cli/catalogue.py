@@ -108,6 +108,16 @@ COMMANDS = {
             "glow-deploy triton demo-out/bundle --out repository --backend python --device cpu --force",
         ),
     ),
+    "hub": Entry(
+        module="commands.hub",
+        function="hub",
+        summary="Put a bundle on the Hugging Face Hub with a model card, or fetch one and check it.",
+        panel=_MAKE,
+        examples=(
+            "glow-deploy hub push demo-out/bundle OWNER/NAME --license mit",
+            "glow-deploy hub pull OWNER/NAME bundle",
+        ),
+    ),
     "verify": Entry(
         module="commands.verify",
         function="verify",

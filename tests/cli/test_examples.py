@@ -16,6 +16,7 @@ NOT_RUN = {
     "explore": "serves until Ctrl-C",
     "web": "needs the package onnxruntime-web",
     "serve": "serves until Ctrl-C",
+    "hub": "needs the network",
     "convert": "needs another project's checkpoint",
     "demo": "takes minutes",
 }

@@ -19,6 +19,7 @@ COMMANDS = (
         "golden",
         "sign",
         "triton",
+        "hub",
         "bench",
         "sample",
         "encode",

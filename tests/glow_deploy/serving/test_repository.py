@@ -59,12 +59,12 @@ def test_a_write_that_fails_leaves_the_old_one(bundle, tmp_path, monkeypatch):
     place = tmp_path / "repo"
     write_repository(bundle, place)
     before = everything(place)
-    from glow_deploy.serving import repository
+    from glow_deploy.artifact import whole_folder
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(repository, "exchange", full)
+    monkeypatch.setattr(whole_folder, "exchange", full)
     with pytest.raises(UsageError, match="No space left"):
         write_repository(bundle, place, settings=TritonSettings(force=True, max_batch=8))
     assert everything(place) == before
