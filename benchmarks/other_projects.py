@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from glow_cli.main import app
 from rich.console import Console
 from rich.table import Table
 
@@ -77,8 +76,7 @@ def measure(folder: Path, work: Path) -> Row:
         *(word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))),
     ]
     bundle = work / folder.name
-    command = [sys.executable, "-m", "glow_cli", *words[1:2], str(file), *words[3:], "--out", str(bundle), "--quiet"]
-    subprocess.run(command, check=True)
+    app([*words[1:2], str(file), *words[3:], "--out", str(bundle), "--quiet"], standalone_mode=False)
     size = options.get("image_size")
     told = ImportOptions.from_dict({**options, **({} if size is None else {"image_size": _size(size)})})
     checkpoint = read_checkpoint(file, options=told)
