@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +14,14 @@ from glow_deploy.printable import one_line
 
 from .address import Address
 from .tensors import HEADER, pack, unpack
+from .whole_time import timed_pool
 
 __all__ = ["KServeClient"]
 
 _CONNECT = 5.0  # seconds
 _MOST_DESCRIPTION = 4 << 20  # bytes of an answer that is no inference
 _MOST_ANSWER = 2 << 30
+_LONGEST_NUMBER = 32  # bytes, in JSON
 _PIECE = 1 << 20
 
 
@@ -29,7 +30,7 @@ class KServeClient:
 
     Args:
         address: of the server.
-        timeout: seconds for a whole answer.
+        timeout: seconds for a whole answer, from the connection to the last byte.
 
     Raises:
         MissingDependencyError: urllib3 is not installed.
@@ -37,14 +38,13 @@ class KServeClient:
 
     def __init__(self, address: Address, *, timeout: float = 60.0) -> None:
         try:
-            import urllib3
+            self._pool = timed_pool(maxsize=64, retries=False)
         except ImportError as error:
             raise MissingDependencyError(
                 f"asking {address.host} needs urllib3: install it with `pip install 'glow-deploy[serving]'`"
             ) from error
         self._address = address
         self._timeout = timeout
-        self._pool: Any = urllib3.PoolManager(maxsize=64, retries=False)
         self._binary: bool | None = None
 
     def server(self) -> dict[str, Any]:
@@ -65,7 +65,12 @@ class KServeClient:
         return bool(status == 200)
 
     def infer(
-        self, name: str, tensors: Mapping[str, np.ndarray], *, parameters: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        tensors: Mapping[str, np.ndarray],
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        values: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Run a model.
 
@@ -75,6 +80,7 @@ class KServeClient:
             name: of the model.
             tensors: its inputs.
             parameters: of the request.
+            values: numbers that the answer holds at most, which bounds what is read; None for any that memory may hold.
 
         Returns:
             Its outputs by name.
@@ -93,7 +99,8 @@ class KServeClient:
         if length is not None:
             headers[HEADER] = str(length)
         path = f"/v2/models/{quote(name, safe='')}/infer"
-        status, told_length, data = self._ask("POST", path, most=_MOST_ANSWER, body=body, headers=headers)
+        most = _MOST_ANSWER if values is None else min(_MOST_ANSWER, _MOST_DESCRIPTION + values * _LONGEST_NUMBER)
+        status, told_length, data = self._ask("POST", path, most=most, body=body, headers=headers)
         if status != 200:
             raise EngineError(f"{self._where(name)} refused the request: {_reason(status, data)}")
         try:
@@ -139,44 +146,58 @@ class KServeClient:
         import urllib3
 
         host = self._address.host
-        until = time.monotonic() + self._timeout
-        wait = urllib3.Timeout(connect=min(_CONNECT, self._timeout), read=self._timeout)
+        late = EngineError(f"{host} did not answer within {self._timeout:g} seconds ({method} {path})")
+        with self._pool.within(self._timeout) as time:
+            try:
+                status, told, data = self._exchange(method, path, most, body, headers)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise late if time.over else self._trouble(error, late, f"({method} {path})") from None
+            if time.over:  # an answer without a length ends where the connection does
+                raise late
+        length = int(told) if told.isascii() and told.isdecimal() and len(told) <= 12 else None
+        return status, length, data
+
+    def _exchange(
+        self, method: str, path: str, most: int, body: bytes | None, headers: dict[str, str] | None
+    ) -> tuple[int, str, bytes]:
+        import urllib3
+
+        answer = self._pool.request(
+            method,
+            self._address.url + path,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=min(_CONNECT, self._timeout), read=self._timeout),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
         data = bytearray()
         try:
-            answer = self._pool.request(
-                method,
-                self._address.url + path,
-                body=body,
-                headers=headers,
-                timeout=wait,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            try:
-                for piece in answer.stream(_PIECE):
-                    data += piece
-                    if len(data) > most:
-                        raise EngineError(f"{host}{path} answers more than {most >> 20} MiB")
-                    if time.monotonic() > until:
-                        raise TimeoutError
-            except BaseException:
-                answer.close()  # what is left of it would be taken for the next answer
-                raise
-            answer.release_conn()
-        except urllib3.exceptions.NewConnectionError as error:  # urllib3 counts refused connections as timeouts
-            raise EngineError(f"{host} cannot be reached: {_kind(error)}; is a server running there?") from None
-        except (urllib3.exceptions.TimeoutError, TimeoutError):
-            raise EngineError(f"{host} did not answer within {self._timeout:g} seconds ({method} {path})") from None
-        except urllib3.exceptions.ProtocolError as error:
-            if "BadStatusLine" in repr(error):
-                raise EngineError(f"{host} does not speak HTTP; is this the port for it, 8000 of Triton?") from None
-            raise EngineError(f"{host} broke off: {_kind(error)} ({method} {path})") from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise EngineError(f"{host} cannot be reached: {_kind(error)}; is a server running there?") from None
-        told = answer.headers.get(HEADER, "")
-        length = int(told) if told.isascii() and told.isdecimal() and len(told) <= 12 else None
-        return answer.status, length, bytes(data)
+            for piece in answer.stream(_PIECE):
+                data += piece
+                if len(data) > most:
+                    raise EngineError(f"{self._address.host}{path} answers more than {max(1, most >> 20)} MiB")
+        except BaseException:
+            answer.close()  # what is left of it would be taken for the next answer
+            raise
+        answer.release_conn()
+        return answer.status, answer.headers.get(HEADER, ""), bytes(data)
+
+    def _trouble(self, error: Exception, late: EngineError, asked: str) -> EngineError:
+        import urllib3
+
+        host = self._address.host
+        match error:
+            case urllib3.exceptions.NewConnectionError():  # urllib3 counts refused connections as timeouts
+                return EngineError(f"{host} cannot be reached: {_kind(error)}; is a server running there?")
+            case urllib3.exceptions.TimeoutError() | TimeoutError():
+                return late
+            case urllib3.exceptions.ProtocolError() if "BadStatusLine" in repr(error):
+                return EngineError(f"{host} does not speak HTTP; is this the port for it, 8000 of Triton?")
+            case urllib3.exceptions.ProtocolError():
+                return EngineError(f"{host} broke off: {_kind(error)} {asked}")
+        return EngineError(f"{host} cannot be reached: {_kind(error)}; is a server running there?")
 
 
 def _kind(error: BaseException) -> str:

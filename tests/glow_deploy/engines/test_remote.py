@@ -50,11 +50,12 @@ class Server:
         told = {key: {"string_value": value} for key, value in self.parameters.items()}
         return {"max_batch_size": self.most, "parameters": told, "backend": "fake"}
 
-    def infer(self, name, tensors):
+    def infer(self, name, tensors, *, values):
         self.asked.append({key: array.shape for key, array in tensors.items()})
         with open_engine(self.bundle.path / f"{name.removeprefix('m-')}.onnx", threads=1) as engine:
             flat = {spec.name: tensors[spec.name].reshape(-1, *spec.shape) for spec in engine.inputs}
             found = engine.run(flat)
+        assert values == sum(array.size for array in found.values())
         found = {key: a[:, None] if a.ndim == 1 and self.columns else a for key, a in found.items()}
         return found if self.spoil is None else self.spoil(found)
 
@@ -154,9 +155,9 @@ def test_answers_of_other_shapes_are_refused(server, spoil):
 def test_a_canary_is_run_where_there_is_one(server):
     assert remote_canary(ADDRESS, client=server) is None
     server.models, server.model = ("m-canary",), lambda name: {}
-    server.infer = lambda name, tensors: {"x": tensors["z1"] * 2}
+    server.infer = lambda name, tensors, **_: {"x": tensors["z1"] * 2}
     x = np.ones((1, 2), np.float32)
     np.testing.assert_array_equal(remote_canary(ADDRESS, client=server)(x), x * 2)
-    server.infer = lambda name, tensors: {"x": tensors["z1"][0]}
+    server.infer = lambda name, tensors, **_: {"x": tensors["z1"][0]}
     with pytest.raises(EngineError, match="no canary"):
         remote_canary(ADDRESS, client=server)(x)

@@ -111,6 +111,50 @@ def test_a_server_that_takes_its_time_is_left():
         assert time.monotonic() - begun < 1.4
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 500,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{" + b" " * 498 + b"}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 90,
+        b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 500,
+    ],
+    ids=["headers", "body", "chunks", "no length"],
+)
+def test_the_whole_answer_must_come_in_time(answer):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip():
+            found = listening.accept()[0]
+            found.recv(4096)
+            begin = answer.find(b"\r\n\r\n") + 1
+            found.sendall(answer[:begin])
+            with found, suppress(OSError):
+                for place in range(begin, len(answer)):
+                    found.sendall(answer[place : place + 1])
+                    time.sleep(0.02)
+
+        threading.Thread(target=drip, daemon=True).start()
+        client = KServeClient(parse_remote(f"kserve=127.0.0.1:{listening.getsockname()[1]}"), timeout=0.4)
+        begun = time.monotonic()
+        with client, pytest.raises(EngineError, match=r"did not answer within 0\.4 seconds"):
+            client.server()
+        assert time.monotonic() - begun < 2  # the whole would take 7 seconds and more
+
+
+def test_more_than_was_asked_for_is_not_read():
+    def much(*_):
+        return 200, {}, b" " * (5 << 20)
+
+    with answering(much) as client:
+        with pytest.raises(EngineError, match="more than 4 MiB"):
+            client.infer("m", {"x": X}, values=6)
+        with pytest.raises(EngineError, match="JSON"):  # it is read, where nobody says how much there may be
+            client.infer("m", {"x": X})
+
+
 def test_a_server_that_is_gone_and_one_that_speaks_something_else():
     with answering(double) as client:
         pass
