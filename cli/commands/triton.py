@@ -74,8 +74,9 @@ def triton(
     output.say(f"wrote {out}/: {', '.join(models)}")
     if backend == "openvino":
         output.say(
-            "note: Triton's OpenVINO backend cannot be told to compute in float32, and takes bfloat16 on CPUs that "
-            "have it: verify the server before you trust it"
+            "note: this repository has been run by no Triton with the OpenVINO backend, which fills every batch up to "
+            "the largest, 8 rows here at most. It cannot be told to compute in float32, and takes bfloat16 on CPUs "
+            "that have it: verify the server before you trust it"
         )
     output.say(f"start it with: tritonserver --model-repository={out.resolve()}")
     output.say(

@@ -36,6 +36,7 @@ SHA256, THREADS, ENGINE = "glow_deploy.sha256", "glow_deploy.threads", "glow_dep
 _MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.onnx", "tensorrt": "model.plan", "python": "model.onnx"}
 _CLASSES = {"engine": "EngineModel", "score": "ScoreModel", "sample": "SampleModel"}
 _MICRO = 10**6
+_PADDED = 8  # rows of a batch in OpenVINO, whose backend runs batches of one size alone and fills up all others
 
 
 def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
@@ -47,23 +48,26 @@ def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
         UsageError: they do not take a batch of 1.
     """
     files: Files = {}
+    rows: dict[Role, int] = {}
     golden = bundle.golden()
+    usual = min(settings.max_batch, _PADDED) if settings.backend == "openvino" else settings.max_batch
     engines: tuple[tuple[Role, str], ...] = (("encoder", ENCODER), ("decoder", DECODER))
     for role, graph in engines:
         model = bundle_engine_model(bundle, settings.name, role)
-        data, most = bundle.read(graph), settings.max_batch
+        data, most = bundle.read(graph), usual
         if settings.backend == "tensorrt":
             data, sidecar = _plan(bundle, role)
             most = min(most, sidecar.profile[2])
+        rows[role] = most
         inputs: dict[str, np.ndarray] = {}
         if golden is not None:
             inputs = {"x": golden.x} if role == "encoder" else {f"z{k}": z for k, z in enumerate(golden.z, 1)}
             inputs |= {} if golden.y is None else {"y": golden.y}
         files |= _engine(model, data, most, settings, bundle, warm=inputs)
     if settings.backend != "tensorrt":
-        files |= _engine(canary_model(settings.name), canary_graph(make_canary()), settings.max_batch, settings, None)
-    files |= _caller(score_model(bundle, settings.name), "encoder", settings, bundle)
-    files |= _caller(sample_model(bundle, settings.name), "decoder", settings, bundle)
+        files |= _engine(canary_model(settings.name), canary_graph(make_canary()), usual, settings, None)
+    files |= _caller(score_model(bundle, settings.name), "encoder", rows["encoder"], settings, bundle)
+    files |= _caller(sample_model(bundle, settings.name), "decoder", rows["decoder"], settings, bundle)
     return files
 
 
@@ -132,8 +136,8 @@ def _engine(
     return files
 
 
-def _caller(model: ServedModel, role: Role, settings: TritonSettings, bundle: Bundle) -> Files:
-    """A model in Python that asks an engine of the same server."""
+def _caller(model: ServedModel, role: Role, most: int, settings: TritonSettings, bundle: Bundle) -> Files:
+    """A model in Python that asks an engine of the same server, for no more rows at once than that takes."""
     asked = bundle_engine_model(bundle, settings.name, role)
     engine = {
         "model": asked.name,
@@ -141,7 +145,7 @@ def _caller(model: ServedModel, role: Role, settings: TritonSettings, bundle: Bu
         "n_bits": bundle.manifest.n_bits,
         "num_classes": bundle.manifest.num_classes,
         "precision": bundle.manifest.precision,
-        "max_batch": settings.max_batch,
+        "max_batch": most,
         **{
             side: [[tensor.name, tensor.dtype, list(_row(tensor, bundle, role, side))] for tensor in tensors]
             for side, tensors in (("inputs", asked.inputs), ("outputs", asked.outputs))
@@ -214,7 +218,7 @@ def _type(dtype: str) -> Word:
 
 
 def _kind(settings: TritonSettings) -> Word:
-    if settings.backend == "openvino" and settings.device == "auto":
+    if settings.backend == "openvino":  # it takes no other kind, and reads the device from a parameter
         return Word("KIND_CPU")
     return Word(f"KIND_{settings.device.upper()}")
 
@@ -233,7 +237,8 @@ def _runtime(settings: TritonSettings) -> dict[str, str]:
             return {"intra_op_thread_count": str(settings.threads)}
         case "openvino":
             threads = {} if settings.threads is None else {"INFERENCE_NUM_THREADS": str(settings.threads)}
-            return {"PERFORMANCE_HINT": "LATENCY", **threads}
+            device = "GPU" if settings.device == "gpu" else "CPU"
+            return {"TARGET_DEVICE": device, "ENABLE_BATCH_PADDING": "YES", "PERFORMANCE_HINT": "LATENCY", **threads}
     return {}
 
 

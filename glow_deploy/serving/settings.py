@@ -23,7 +23,8 @@ class TritonSettings:
     Attributes:
         name: the models are `NAME-encoder`, `NAME-decoder`, ...
         backend: of Triton, for the two engines. `tensorrt` takes the plans that `compile --flavor tensorrt` made.
-        max_batch: rows that Triton joins requests to at most; of plans no more than their profile.
+        max_batch: rows that Triton joins requests to at most; of plans no more than their profile, and of OpenVINO
+            no more than 8, because its backend fills every batch up to the largest.
         delay: milliseconds that a request waits for others to be joined with.
         queue: requests that wait at most; more are refused.
         deadline: seconds after which a request that still waits is refused.

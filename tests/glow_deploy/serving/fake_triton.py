@@ -87,6 +87,25 @@ class Response:
         return self.trouble
 
 
+def _entry(entries, name):
+    return next(entry for entry in entries if entry["name"] == [name])
+
+
+def _reshaped(array, entries, name):
+    """An input as the model sees it: [N] where the configuration reshapes [N, 1]."""
+    reshape = _entry(entries, name).get("reshape")
+    return array if reshape is None else array.reshape(len(array), *reshape[0]["shape"])
+
+
+def _restored(array, entries, name):
+    """An output as clients see it: [N, 1] where the model gives the [N] that the configuration says."""
+    entry = _entry(entries, name)
+    if "reshape" not in entry:
+        return array
+    assert array.shape[1:] == tuple(entry["reshape"][0]["shape"])
+    return array.reshape(len(array), *entry["dims"])
+
+
 class Server:
     """Runs the Python models of a repository, with the checks that Triton makes of shapes and types."""
 
@@ -127,13 +146,21 @@ class Server:
             for tensor_name, array in request.items():
                 entry = next(entry for entry in config["input"] if entry["name"] == [tensor_name])
                 dims = entry["dims"]
-                shape = array.shape[1:] if config["max_batch_size"][0] else array.shape
+                most = config["max_batch_size"][0]
+                shape = array.shape[1:] if most else array.shape
+                if most and len(array) > most:
+                    return [TritonError(f"batch size {len(array)} is more than {most}")] * len(requests)
                 assert len(shape) == len(dims)
                 assert all(wanted in (-1, size) for wanted, size in zip(dims, shape, strict=True))
-        tensors = [{key: Tensor(key, array) for key, array in request.items()} for request in requests]
+        tensors = [
+            {key: Tensor(key, _reshaped(array, config["input"], key)) for key, array in request.items()}
+            for request in requests
+        ]
         answers = self.models[name].execute(tensors)
         return [
-            answer.error() if answer.has_error() else {key: t.as_numpy() for key, t in answer.tensors.items()}
+            answer.error()
+            if answer.has_error()
+            else {key: _restored(t.as_numpy(), config["output"], key) for key, t in answer.tensors.items()}
             for answer in answers
         ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_triton import parse_pbtxt
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
@@ -67,7 +68,8 @@ def test_every_field_is_one_of_tritons(kind, backend, request, model_config):
                     == known
                 )
         assert config.backend == backend
-        assert config.max_batch_size == 16
+        most = 8 if backend == "openvino" else 16
+        assert config.max_batch_size == most
         batching = config.dynamic_batching
         assert batching.max_queue_delay_microseconds == 1500
         assert batching.default_queue_policy.default_timeout_microseconds == 2_000_000
@@ -75,17 +77,28 @@ def test_every_field_is_one_of_tritons(kind, backend, request, model_config):
         assert config.instance_group[0].count == 3
         assert config.version_policy.latest.num_versions == 2
         assert config.parameters["glow_deploy.model_id"].string_value == opened.manifest.model_id
-        assert {warm.batch_size for warm in config.model_warmup} == {1, 16}
+        assert {warm.batch_size for warm in config.model_warmup} == {1, most}
         for warm in config.model_warmup:
             assert set(warm.inputs) == {spec.name for spec in inputs}
     asked = found["glow-sample"]
     assert {entry.name for entry in asked.input if entry.optional} == {"start", "seed", "temperature"}
     assert ("y" in {entry.name for entry in asked.input}) is (kind == "class_bundle")
     told = json.loads(found["glow-score"].parameters["glow_deploy.engine"].string_value)
-    assert told["model"] == "glow-encoder"
+    assert (told["model"], told["max_batch"]) == ("glow-encoder", most)
     if backend == "onnxruntime":
         accelerator = found["glow-encoder"].optimization.execution_accelerators.gpu_execution_accelerator[0]
         assert (accelerator.name, dict(accelerator.parameters)) == ("cuda", {"use_tf32": "0"})
+
+
+@pytest.mark.parametrize(("device", "target"), [("auto", "CPU"), ("cpu", "CPU"), ("gpu", "GPU")])
+def test_openvino_is_given_what_its_backend_takes(bundle, device, target):
+    files = repository_files(Bundle.open(bundle), TritonSettings(backend="openvino", device=device))
+    for role in ("encoder", "decoder", "canary"):
+        config = parse_pbtxt(files[f"glow-{role}/config.pbtxt"].decode())
+        parameters = {entry["key"][0]: entry["value"][0]["string_value"][0] for entry in config["parameters"]}
+        assert config["instance_group"][0]["kind"] == ["KIND_CPU"]
+        assert (parameters["TARGET_DEVICE"], parameters["ENABLE_BATCH_PADDING"]) == (target, "YES")
+        assert config["max_batch_size"] == [8]
 
 
 def test_a_field_that_triton_does_not_have_is_noticed(model_config):
@@ -111,7 +124,7 @@ def test_a_bundle_without_golden_vectors_warms_up_with_nothing(make_bundle):
     assert not any("warmup" in name for name in files)
 
 
-def test_plans_are_taken_with_their_sidecars_alone(bundle, tmp_path, model_config):
+def test_plans_are_taken_with_their_sidecars_alone(bundle, tmp_path):
     import shutil
 
     place = tmp_path / "bundle"
@@ -126,7 +139,8 @@ def test_plans_are_taken_with_their_sidecars_alone(bundle, tmp_path, model_confi
             sidecar = Sidecar(
                 sha256=hashlib.sha256(plan.read_bytes()).hexdigest(), onnx_sha256="0" * 64, flavor="tensorrt",
                 version="11.0", tf32=False, version_compatible=False, hardware_compatible=False,
-                profile=(smallest, 8, 32), gpus=("sm90",), metadata={}, inputs=inputs, outputs=outputs,
+                profile=(smallest, 8, 32 if role == "encoder" else 16), gpus=("sm90",), metadata={},
+                inputs=inputs, outputs=outputs,
             )  # fmt: skip
             sidecar_path(plan).write_text(sidecar.to_json())
 
@@ -134,7 +148,12 @@ def test_plans_are_taken_with_their_sidecars_alone(bundle, tmp_path, model_confi
     files = repository_files(opened, settings)
     assert files["glow-encoder/1/model.plan"] == b"ftrtencoder"
     assert not any(name.startswith("glow-canary") for name in files)
-    assert configs(files, model_config)["glow-decoder"].max_batch_size == 32
+    for role, caller in (("encoder", "score"), ("decoder", "sample")):
+        found = parse_pbtxt(files[f"glow-{caller}/config.pbtxt"].decode())
+        told = {entry["key"][0]: entry["value"][0]["string_value"][0] for entry in found["parameters"]}
+        asked = json.loads(told["glow_deploy.engine"])["max_batch"]
+        most = {"encoder": 32, "decoder": 16}[role]
+        assert parse_pbtxt(files[f"glow-{role}/config.pbtxt"].decode())["max_batch_size"] == [asked] == [most]
     compile_(2)
     with pytest.raises(UsageError, match="min_batch=1"):
         repository_files(opened, settings)

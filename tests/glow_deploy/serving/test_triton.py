@@ -91,6 +91,16 @@ def test_requests_out_of_range_are_one_line(bundle, serve, model, request_, said
     assert found.code == TritonError.INVALID_ARG
 
 
+def test_the_engines_are_asked_for_no_more_rows_than_they_take(bundle, serve):
+    server = serve(bundle, max_batch=4)
+    values = np.zeros((9, 3, 16, 8), np.uint8)
+    assert server.ask("glow-score", {"image": values})[0]["log_prob"].shape == (9,)
+    server.configs["glow-encoder"]["max_batch_size"] = [2]  # as a plan may have it
+    refused = server.ask("glow-score", {"image": values})[0]
+    assert isinstance(refused, TritonError)
+    assert "more than 2" in refused.message()
+
+
 def test_a_changed_graph_is_not_run(bundle, tmp_path, monkeypatch):
     write_repository(bundle, tmp_path / "repo", settings=TritonSettings(backend="python"))
     graph = tmp_path / "repo" / "glow-encoder" / "1" / "model.onnx"
