@@ -16,6 +16,12 @@ from ..common.options import Device, Json, Quiet, Threads, TrustEngine
 from ..common.signals import received_signal
 
 _PORT = 8000
+_EACH, _CONNECTIONS, _SPARE = (
+    128,
+    512,
+    16,
+)  # connections of one client, of all, and beyond those for questions of health
+_READY = "/v2/health/ready"
 
 
 def serve(
@@ -27,7 +33,9 @@ def serve(
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes any that is free.")] = _PORT,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="Another name that requests may be addressed to. May be repeated."),
+        typer.Option(
+            metavar="HOST", help="Another name that requests may be addressed to, without port. May be repeated."
+        ),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that requests are joined to.")] = 64,
     delay: Annotated[
@@ -57,7 +65,7 @@ def serve(
     from glow_deploy.explore.serve import bind, need_uvicorn, page_hosts, page_url
     from glow_deploy.explore.serve import serve as run
     from glow_deploy.serving import ServeSettings
-    from glow_deploy.serving.app import create_app
+    from glow_deploy.serving.app import create_app, longest_body
 
     output = Output(quiet=quiet, json=json)
     need_uvicorn(extra="serving")
@@ -77,6 +85,9 @@ def serve(
             hosts=(*hosts, *(allow_host or ())),
         )
         app = create_app(bundle, settings=settings)
+        limits = Limits(
+            body=longest_body(settings), each=_EACH, total=_CONNECTIONS, spare=_SPARE, kept=("/v2/health/live", _READY)
+        )
         if hosts:
             print(
                 f"warning: anyone who can reach this machine on port {listening.getsockname()[1]} can use the server; "
@@ -86,7 +97,7 @@ def serve(
         output.write_json({"url": url, "bundle": bundle, "name": name, "open_to_others": bool(hosts)}, schema="serve")
         output.say(f"{bundle} is served at {url}v2/models/{name}-encoder and its like (Ctrl-C ends it)")
         try:
-            run(app, listening, limits=Limits(each=256), linger=math.ceil(deadline))
+            run(app, listening, limits=limits, linger=math.ceil(deadline))
         except KeyboardInterrupt:
             output.say("ended")
             raise typer.Exit(128 + (received_signal() or signal.SIGINT)) from None

@@ -7,12 +7,14 @@ answer, would keep its place for ever.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Limits", "client_of", "limited_protocol"]
 
 _LOOK_EVERY = 0.5  # seconds
+_HURRY = 2.0  # seconds to the end of the headers, of a connection that is too many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +26,18 @@ class Limits:
         body: for the body of a request to arrive.
         answer: for an answer to be taken, while nothing of it is.
         each: connections of one client.
+        total: connections of all; None for no bound here.
+        spare: connections beyond either, which may ask for `kept` and are told of anything else that they are too many.
+        kept: paths.
     """
 
     head: float = 10.0
     body: float = 130.0
     answer: float = 30.0
     each: int = 64
+    total: int | None = None
+    spare: int = 0
+    kept: tuple[str, ...] = ()
 
 
 def client_of(host: str) -> str:
@@ -58,14 +66,20 @@ def limited_protocol(limits: Limits) -> Any:
         _since = 0.0
         _phase: object = None
         _watch: Any = None
+        _crowded = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._since = self.loop.time()
             self._watch = self.loop.call_later(_LOOK_EVERY, self._look)
             mine = _of(self)
-            if sum(_of(other) == mine for other in self.connections) > limits.each:
+            beyond = sum(_of(other) == mine for other in self.connections) - limits.each
+            if limits.total is not None:
+                beyond = max(beyond, len(self.connections) - limits.total)
+            if beyond > limits.spare:
                 transport.abort()
+            elif beyond > 0:
+                self._crowded, self.app = True, _Refusal(self.app, kept=limits.kept)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._watch is not None:
@@ -89,12 +103,30 @@ def limited_protocol(limits: Limits) -> Any:
             if self.flow.write_paused:
                 return ("answer", number, self.transport.get_write_buffer_size()), limits.answer
             if state is h11.IDLE:
-                return ("head", number), limits.head
+                return ("head", number), min(limits.head, _HURRY) if self._crowded else limits.head
             if state is h11.SEND_BODY:
+                if self.cycle.response_complete:  # what is left of a body that is refused already
+                    return ("rest", number), limits.head
                 return ("body", number), limits.body
             return ("work", number), float("inf")
 
     return Limited
+
+
+class _Refusal:
+    """ASGI application of a connection that is too many."""
+
+    def __init__(self, app: Any, *, kept: Collection[str]) -> None:
+        self._app, self._kept = app, kept
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in self._kept:
+            await self._app(scope, receive, send)
+            return
+        body = b'{"error": "too many connections; close some, or try again in a moment"}'
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 503, "headers": [*headers, (b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _of(protocol: Any) -> str:

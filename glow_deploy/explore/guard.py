@@ -31,11 +31,14 @@ class Guard:
     Args:
         app: what is guarded.
         hosts: names and addresses besides this machine's loopback; see `ExploreSettings.hosts`.
+        remedy: what whoever starts the server can do about a host that is refused.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Sequence[str] = (), remedy: str = "start it with --host to allow another"
+    ) -> None:
         self._app = app
-        self._hosts = tuple(hosts)
+        self._hosts, self._remedy = tuple(hosts), remedy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,7 +61,7 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        trouble = _trouble(headers, self._hosts)
+        trouble = _trouble(headers, self._hosts, self._remedy)
         app: Any = self._app if trouble is None else JSONResponse({"error": trouble}, status_code=403)
         try:
             await app(scope, receive, send_guarded)
@@ -69,10 +72,10 @@ class Guard:
             await JSONResponse({"error": line}, status_code=500)(scope, receive, send_guarded)
 
 
-def _trouble(headers: Any, hosts: Sequence[str]) -> str | None:
+def _trouble(headers: Any, hosts: Sequence[str], remedy: str) -> str | None:
     host = headers.get("host", "")
     if len(headers.getlist("host")) != 1 or not allowed_host(host_of(host), hosts):
-        return "this server answers only under this machine's own address; start it with --host to allow another"
+        return f"this server does not answer under the name of this request; {remedy}"
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return "another web page asked for this; only the page itself may"

@@ -100,6 +100,7 @@ def serve(
         MissingDependencyError: uvicorn is not installed.
     """
     uvicorn = need_uvicorn()
+    limits = limits or Limits()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -107,11 +108,11 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=limited_protocol(limits or Limits()),
+        http=limited_protocol(limits),
         ws="none",
         loop="asyncio",
         lifespan="on",
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=_CONNECTIONS if limits.total is None else None,
         timeout_graceful_shutdown=linger,
     )
     if started is not None:

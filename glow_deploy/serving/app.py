@@ -19,20 +19,25 @@ from glow_deploy.printable import one_line, shown
 
 from .metrics import Metrics
 from .service import Service, deadline, server_metadata, trouble_status
-from .settings import ServeSettings
+from .settings import MOST_JSON, ServeSettings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "longest_body"]
 
 T = TypeVar("T")
 
 _LARGE = 256 << 10  # bytes of a body that is read and written in a thread, where it keeps nobody waiting
 _BODIES = 8  # times the largest body: what all requests together may hold
+_PARSED = 24  # times its size: what JSON takes in memory at most, which is a list of empty lists
 _PATIENCE, _LEAST_RATE = 10.0, 1 << 16  # seconds after which a body must have come at so many bytes a second
+_SLACK = 20.0  # seconds, for a busy machine
+
+
+_UNREAD = (408, 413, 503)  # what a refusal of a body that is not whole may be
 
 
 class _RefusedError(Exception):
@@ -91,12 +96,17 @@ def create_app(bundle: str | Path, *, settings: ServeSettings | None = None) -> 
         ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=settings.hosts)],
+        middleware=[Middleware(Guard, hosts=settings.hosts, remedy="start it with --allow-host to allow it")],
         exception_handlers={404: _not_there, 405: _other_method},
         lifespan=lifespan,
     )
     app.state.service = service
     return app
+
+
+def longest_body(settings: ServeSettings) -> float:
+    """Seconds after which every body has come, or has been refused with 408."""
+    return _PATIENCE + settings.max_body / _LEAST_RATE + _SLACK
 
 
 class _Endpoints:
@@ -161,8 +171,10 @@ class _Endpoints:
         try:
             try:
                 body = await self._body(request, name)
-                held = len(body)
+                held = len(body) * _weight(request)
                 length = _length(request.headers.get(HEADER))
+                if length is not None and length > MOST_JSON:
+                    raise _RefusedError(413, f"the JSON of a request may have {MOST_JSON >> 10} KiB")
                 asked = await _threaded(len(body), lambda: unpack(body, length, side="inputs"))
             finally:
                 service.came(name, request)
@@ -194,8 +206,14 @@ class _Endpoints:
 
     async def _body(self, request: Request, name: str) -> bytes:
         """Read a body, no farther than allowed, nor more slowly, nor into more memory than all may take together."""
-        most = self._service.settings.max_body
-        too_large = _RefusedError(413, f"the request is larger than {most >> 10} KiB; ask for fewer rows at once")
+        weight, most = _weight(request), self._service.settings.max_body
+        space = _BODIES * max(most, _PARSED * min(most, MOST_JSON))
+        if weight > 1 and most > MOST_JSON:
+            most = MOST_JSON
+            words = f"the request is larger than {most >> 10} KiB of JSON; send its tensors as binary data"
+        else:
+            words = f"the request is larger than {most >> 10} KiB; ask for fewer rows at once"
+        too_large = _RefusedError(413, words)
         claimed = request.headers.get("content-length", "")
         if claimed.isascii() and claimed.isdecimal() and int(claimed[:20]) > most:
             raise too_large
@@ -211,16 +229,16 @@ class _Endpoints:
                     break
                 data += piece
                 self._service.comes(name, request)
-                self._held += len(piece)
+                self._held += len(piece) * weight
                 if len(data) > most:
                     raise too_large
-                if self._held > _BODIES * most:
+                if self._held > space:
                     raise _RefusedError(503, "too many large requests at once; try again in a moment")
         except TimeoutError:
-            self._held -= len(data)
+            self._held -= len(data) * weight
             raise _RefusedError(408, "the request arrived too slowly; send it again") from None
         except BaseException:
-            self._held -= len(data)
+            self._held -= len(data) * weight
             raise
         return bytes(data)
 
@@ -240,7 +258,10 @@ async def _guarded(answer: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await answer()
     except _RefusedError as refused:
-        return _error(refused.status, str(refused))
+        response = _error(refused.status, str(refused))
+        if refused.status in _UNREAD:
+            response.headers["connection"] = "close"
+        return response
     except GlowDeployError as error:
         return _error(trouble_status(error), str(error))
     except ClientDisconnect:
@@ -287,6 +308,11 @@ async def _other_method(request: Request, _: Exception) -> Response:
 
 async def _threaded(size: int, work: Callable[[], Any]) -> Any:
     return work() if size < _LARGE else await asyncio.to_thread(work)
+
+
+def _weight(request: Request) -> int:
+    """How much memory a body takes at most, as a multiple of its size."""
+    return 1 if HEADER.lower() in request.headers else _PARSED
 
 
 def _length(header: str | None) -> int | None:

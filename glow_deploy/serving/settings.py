@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from glow_deploy.arguments import as_choice, as_flag, as_real, as_several, as_text, as_whole, settle
+from glow_deploy.arguments import as_choice, as_flag, as_real, as_several, as_text, as_whole, quoted, settle
 from glow_deploy.artifact.flavors import PairFlavor, as_flavor
 from glow_deploy.engines.device import MOST_THREADS, as_device
+from glow_deploy.errors import UsageError
 from glow_deploy.kserve.address import DEFAULT_NAME, check_model_name
 
-__all__ = ["ServeSettings", "TritonBackend", "TritonSettings"]
+__all__ = ["MOST_JSON", "ServeSettings", "TritonBackend", "TritonSettings"]
+
+MOST_JSON = 4 << 20
+"""Bytes of JSON in a request."""
 
 TritonBackend = Literal["onnxruntime", "tensorrt", "openvino", "python"]
 """What runs the two engines in Triton; `python` is this package's own engines in Triton's Python backend."""
@@ -78,8 +83,9 @@ class ServeSettings:
         delay: milliseconds that a request waits for others to be joined with, once an engine is free.
         queue: requests of one model that wait at most; more are refused with 503.
         deadline: seconds after which a request that has not been answered is refused with 504.
-        max_body: bytes of a request at most.
-        hosts: names besides this machine's own under which the server may be asked for.
+        max_body: bytes of a request at most; one in JSON alone has `MOST_JSON` at most, because reading it takes many
+            times its size.
+        hosts: names besides this machine's own under which the server may be asked for, without ports.
     """
 
     name: str = DEFAULT_NAME
@@ -105,4 +111,16 @@ class ServeSettings:
         settle(self, as_real, "delay", least=0, most=10_000)
         settle(self, as_real, "deadline", above=0, most=86_400)
         settle(self, as_flag, "trust_engine")
-        settle(self, as_several, "hosts", check=as_text)
+        settle(self, as_several, "hosts", check=_as_host)
+
+
+def _as_host(name: str, value: object) -> str:
+    """Take a host as a `Host` header has it, without the port: every port is as good as another."""
+    host = as_text(name, value)
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        pass
+    if any(letter in host for letter in ":/@ []"):
+        raise UsageError(f"{name} holds {quoted(host)}; give a name or an address alone, without a port")
+    return host

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import socket
+import sys
 import threading
 import time
 
@@ -153,6 +154,70 @@ def test_a_connection_that_is_used_stays(address):
         assert answer.status == 200
         time.sleep(0.5)
     connection.close()
+
+
+async def refuse(scope, receive, send):
+    """An application that reads nothing."""
+    if scope["type"] == "lifespan":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+@contextlib.contextmanager
+def serving(limits):
+    from glow_deploy.explore.connections import limited_protocol
+
+    uvicorn = need_uvicorn()
+    listening = bind("127.0.0.1", 0)
+    config = uvicorn.Config(refuse, log_config=None, http=limited_protocol(limits), ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield listening.getsockname()
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join(timeout=20)
+
+
+def status(address, path, *, source="127.0.0.1"):
+    """Of one request, or None where the connection is closed at once."""
+    connection = http.client.HTTPConnection(*address, timeout=20, source_address=(source, 0))
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert b"}" in answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
+@pytest.mark.parametrize("clients", [1, 2])
+def test_those_that_are_too_many_may_still_ask_whether_all_is_well(clients):
+    limits = Limits(head=60, each=6 // clients, total=6 if clients == 2 else 60, spare=2, kept=("/health",))
+    with serving(limits) as address, contextlib.ExitStack() as stack:
+        for place in range(6):
+            source = (f"127.0.0.{1 + place % clients}", 0)
+            stack.enter_context(socket.create_connection(address, timeout=20, source_address=source))
+        time.sleep(0.2)
+        assert status(address, "/other") == 503
+        assert status(address, "/health") == 200
+        assert status(address, "/other", source="127.0.0.9") == (200 if clients == 1 else 503)
+        for _ in range(2):
+            stack.enter_context(socket.create_connection(address, timeout=20))
+        time.sleep(0.2)
+        assert status(address, "/health") is None
+
+
+def test_what_is_left_of_a_refused_body_has_the_time_of_headers():
+    with serving(Limits(head=1.0, body=60.0)) as address, socket.create_connection(address, timeout=20) as found:
+        found.sendall(f"POST / HTTP/1.1\r\nHost: {address[0]}\r\nContent-Length: 60000\r\n\r\n".encode())
+        assert b" 200 " in found.recv(4096)
+        assert seconds_until_closed(found, drip=b" ") < 5
 
 
 @pytest.mark.parametrize(

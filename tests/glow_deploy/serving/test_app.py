@@ -20,7 +20,7 @@ from glow_deploy.kserve.tensors import HEADER
 from glow_deploy.latents import concatenate_samples, sample
 from glow_deploy.scoring import score_images
 from glow_deploy.serving import ServeSettings
-from glow_deploy.serving.app import create_app
+from glow_deploy.serving.app import create_app, longest_body
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,7 @@ def test_non_finite_numbers_are_asked_for_as_bytes(client):
 def test_other_names_and_other_pages_are_refused(client):
     for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}):
         assert client.get("/v2", headers=headers).status_code == 403
+    assert "--allow-host" in client.get("/v2", headers={"host": "evil.example"}).json()["error"]
 
 
 @pytest.mark.parametrize("label", [-1, 3, 2**62])
@@ -226,6 +227,24 @@ def test_scoring_and_sampling_end_in_time_and_are_bounded(visit, bundle, monkeyp
     go.set()
     waiting.join(20)
     infer(client, "slow-score", {"image": np.zeros((1, 3, 16, 8), np.uint8)})
+
+
+def test_json_may_be_less_than_bytes(visit, bundle):
+    client = visit(bundle, name="large")
+    path, most = "/v2/models/large-encoder/infer", 4 << 20
+    answer = client.post(path, content=b" " * (most + 1))
+    assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+    assert "4096 KiB of JSON; send its tensors as binary" in answer.json()["error"]
+    assert client.post(path, content=b" " * most).status_code == 400  # read, and no JSON
+    head = {HEADER: str(most + 1)}
+    assert client.post(path, content=b" " * (most + 1), headers=head).status_code == 413
+    rows = np.repeat(X, 900, axis=0)
+    assert "1 to 64 rows" in infer(client, "large-encoder", {"x": np.repeat(rows, 4, axis=0)}, status=400)
+
+
+def test_the_longest_body_has_its_time():
+    settings = ServeSettings(max_body=40 << 20)
+    assert longest_body(settings) > (40 << 20) / (64 << 10) + 10
 
 
 def test_another_method_is_not_allowed(client):

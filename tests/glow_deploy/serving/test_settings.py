@@ -26,3 +26,11 @@ def test_what_triton_cannot_do_is_refused(wrong):
 def test_what_the_server_cannot_do_is_refused(wrong):
     with pytest.raises(UsageError):
         ServeSettings(**wrong)
+
+
+@pytest.mark.parametrize("host", ["glow:8000", "http://glow", "a b", "[::1]:8000", ""])
+def test_hosts_are_named_without_ports(host):
+    with pytest.raises(UsageError):
+        ServeSettings(hosts=(host,))
+    known = ("*", "Models.example", "a_b", "192.0.2.7", "::1", "[2001:db8::1]")
+    assert ServeSettings(hosts=known).hosts == (*known[:5], "2001:db8::1")
