@@ -105,8 +105,8 @@ def limited_protocol(limits: Limits) -> Any:
             if state is h11.IDLE:
                 return ("head", number), min(limits.head, _HURRY) if self._crowded else limits.head
             if state is h11.SEND_BODY:
-                if self.cycle.response_complete:  # what is left of a body that is refused already
-                    return ("rest", number), limits.head
+                if self.cycle.response_complete:  # the rest of a refused body: clients read their answer after it
+                    return ("rest", number), limits.answer
                 return ("body", number), limits.body
             return ("work", number), float("inf")
 

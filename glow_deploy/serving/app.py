@@ -37,9 +37,6 @@ _PATIENCE, _LEAST_RATE = 10.0, 1 << 16  # seconds after which a body must have c
 _SLACK = 20.0  # seconds, for a busy machine
 
 
-_UNREAD = (408, 413, 503)  # what a refusal of a body that is not whole may be
-
-
 class _RefusedError(Exception):
     """An answer with an error."""
 
@@ -258,10 +255,7 @@ async def _guarded(answer: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await answer()
     except _RefusedError as refused:
-        response = _error(refused.status, str(refused))
-        if refused.status in _UNREAD:
-            response.headers["connection"] = "close"
-        return response
+        return _error(refused.status, str(refused))
     except GlowDeployError as error:
         return _error(trouble_status(error), str(error))
     except ClientDisconnect:

@@ -213,8 +213,8 @@ def test_those_that_are_too_many_may_still_ask_whether_all_is_well(clients):
         assert status(address, "/health") is None
 
 
-def test_what_is_left_of_a_refused_body_has_the_time_of_headers():
-    with serving(Limits(head=1.0, body=60.0)) as address, socket.create_connection(address, timeout=20) as found:
+def test_what_is_left_of_a_refused_body_has_the_time_of_answers():
+    with serving(Limits(answer=1.0, body=60.0)) as address, socket.create_connection(address, timeout=20) as found:
         found.sendall(f"POST / HTTP/1.1\r\nHost: {address[0]}\r\nContent-Length: 60000\r\n\r\n".encode())
         assert b" 200 " in found.recv(4096)
         assert seconds_until_closed(found, drip=b" ") < 5

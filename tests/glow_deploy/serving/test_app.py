@@ -233,7 +233,7 @@ def test_json_may_be_less_than_bytes(visit, bundle):
     client = visit(bundle, name="large")
     path, most = "/v2/models/large-encoder/infer", 4 << 20
     answer = client.post(path, content=b" " * (most + 1))
-    assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+    assert answer.status_code == 413
     assert "4096 KiB of JSON; send its tensors as binary" in answer.json()["error"]
     assert client.post(path, content=b" " * most).status_code == 400  # read, and no JSON
     head = {HEADER: str(most + 1)}
