@@ -66,6 +66,7 @@ def test_a_split_of_today_in_an_old_operator_set_would_be_noticed(exported_to):
         onnx.checker.check_model(model, full_check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"opset": 13}, {"opset": 15, "precision": "mixed"}], ids=str)
 def test_verify_knows_the_graphs_of_every_target(exported_to, options):
     from glow_deploy.verify import verify

@@ -183,6 +183,7 @@ def test_the_first_images_are_judged_by_limits_for_images_of_their_own(judge, sa
     assert limits[0] > limits[1]
 
 
+@pytest.mark.slow
 def test_a_report_with_outputs_is_its_own_baseline(judge, saved, tmp_path):
     some = {name: array for name, array in without_canary(saved).items() if not name.startswith("round_trip.z")}
     first = judge(some)
@@ -198,6 +199,7 @@ def test_fresh_images_are_not_asked_of_it(judge, saved, sound, npz):
     assert {cell.encode for cell in report.cells if cell.images == "data"} == {"onnxruntime-cpu"}
 
 
+@pytest.mark.slow
 def test_the_page_shows_it(judge, saved, tmp_path):
     from glow_deploy.verify import write_html
 
