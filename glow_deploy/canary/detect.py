@@ -51,7 +51,7 @@ def detect(run: Runner, *, canary: Canary | None = None) -> CanaryResult:
     half = CHANNELS // 2
     found = {}
     for index, kind in enumerate(KERNELS):
-        patterns = tuple(predict(canary, kind))
+        patterns = predict(canary, kind)
         expected = _expected(patterns, float32_error(canary, kind))
         if problem:
             found[kind] = ConvolutionResult(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from .formats import FORMATS, MODES, Mode, flush, round_to
-from .operands import Canary
+from .operands import KERNELS, Canary
 
 __all__ = ["Pattern", "float32_error", "predict"]
 
@@ -35,13 +36,23 @@ class Pattern:
     values: np.ndarray
 
 
-def predict(canary: Canary, kind: str) -> Iterator[Pattern]:
+@lru_cache(maxsize=len(KERNELS))
+def predict(canary: Canary, kind: str) -> tuple[Pattern, ...]:
     """Every result that is told apart, the exact one (`fp32`) first, then each format rounding to nearest first.
+
+    They are kept for the next backend, some megabytes.
 
     Hardware differs in how float32 operands get into a shorter format: libraries round them to nearest, tensor cores
     given unrounded ones drop the surplus bits, and weights and activations need not go the same way. Results of
     bfloat16 and float16 convolutions are usually rounded too; subnormal float16 activations may be flushed to zero.
     """
+    found = tuple(_predict(canary, kind))
+    for pattern in found:
+        pattern.values.flags.writeable = False
+    return found
+
+
+def _predict(canary: Canary, kind: str) -> Iterator[Pattern]:
     weight = canary.weights[kind].astype(np.float64)
     kernel = weight.shape[2]
     images = canary.images.astype(np.float64)

@@ -279,7 +279,7 @@ def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray
     import torch
 
     images = torch.from_numpy(np.ascontiguousarray(x))
-    parts = [torch.nn.functional.conv2d(images, torch.from_numpy(weight), padding="same") for weight in weights]
+    parts = [torch.nn.functional.conv2d(images, torch.tensor(weight), padding="same") for weight in weights]
     result: np.ndarray = torch.cat(parts, dim=1).numpy()
     return result
 
