@@ -66,9 +66,11 @@ def write_repository(
 
 
 def _written(place: Path) -> set[str]:
-    """Files that an earlier run wrote; empty where the folder is none of ours."""
+    """Files that an earlier run wrote, and what Python made of them; empty where the folder is none of ours."""
     try:
         found = json.loads(read_regular(place / MARKER, most=1 << 20, error=UsageError))
-        return {MARKER, *map(str, found["files"])}
+        files = {MARKER, *map(str, found["files"])}
     except (UsageError, ValueError, KeyError, TypeError, RecursionError):
         return set()
+    compiled = (path.relative_to(place) for path in place.glob("*/*/__pycache__/model.*.pyc"))
+    return files | {path.as_posix() for path in compiled if f"{path.parents[1].as_posix()}/model.py" in files}

@@ -45,6 +45,20 @@ def test_a_repository_is_replaced_on_demand_and_nothing_else_ever(bundle, other_
     assert [path.name for path in tmp_path.iterdir()] == ["repo"]
 
 
+def test_a_repository_that_a_server_has_run_is_replaced(bundle, tmp_path):
+    place = tmp_path / "repo"
+    write_repository(bundle, place)
+    for folder in ("glow-score/1", "glow-encoder/1"):
+        (place / folder / "__pycache__").mkdir()
+    (place / "glow-score" / "1" / "__pycache__" / "model.cpython-312.pyc").write_bytes(b"of our model.py")
+    write_repository(bundle, place, settings=TritonSettings(force=True))
+    assert not list(place.rglob("__pycache__"))
+    (place / "glow-encoder" / "1" / "__pycache__").mkdir()
+    (place / "glow-encoder" / "1" / "__pycache__" / "model.cpython-312.pyc").write_bytes(b"of no file of ours")
+    with pytest.raises(UsageError, match="glow-encoder/1/__pycache__"):
+        write_repository(bundle, place, settings=TritonSettings(force=True))
+
+
 def test_a_folder_of_somebody_else_is_refused(bundle, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
