@@ -85,6 +85,13 @@ def export(
         float | None,
         typer.Option(metavar="X", help="exact with --bits auto: what bits/dim may grow by; 0.005 by default."),
     ] = None,
+    native: Annotated[
+        Literal["bf16", "bf16-carried"] | None,
+        typer.Option(
+            help="exact: hidden convolutions in bfloat16, for CPUs and GPUs that have it; or the same integers carried "
+            "in float32, for all others."
+        ),
+    ] = None,
     data: Data = None,
     golden: Annotated[
         str, typer.Option(metavar="N|none", help="Golden images kept with their float64 results.")
@@ -128,6 +135,7 @@ def export(
         ir_version=ir_version,
         bits=parse_bits(bits),
         band=band,
+        native=native,
         data=data,
         golden=parse_golden(golden),
         resize=resize,

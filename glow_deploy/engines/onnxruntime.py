@@ -12,6 +12,7 @@ import numpy as np
 
 from glow_deploy.arguments import as_whole
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
+from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
@@ -56,6 +57,11 @@ class OnnxRuntimeEngine(EngineBase):
             raise MissingDependencyError(
                 f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on an NVIDIA GPU, or run "
                 "`glow-deploy export CKPT --precision mixed`"
+            )
+        if device.kind == "cpu" and graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
+            raise MissingDependencyError(
+                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it with OpenVINO or on an NVIDIA "
+                "GPU, or run `glow-deploy export CKPT --precision exact --native bf16-carried` for the same integers"
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(

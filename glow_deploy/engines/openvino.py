@@ -15,6 +15,7 @@ import numpy as np
 
 from glow_deploy.artifact.flavors import OpenVinoName
 from glow_deploy.artifact.graph_file import GraphFile
+from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
@@ -64,6 +65,11 @@ class OpenVinoEngine(EngineBase):
     ) -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"the number of threads must be at least 1, got {threads}")
+        if graph.metadata.get(f"{PREFIX}exact.native") == "bf16-carried":
+            raise EngineError(
+                f"{source}: OpenVINO leaves out casts to bfloat16 and back, and would give other integers: export with "
+                "--native bf16, which it computes right, or without --native"
+            )
         compiled, details = _compile(model, graph=graph, backend=backend, source=source, threads=threads)
         self._request: Any = compiled.create_infer_request()
         self._lock = threading.Lock()  # a request runs one batch at a time

@@ -94,10 +94,13 @@ class IntegerConditioner:
         conv1: first convolution.
         conv2: second.
         conv3: third.
+        narrow: the first two leave their sums in bfloat16, rounded once, before they are clipped: what a convolution
+            typed in bfloat16 does by itself.
     """
 
     input: Rounded
     largest: int
+    narrow: bool
     conv1: IntegerConv
     conv2: IntegerConv
     conv3: IntegerConv

@@ -24,6 +24,8 @@ BITS = 8
 
 LEAST_BITS, MOST_BITS = 4, 11
 
+NARROW_BITS = 8
+
 SHEAR_BITS = 11
 """Bits of a shear's weights, and a sign: TF32 holds them exactly."""
 
@@ -63,6 +65,7 @@ def build_exact(
     x: np.ndarray,
     *,
     bits: int = BITS,
+    narrow: bool = False,
     levels: tuple[tuple[LinearStep, ...], ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
@@ -74,6 +77,8 @@ def build_exact(
         folded: the trained model.
         x: images [N,C,H,W] in [0,1); more make better ranges.
         bits: of a conditioner's weights (and a sign) and of its activations, 4 to 11; 8 at most for bfloat16.
+        narrow: round the hidden sums of conditioners to bfloat16, so that the same integers come from convolutions in
+            bfloat16 and in float32.
         levels: the linear steps, where they are known from another call.
         progress: told steps done and all steps, twice as many as the model has.
 
@@ -84,6 +89,8 @@ def build_exact(
     refuse_affine(folded.coupling)
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise UsageError(f"bits is {bits}; a conditioner's weights have {LEAST_BITS} to {MOST_BITS} bits and a sign")
+    if narrow:
+        _need_narrow(folded, bits)
     total = sum(len(level.steps) for level in folded.levels)
     report = progress or (lambda done, total: None)
     if levels is None:
@@ -92,7 +99,7 @@ def build_exact(
     fraction = _FRACTION_BITS
     while fraction >= _LEAST_FRACTION_BITS:
         if 2 ** (folded.n_bits + fraction - 1) <= limit:
-            builder = _Builder(folded, levels, limit=limit, fraction_bits=fraction, bits=bits)
+            builder = _Builder(folded, levels, limit=limit, fraction_bits=fraction, bits=bits, narrow=narrow)
             built = builder.build(x, lambda done: report(total + done, 2 * total))
             if built is not None:
                 return built
@@ -101,6 +108,16 @@ def build_exact(
         f"this model's values grow beyond {limit} steps of {2.0**-_LEAST_FRACTION_BITS:g} of a pixel step, where "
         "float32 is no longer exact: it has no exact graphs; export it with another precision"
     )
+
+
+def _need_narrow(folded: FoldedGlow, bits: int) -> None:
+    if bits > NARROW_BITS:
+        raise UsageError(f"bfloat16 holds integers of {NARROW_BITS} bits exactly, and bits is {bits}")
+    if any(step.conditioner.conv1.edge is not None for level in folded.levels for step in level.steps):
+        raise UsageError(
+            "this model's convolutions know the border of the image, and exact graphs of such models cannot yet have "
+            "convolutions in bfloat16: leave that out"
+        )
 
 
 class _Builder:
@@ -112,8 +129,9 @@ class _Builder:
         limit: int,
         fraction_bits: int,
         bits: int,
+        narrow: bool,
     ) -> None:
-        self._folded, self._levels, self._bits = folded, levels, bits
+        self._folded, self._levels, self._bits, self._narrow = folded, levels, bits, narrow
         self._spacing = 2.0 ** -(folded.n_bits + fraction_bits)
         self._blank = ExactGlow(
             image_shape=folded.image_shape,
@@ -163,6 +181,7 @@ class _Builder:
             spacing=self._spacing,
             sign=linear.sign[len(shears[0].conv.bias) :],
             bits=self._bits,
+            narrow=self._narrow,
         )
         made = ExactStep(shears=shears, conditioner=net, spacing=self._spacing)
         return made, np.concatenate((first, second + self._run.conditioner(first, net)), axis=1)

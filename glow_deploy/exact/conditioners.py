@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from glow_deploy.folding import FoldedConditioner, FoldedConv
@@ -20,6 +22,7 @@ INPUT_BITS = 10
 # of 64 images costs 0.0014 bits/dim whatever the widths; at 1.3 times it, no more than rounding does.)
 _HEADROOM = 1.5
 _LEAST_SHARE = 1e-3  # of the usual range, for channels that are never or hardly ever positive
+_ROOM = ACCUMULATOR - 2**16  # a bias that is rounded to eight bits afterwards may grow by 2^15
 _LEAST_SHIFT, _MOST_SHIFT = -24, 40
 
 
@@ -76,7 +79,7 @@ def integer_conv(
             edge=None if edge is None else np.rint(edge * unit[:, None, None]).astype(np.int64),
             parts=parts,
         )
-        too_large = found.largest_sums(largest_input).max(axis=0) >= ACCUMULATOR
+        too_large = found.largest_sums(largest_input).max(axis=0) >= _ROOM
         too_large |= np.abs(found.weight).max(axis=(1, 2, 3)) > largest_weight
         if not too_large.any():
             return found
@@ -84,7 +87,7 @@ def integer_conv(
 
 
 def integer_conditioner(
-    net: FoldedConditioner, q: np.ndarray, *, spacing: float, sign: np.ndarray, bits: int
+    net: FoldedConditioner, q: np.ndarray, *, spacing: float, sign: np.ndarray, bits: int, narrow: bool = False
 ) -> IntegerConditioner:
     """Round a conditioner, with the ranges of its activations taken from calibration images.
 
@@ -97,6 +100,7 @@ def integer_conditioner(
         spacing: h = q * spacing, on either side.
         sign: [C/2] of the half that it adds to: h = sign * q * spacing there.
         bits: of a weight, and a sign; of an activation.
+        narrow: see `IntegerConditioner`.
     """
     largest, largest_weight = 2**bits - 1, 2**bits
     rounding = rounding_of(q)
@@ -109,6 +113,8 @@ def integer_conditioner(
         _scaled(net.conv1, input_step), scale=step1, largest_weight=largest_weight, largest_input=rounding.largest
     )
     conv2 = integer_conv(_scaled(net.conv2, step1), scale=step2, largest_weight=largest_weight, largest_input=largest)
+    if narrow:
+        conv1, conv2 = (replace(conv, bias=_eight_bits(conv.bias)) for conv in (conv1, conv2))
     out = spacing * sign
     conv3 = integer_conv(
         _scaled(net.conv3, step2),
@@ -117,7 +123,14 @@ def integer_conditioner(
         largest_input=largest,
         parts=_parts(net.conv3, largest),
     )
-    return IntegerConditioner(input=rounding, largest=largest, conv1=conv1, conv2=conv2, conv3=conv3)
+    return IntegerConditioner(input=rounding, largest=largest, narrow=narrow, conv1=conv1, conv2=conv2, conv3=conv3)
+
+
+def _eight_bits(bias: np.ndarray) -> np.ndarray:
+    """Round integers to eight significant bits, which bfloat16 holds; none grows beyond the next power of two."""
+    unit = np.exp2(np.maximum(np.floor(np.log2(np.maximum(np.abs(bias), 1))) - 7, 0))
+    rounded: np.ndarray = (np.rint(bias / unit) * unit).astype(np.int64)
+    return rounded
 
 
 def _parts(conv: FoldedConv, largest: int) -> int:

@@ -17,7 +17,7 @@ from .props import exact_props
 __all__ = ["build_exact_decoder"]
 
 
-def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata) -> Graph:
+def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bool = False) -> Graph:
     """Build the decoder.
 
     Inputs, float32: `z1` ... `zL`, and `as_normal` [batch,1,1,1]: 0 where they are integers, as the encoder gives them;
@@ -27,15 +27,16 @@ def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata) -> Graph:
     Args:
         model: the integers.
         metadata: stored in the graph.
+        native: type the conditioners' hidden convolutions in bfloat16, which their integers allow.
     """
-    return _Decoder(model).build(metadata)
+    return _Decoder(model, native=native).build(metadata)
 
 
 class _Decoder:
-    def __init__(self, model: ExactGlow) -> None:
-        self._model = model
-        self._graph = GraphBuilder("glow_decoder")
-        self._nodes = ExactNodes(model, self._graph)
+    def __init__(self, model: ExactGlow, *, native: bool) -> None:
+        self._model, self._native = model, native
+        self._graph = GraphBuilder("glow_decoder", bfloat16=native)
+        self._nodes = ExactNodes(model, self._graph, native=native)
 
     def build(self, metadata: GraphMetadata) -> Graph:
         graph, nodes, model = self._graph, self._nodes, self._model
@@ -54,7 +55,7 @@ class _Decoder:
         graph.node("Mul", [fine, nodes.scalar(2.0**-model.grid_bits)], name="x/scale", output="x")
         graph.output("x", model.image_shape)
         nodes.in_range()
-        return graph.build(metadata.to_props() | exact_props(model))
+        return graph.build(metadata.to_props() | exact_props(model, native=self._native))
 
     def _level(self, kept: str, z: str, level: ExactLevel, index: int, switch: str, integer: str) -> str:
         graph, nodes, size = self._graph, self._nodes, level.shape[1:]

@@ -19,7 +19,7 @@ from .props import exact_props
 __all__ = ["build_exact_encoder"]
 
 
-def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata) -> Graph:
+def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata, native: bool = False) -> Graph:
     """Build the encoder.
 
     Inputs: `x` [batch,C,H,W] float32 in [0,1), and `y` [batch] int64 for class-conditional models. Outputs, float32:
@@ -29,15 +29,16 @@ def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata) -> Graph:
     Args:
         model: the integers.
         metadata: stored in the graph.
+        native: type the conditioners' hidden convolutions in bfloat16, which their integers allow.
     """
-    return _Encoder(model).build(metadata)
+    return _Encoder(model, native=native).build(metadata)
 
 
 class _Encoder:
-    def __init__(self, model: ExactGlow) -> None:
-        self._model = model
-        self._graph = GraphBuilder("glow_encoder")
-        self._nodes = ExactNodes(model, self._graph)
+    def __init__(self, model: ExactGlow, *, native: bool) -> None:
+        self._model, self._native = model, native
+        self._graph = GraphBuilder("glow_encoder", bfloat16=native)
+        self._nodes = ExactNodes(model, self._graph, native=native)
         self._constant = model.log_volume() - 0.5 * model.dims * math.log(2 * math.pi)
         self._terms: list[str] = []
 
@@ -60,7 +61,7 @@ class _Encoder:
         self._log_prob()
         graph.output("log_prob", ())
         nodes.in_range()
-        return graph.build(metadata.to_props() | exact_props(model))
+        return graph.build(metadata.to_props() | exact_props(model, native=self._native))
 
     def _level(self, q: str, level: ExactLevel, index: int) -> str:
         graph, nodes, size = self._graph, self._nodes, level.shape[1:]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glow_deploy.folding.arrays import edge_map
+from glow_deploy.graphs.rounding import round_values
 
 from .arrays import ExactGlow, ExactPrior, ExactSplit, ExactStep, IntegerConditioner, IntegerConv, Rounded, Shear
 from .conditioners import convolve
@@ -145,7 +146,10 @@ class ExactModel:
         """Return what a conditioner adds, int64."""
         hidden = read(q, net.input)
         for conv in (net.conv1, net.conv2):
-            hidden = np.rint(np.clip(scaled_sums(hidden, conv)[0], 0, net.largest)).astype(np.int64)
+            sums = scaled_sums(hidden, conv)[0]
+            if net.narrow:
+                sums = round_values(sums, "bf16")
+            hidden = np.rint(np.clip(sums, 0, net.largest)).astype(np.int64)
         total = np.zeros((1, 1, 1, 1), dtype=np.int64)
         for part in scaled_sums(hidden, net.conv3):
             total = total + np.rint(part).astype(np.int64)

@@ -16,6 +16,7 @@ from .arrays import ExactGlow, ExactPrior, ExactSplit, IntegerConditioner, Integ
 
 __all__ = ["ExactNodes"]
 
+_LIMB = 3  # bits of the low part of what a native convolution reads of the trunk
 _SPATIAL = np.array([1, 2, 3], dtype=np.int64)
 
 
@@ -25,9 +26,11 @@ class ExactNodes:
     Args:
         model: the integers.
         graph: to add to.
+        native: type hidden convolutions in bfloat16.
     """
 
-    def __init__(self, model: ExactGlow, graph: GraphBuilder) -> None:
+    def __init__(self, model: ExactGlow, graph: GraphBuilder, *, native: bool = False) -> None:
+        self._native = native
         self._model = model
         self._graph = graph
         self._largest: str | None = None  # of |q| at every place checked so far, [batch,1]
@@ -67,7 +70,10 @@ class ExactNodes:
         graph, path = self._graph, f"{path}/coupling"
         hidden = self.read(first, net.input, name=f"{path}/input")
         for number, conv in enumerate((net.conv1, net.conv2), start=1):
-            hidden = self.conv(hidden, conv, name=f"{path}/conv{number}", size=size)
+            if net.narrow:
+                hidden = self._narrow_conv(hidden, conv, name=f"{path}/conv{number}", size=size, limbs=number == 1)
+            else:
+                hidden = self.conv(hidden, conv, name=f"{path}/conv{number}", size=size)
             hidden = self.clip(hidden, 0, net.largest, name=f"{path}/clip{number}")
             hidden = graph.node("Round", [hidden], name=f"{path}/round{number}")
         sums = self.conv(hidden, net.conv3, name=f"{path}/conv3", size=size)
@@ -97,6 +103,26 @@ class ExactNodes:
             edge = None if edge is None else np.concatenate((edge, np.zeros((rest, *edge.shape[1:]))))
         folded = FoldedConv(weight=weight, bias=bias, edge=edge)
         return edged_conv(self._graph, tensor, folded, name=name, size=size, group=conv.parts)
+
+    def _narrow_conv(self, tensor: str, conv: IntegerConv, *, name: str, size: tuple[int, int], limbs: bool) -> str:
+        """Add a convolution whose exact sum is rounded to bfloat16 once: typed so, or by a cast there and back."""
+        graph = self._graph
+        if not self._native:
+            sums = graph.cast(self.conv(tensor, conv, name=name, size=size), "bf16", name=f"{name}/narrow")
+            return graph.cast(sums, "fp32", name=f"{name}/wide")
+        scale = np.exp2(-conv.shift.astype(np.float64))
+        weight = conv.weight * scale[:, None, None, None]
+        if limbs:
+            # Ten bits and a sign are two numbers of eight bits at most, for which the same weights stand twice.
+            scaled = graph.node("Mul", [tensor, self.scalar(2.0**-_LIMB)], name=f"{name}/scale")
+            rounded = graph.node("Round", [scaled], name=f"{name}/limb")
+            high = graph.node("Mul", [rounded, self.scalar(2.0**_LIMB)], name=f"{name}/high")
+            low = graph.node("Sub", [tensor, high], name=f"{name}/low")
+            tensor = graph.node("Concat", [high, low], name=f"{name}/limbs", axis=1)
+            weight = np.concatenate((weight, weight), axis=1)
+        narrow = graph.cast(tensor, "bf16", name=f"{name}/narrow")
+        folded = FoldedConv(weight=weight, bias=conv.bias * scale)
+        return graph.cast(graph.conv(narrow, folded, name=name, number="bf16"), "fp32", name=f"{name}/wide")
 
     def distribution(
         self,

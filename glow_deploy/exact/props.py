@@ -13,16 +13,19 @@ from .arrays import ExactGlow
 __all__ = ["exact_id", "exact_props"]
 
 
-def exact_props(model: ExactGlow) -> dict[str, str]:
+def exact_props(model: ExactGlow, *, native: bool = False) -> dict[str, str]:
     """Return metadata_props: the grid of x, the range, and the spacing of each latent's integers.
 
-    z of level i, as an integer, stands for h = z * spacing_i around its mean.
+    z of level i, as an integer, stands for h = z * spacing_i around its mean. `native` graphs have the hidden
+    convolutions of the conditioners in bfloat16; `bf16-carried` says that theirs are cast there and back.
     """
+    narrow = any(step.conditioner.narrow for level in model.levels for step in level.steps)
     values = {
         "exact.id": exact_id(model),
         "exact.grid_bits": str(model.grid_bits),
         "exact.fraction_bits": str(model.fraction_bits),
         "exact.limit": str(model.limit),
+        "exact.native": ("bf16" if native else "bf16-carried") if narrow else "",
         "exact.spacings": " ".join(f"{spacing:.17g}" for spacing in model.spacings),
     }
     return {PREFIX + key: value for key, value in values.items()}
@@ -41,5 +44,6 @@ def exact_id(model: ExactGlow) -> str:
     for level in model.levels:
         digest.update(np.ascontiguousarray(level.sign).data)
         for step in level.steps:
-            digest.update(repr(step.conditioner.input).encode())
+            net = step.conditioner
+            digest.update(repr((net.input, net.largest, net.narrow)).encode())
     return digest.hexdigest()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from glow_deploy.artifact.exact_figures import ExactFigures
 from glow_deploy.errors import UsageError
-from glow_deploy.exact.build import BITS, LEAST_BITS, MOST_BITS, Built, build_exact
+from glow_deploy.exact.build import BITS, LEAST_BITS, MOST_BITS, NARROW_BITS, Built, build_exact
 from glow_deploy.exact.interpret import ExactLatents, ExactModel
 from glow_deploy.exact.linear import linear_steps
 from glow_deploy.exact.proof import prove
@@ -92,16 +92,19 @@ def prepare_exact(
     levels = linear_steps(folded, progress=lambda done, total: report("factoring 1x1 convolutions", done, total))
     automatic = settings.bits == "auto"
     band = BAND if settings.band is None else settings.band
-    for bits in range(LEAST_BITS, MOST_BITS + 1) if automatic else (_bits(settings),):
+    narrow = settings.native is not None
+    for bits in range(LEAST_BITS, (NARROW_BITS if narrow else MOST_BITS) + 1) if automatic else (_bits(settings),):
         stage = f"integers of {bits} bits"
         report(stage)
-        built = build_exact(folded, images.x[:half], bits=bits, levels=levels, progress=partial(report, stage))
+        built = build_exact(
+            folded, images.x[:half], bits=bits, narrow=narrow, levels=levels, progress=partial(report, stage)
+        )
         mean, width = _change(folded, built, noisy, y, trained)
         if not automatic or mean + width <= band:
             break
     else:
         raise UsageError(
-            f"with {MOST_BITS} bits this model still changes by {mean:+.4f} bits/dim (95 % within {width:.4f}), more "
+            f"with {bits} bits this model still changes by {mean:+.4f} bits/dim (95 % within {width:.4f}), more "
             f"than the band of {band:g}: give a wider band, or export with another precision"
         )
     model = built.model
@@ -138,8 +141,16 @@ def _change(
     return mean, mean_bound(mean=mean, rms=rms, n=len(change)) - abs(mean)
 
 
-def write_exact(folded: FoldedGlow, prepared: Prepared, writer: BundleWriter) -> Mapping[Role, WrittenGraph]:
+def write_exact(
+    folded: FoldedGlow, prepared: Prepared, writer: BundleWriter, *, native: bool
+) -> Mapping[Role, WrittenGraph]:
     """Build both exact graphs and write them.
+
+    Args:
+        folded: the trained model.
+        prepared: the integers.
+        writer: of the bundle.
+        native: hidden convolutions are typed in bfloat16.
 
     Raises:
         UsageError: a graph would not fit in one ONNX file, or cannot be written.
@@ -158,7 +169,7 @@ def write_exact(folded: FoldedGlow, prepared: Prepared, writer: BundleWriter) ->
     builders = (build_exact_encoder, build_exact_decoder)
     for role, name, build in zip(roles, (ENCODER, DECODER), builders, strict=True):
         facts = describe(folded, role=role, precision=EXACT, model_id=model_id)
-        written[role] = write_one(build(model, metadata=facts), name, writer)
+        written[role] = write_one(build(model, metadata=facts, native=native), name, writer)
     return written
 
 
@@ -198,7 +209,8 @@ def examine_exact(
     elif not np.array_equal(x_hat, x):
         problems.append("the integers do not come back")
     report("checking the graphs in ONNX Runtime")
-    check = _check(graphs(), run, x, y, n_bits=prepared.built.model.n_bits)
+    engines = _carried(graphs(), prepared) if settings.native == "bf16" else graphs()
+    check = _check(engines, run, x, y, n_bits=prepared.built.model.n_bits)
     problems += [
         f"{name}: {int(count)} values differ from the integers" for name, count in check.max_errors.items() if count
     ]
@@ -213,8 +225,39 @@ def examine_exact(
     )
 
 
+class _Opens(Protocol):
+    def open(self) -> Engine: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Twin:
+    data: bytes
+
+    def open(self) -> Engine:
+        from glow_deploy.artifact.graph_file import read_graph
+        from glow_deploy.engines.device import Device
+        from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine
+
+        source = "the carried twin"
+        graph = read_graph(self.data, source=source)
+        return OnnxRuntimeEngine(self.data, graph=graph, device=Device("cpu"), source=source)
+
+
+def _carried(graphs: Mapping[Role, WrittenGraph], prepared: Prepared) -> Mapping[Role, _Twin]:
+    """Build the graphs that give the same integers in float32: ONNX Runtime's CPU runs no bfloat16 convolution."""
+    from glow_deploy.exact.decoder import build_exact_decoder
+    from glow_deploy.exact.encoder import build_exact_encoder
+    from glow_deploy.graphs.serialize import serialize
+
+    model = prepared.built.model
+    return {
+        "encoder": _Twin(data=serialize(build_exact_encoder(model, metadata=graphs["encoder"].facts.facts))),
+        "decoder": _Twin(data=serialize(build_exact_decoder(model, metadata=graphs["decoder"].facts.facts))),
+    }
+
+
 def _check(
-    graphs: Mapping[Role, WrittenGraph], run: ExactModel, x: np.ndarray, y: np.ndarray | None, *, n_bits: int
+    graphs: Mapping[Role, _Opens], run: ExactModel, x: np.ndarray, y: np.ndarray | None, *, n_bits: int
 ) -> SelfCheck:
     """Count values that differ, over batches of 1, 2 and 3, noisy images and noise among them."""
     generator = np.random.default_rng(_SEED)

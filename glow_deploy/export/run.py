@@ -85,7 +85,8 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                 lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
             )
         else:
-            building = worker.submit(lambda: write_exact(folding.result(), exact, writer))
+            native = settings.native == "bf16"
+            building = worker.submit(lambda: write_exact(folding.result(), exact, writer, native=native))
         if isinstance(images, str):
             found = Findings(problems=[images])
         elif exact is not None:

@@ -21,6 +21,8 @@ CALIBRATION_IMAGES = 256
 
 Io = Literal["float32", "uint8", "uint8-nhwc"]
 
+Native = Literal["bf16", "bf16-carried"]
+
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16", "exact"]
 
 
@@ -45,6 +47,8 @@ class ExportSettings:
         bits: of `exact`: bits of a conditioner's weights and activations, 4 to 11, 8 by default; or `auto`, the fewest
             that keep the likelihood within `band`.
         band: of `exact` with `bits` `auto`: what bits/dim may grow by, 0.005 by default.
+        native: of `exact`: `bf16` types the conditioners' hidden convolutions in bfloat16, which their integers allow;
+            `bf16-carried` gives the same integers from convolutions in float32, for backends without bfloat16.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.
@@ -69,6 +73,7 @@ class ExportSettings:
     ir_version: int | None = None
     bits: int | Literal["auto"] | None = None
     band: float | None = None
+    native: Native | None = None
     data: str | None = None
     golden: int | None = 64
     resize: bool = False
@@ -108,6 +113,9 @@ class ExportSettings:
         for name in ("images", "confidence"):
             if getattr(self, name) is not None and self.precision != "auto":
                 raise UsageError(f'{name}= goes with precision="auto", not with precision="{self.precision}"')
+        settle(self, as_choice, "native", choices=get_args(Native), optional=True)
+        if self.native is not None and self.precision != "exact":
+            raise UsageError(f'native= goes with precision="exact", not with precision="{self.precision}"')
         if self.bits is not None and self.precision != "exact":
             raise UsageError(f'bits= goes with precision="exact", not with precision="{self.precision}"')
         if self.precision == "exact":
@@ -144,6 +152,7 @@ class ExportOptions(TypedDict, total=False):
     ir_version: int | None
     bits: int | Literal["auto"] | None
     band: float | None
+    native: Native | None
     data: str | None
     golden: int | None
     resize: bool

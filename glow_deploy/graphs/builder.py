@@ -36,14 +36,22 @@ class GraphBuilder:
         name: of the graph.
         plan: its trunk's number is that of every constant unless told otherwise; None is float32 throughout.
         target: what it is written in; None for the newest that we write.
+        bfloat16: there will be convolutions in bfloat16, with no plan that says so.
 
     Raises:
         UsageError: the plan needs a newer operator set than the target's.
     """
 
-    def __init__(self, name: str, *, plan: PrecisionPlan | None = None, target: GraphTarget | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        plan: PrecisionPlan | None = None,
+        target: GraphTarget | None = None,
+        bfloat16: bool = False,
+    ) -> None:
         self._plan = plan
-        bfloat16 = plan is not None and "bf16" in plan.numbers
+        bfloat16 = bfloat16 or (plan is not None and "bf16" in plan.numbers)
         self._opset, ir_version = (target or GraphTarget()).versions(bfloat16=bfloat16)
         self._model = onnx.ModelProto(ir_version=ir_version, producer_name="glow-deploy")
         self._model.opset_import.append(helper.make_opsetid("", self._opset))

@@ -340,9 +340,10 @@ class _Run:
                 "reported, not gated"
             )
         if not images.reference:
+            advice = "" if self._manifest.precision == EXACT else " (give --ckpt)"
             self.notes.append(
-                f"{images.name}: latents and bits/dim have no float64 reference here (give --ckpt); they were judged "
-                "on the golden images"
+                f"{images.name}: latents and bits/dim have no float64 reference here{advice}; they were judged on the "
+                "golden images"
             )
 
     def measure_batches(self, source: Images) -> None:

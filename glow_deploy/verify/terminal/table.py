@@ -149,12 +149,16 @@ def _legend(report: VerifyReport, images: ImageSetReport) -> Text:
     return styled(_LEGEND + (_LEGEND_OF_PIXELS if partly else ""), "dim")
 
 
+def _reference(report: VerifyReport) -> str:
+    return "the trained model in float64" if report.exact is None else "the reference of the integers, as numbers"
+
+
 def _references(report: VerifyReport, images: ImageSetReport) -> Table:
     """Per level, every backend against float64, and the re-encoded latents of its own round trip."""
     levels = len(report.references[0].z)
     names = [f"z{level}" for level in range(1, levels + 1)]
     table = new_table(
-        "Against the trained model in float64: rms (and z -> x -> z on the same backend)",
+        f"Against {_reference(report)}: rms (and z -> x -> z on the same backend)",
         "backend",
         *names,
         "bits/dim",

@@ -39,6 +39,14 @@ def made(request, perturbed_glow):
 
 
 @pytest.fixture(scope="session")
+def narrow(perturbed_glow):
+    """Exact graphs whose hidden sums are rounded to bfloat16."""
+    from exact_models import make
+
+    return make(perturbed_glow(CONFIGS["rgb"], seed=3), narrow=True)
+
+
+@pytest.fixture(scope="session")
 def rgb(perturbed_glow):
     """Exact graphs of one model."""
     from exact_models import make

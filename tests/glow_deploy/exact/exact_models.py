@@ -30,6 +30,17 @@ class Made:
     encoder: Graph
     decoder: Graph
 
+    def native(self):
+        """Return both graphs with hidden convolutions typed in bfloat16."""
+        return tuple(
+            build(
+                self.built.model,
+                metadata=describe(self.folded, role=role, precision="exact", model_id=self.folded.model_id()),
+                native=True,
+            ).to_model()
+            for role, build in (("encoder", build_exact_encoder), ("decoder", build_exact_decoder))
+        )
+
 
 def pictures(shape, n_bits, count, seed=0):
     """Smooth pictures at bin centres, and their labels."""
@@ -84,7 +95,13 @@ def torch_run(model, feeds, *, conv=None):
     import torch
     from onnx import helper, numpy_helper
 
-    values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer}
+    values = {}
+    for tensor in model.graph.initializer:
+        held = numpy_helper.to_array(tensor)
+        if held.dtype.name == "bfloat16":
+            values[tensor.name] = torch.from_numpy(held.astype(np.float32)).to(torch.bfloat16)
+        else:
+            values[tensor.name] = torch.from_numpy(held.copy())
     values |= {name: torch.from_numpy(np.asarray(array)) for name, array in feeds.items()}
     for node in model.graph.node:
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -114,6 +131,8 @@ def _torch_node(torch, op, given, attributes, conv, outputs):
     if op == "Conv":
         pad = attributes["pads"][0]
         return [conv(given[0], given[1], *given[2:], padding=pad, groups=attributes.get("group", 1))]
+    if op == "Cast":
+        return [given[0].to(torch.float32 if attributes["to"] == 1 else torch.bfloat16)]
     if op == "Clip":
         return [torch.minimum(torch.maximum(given[0], given[1]), given[2])]
     if op == "Sum":

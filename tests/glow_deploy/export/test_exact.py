@@ -11,7 +11,7 @@ from glow_core import GlowConfig, ImportOptions, save_checkpoint
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines.exact import ExactEngine
 from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import EngineError, MissingDependencyError, UsageError
 from glow_deploy.export import export
 
 CONFIG = GlowConfig(image_size=(8, 8), channels=1, levels=2, steps=2, width=8, n_bits=5, coupling="additive")
@@ -110,6 +110,27 @@ def test_an_affine_model_is_refused_before_anything_is_made(checkpoint, tmp_path
 def test_options_that_do_not_fit_are_refused(tmp_path, options):
     with pytest.raises(UsageError, match=r"bits|band"):
         export(tmp_path / "none.pt", **{"precision": "exact", **options})
+
+
+@pytest.mark.parametrize("native", ["bf16", "bf16-carried"])
+def test_native_and_carried_bundles_hold_the_same_integers(exported, native):
+    bundle = export(exported / "ckpt.pt", out=exported / native, precision="exact", native=native, golden=4)
+    assert not bundle.manifest.numerics.problems
+    kept = [Bundle.open(exported / name).golden() for name in ("bf16", "bf16-carried") if (exported / name).exists()]
+    for integers in zip(*(golden.integers for golden in kept), strict=True):
+        np.testing.assert_array_equal(integers[0], integers[-1])
+    if native == "bf16":
+        with pytest.raises(MissingDependencyError, match="bf16-carried"):
+            glow_deploy.open_engine(bundle.path / "encoder.onnx", device="cpu")
+    else:
+        pytest.importorskip("openvino", reason="OpenVINO is the extra `openvino`")
+        with pytest.raises(EngineError, match="leaves out casts"):
+            glow_deploy.open_engine(bundle.path / "encoder.onnx", backend="openvino-cpu")
+
+
+def test_bfloat16_needs_few_bits(exported):
+    with pytest.raises(UsageError, match="8 bits exactly"):
+        export(exported / "ckpt.pt", out=exported / "none", precision="exact", native="bf16", bits=9)
 
 
 @pytest.mark.slow
