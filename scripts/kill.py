@@ -119,6 +119,19 @@ def whole_site(path: Path) -> None:
             raise ValueError(f"{name} is not the file that site.json names")
 
 
+def whole_repository(path: Path) -> None:
+    """A repository for Triton holds the files that it lists, as they were written, and no others."""
+    from glow_deploy.artifact.files import sha256_file
+
+    listed = json.loads((path / "glow-deploy.json").read_text())["files"]
+    there = {found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()}
+    if there != {*listed, "glow-deploy.json"}:
+        raise ValueError("it does not hold the files that it lists")
+    for name, digest in listed.items():
+        if sha256_file(path / name) != digest:
+            raise ValueError(f"{name} is not as it was written")
+
+
 def runtime_is_there() -> bool:
     """Whether onnxruntime-web is in the cache, which `web` takes it from."""
     from glow_deploy.engines.web_runtime import web_runtime
@@ -172,6 +185,8 @@ def cases(place: Path) -> list[Case]:
         Case(name="train --resume", words=["train", "--resume", out / "resumed", "--max-steps", "6", "--quiet"],
              target=out / "resumed", check=whole_run, before=resumable),
     ]  # fmt: skip
+    words = ["triton", bundle, "--out", out / "repository", "--force"]
+    found.append(Case(name="triton --force", words=words, target=out / "repository", check=whole_repository))
     if runtime_is_there():
         words = ["web", bundle, "--out", out / "site", "--no-webgpu", "--force"]
         found.append(Case(name="web", words=words, target=out / "site", check=whole_site, fresh=True))
