@@ -11,6 +11,11 @@ from ..common.console import Output
 from ..common.options import Force, Json, Quiet
 
 _MIB = 1 << 20
+_SOURCES = {
+    "data": "{n} pictures of the data given at export",
+    "checkpoint": "{n} validation images that the checkpoint carried",
+    "samples": "{n} samples of the model that the bundle holds",
+}
 
 
 def web(
@@ -34,7 +39,9 @@ def web(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="Heading; without it, the folder's name.")] = None,
-    golden: Annotated[int, typer.Option(metavar="N", min=0, help="Golden images shown at most.")] = 24,
+    golden: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Golden images shown at most; every visitor can load them.")
+    ] = 24,
     draws: Annotated[
         int, typer.Option(metavar="N", min=1, help="Dequantisation draws that bits/dim is averaged over.")
     ] = 8,
@@ -45,7 +52,8 @@ def web(
     """Write a folder of static files that runs a bundle in the visitor's browser, on any web server.
 
     The page is that of `explore`; no picture leaves the browser. onnxruntime-web runs the graphs, in WebAssembly or on
-    WebGPU.
+    WebGPU. The golden images of the bundle are published with the page, which may be your own pictures: `--golden 0`
+    leaves them out. The page checks its browser with two samples of the model, and shows nothing where that fails.
     """
     from glow_deploy.web import WebSettings, build_site
 
@@ -70,6 +78,8 @@ def web(
             "loads": {"wasm": site.wasm, "webgpu": site.webgpu, "model": site.model},
             "weights": weights,
             "cost": site.cost,
+            "golden": site.golden,
+            "golden_source": site.golden_source,
         },
         schema="web",
     )
@@ -85,5 +95,10 @@ def web(
             f"16-bit weights: {cost.bits_change:+.5f} bits/dim on average over {cost.n} golden images, "
             f"{cost.bits_largest:.5f} at most; {cost.exact_images} of {cost.n} come back exactly, of the bundle's own "
             f"graphs {cost.exact_images_before}"
+        )
+    if site.golden:
+        output.say(
+            f"every visitor can load {_SOURCES.get(site.golden_source or '', 'golden images').format(n=site.golden)}; "
+            "--golden 0 leaves them out"
         )
     output.say(f"look at it: python -m http.server --directory {site.path}, then http://localhost:8000/")

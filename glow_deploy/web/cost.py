@@ -13,7 +13,7 @@ from glow_deploy.engines.onnxruntime import open_onnx
 from glow_deploy.images import bits_per_dim, x_to_pixels
 from glow_deploy.latents.specs import latent_specs
 
-from .graphs import rounded_graph
+from .graphs import rounded_pair
 
 __all__ = ["WeightCost", "measure_weights"]
 
@@ -52,10 +52,10 @@ def measure_weights(bundle: Bundle, golden: Golden, *, most: int = 64) -> Weight
     labels = {} if golden.y is None else {"y": golden.y[rows]}
     found = []
     for rounded in (False, True):
-        data = {name: bundle.read(name) for name in (ENCODER, DECODER)}
+        graphs = bundle.read(ENCODER), bundle.read(DECODER)
         if rounded:
-            data = {name: rounded_graph(graph, source=name) for name, graph in data.items()}
-        with open_onnx(data[ENCODER], device="cpu") as encoder, open_onnx(data[DECODER], device="cpu") as decoder:
+            graphs = rounded_pair(*graphs)
+        with open_onnx(graphs[0], device="cpu") as encoder, open_onnx(graphs[1], device="cpu") as decoder:
             out = encoder.run({**feeds, **labels})
             z = {spec.name: out[spec.name] for spec in latent_specs(encoder.outputs)}
             found.append((out["log_prob"].astype(np.float64), decoder.run({**z, **labels})["x"].astype(np.float64)))

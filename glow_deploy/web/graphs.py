@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glow_deploy.artifact.lint import parse_model
+from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.errors import BundleError
 
 from .settings import WeightFormat
@@ -21,7 +22,7 @@ from .settings import WeightFormat
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["WEIGHTS", "WebGraphs", "rounded_graph", "web_graphs"]
+__all__ = ["WEIGHTS", "WebGraphs", "rounded_pair", "web_graphs"]
 
 WEIGHTS = "weights.bin"
 _CONDITIONER = re.compile(r"(^|/)(coupling|split)/.*weight$")
@@ -55,18 +56,16 @@ def web_graphs(encoder: bytes, decoder: bytes, *, weights: WeightFormat = "float
     """
     import onnx
 
-    graphs = [parse_model(data, source=name) for name, data in (("encoder", encoder), ("decoder", decoder))]
-    large = [tensor.name for tensor in graphs[0].graph.initializer if np.prod(tensor.dims) >= _LEAST]
+    graphs = [parse_model(data, source=name) for name, data in ((ENCODER, encoder), (DECODER, decoder))]
+    large = _shared(*graphs)
     for graph in graphs:
         _fill_channels(graph)
     first, second = ({tensor.name: tensor for tensor in graph.graph.initializer} for graph in graphs)
     store = bytearray()
     for name in large:
-        tensor, twin = first[name], second.get(name)
-        if twin is None or tensor.SerializeToString() != twin.SerializeToString():
-            continue
+        tensor, twin = first[name], second[name]
         array = onnx.numpy_helper.to_array(tensor)
-        narrow = weights == "float16" and array.dtype == np.float32 and _CONDITIONER.search(name) is not None
+        narrow = weights == "float16" and _is_rounded(tensor)
         if narrow:
             array = _half(array, name)
         store += b"\0" * (-len(store) % _ALIGNED)
@@ -80,20 +79,45 @@ def web_graphs(encoder: bytes, decoder: bytes, *, weights: WeightFormat = "float
     return WebGraphs(encoder=encoded, decoder=decoded, weights=bytes(store))
 
 
-def rounded_graph(data: bytes, *, source: str) -> bytes:
-    """Round the conditioners' weights to float16 and store them as float32: what a graph of `web_graphs` computes.
+def rounded_pair(encoder: bytes, decoder: bytes) -> tuple[bytes, bytes]:
+    """Round what `web_graphs` rounds, and no more, and store it as float32: the same model without a second file.
+
+    Args:
+        encoder: the ONNX file.
+        decoder: of the same model.
 
     Raises:
-        BundleError: the graph cannot be read, or a weight is too large for float16.
+        BundleError: a graph cannot be read, or a weight is too large for float16.
     """
     import onnx
 
-    model = parse_model(data, source=source)
-    for tensor in model.graph.initializer:
-        array = onnx.numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.size >= _LEAST and _CONDITIONER.search(tensor.name):
-            tensor.raw_data = _half(array, tensor.name).astype(np.float32).tobytes()
-    return bytes(model.SerializeToString(deterministic=True))
+    graphs = [parse_model(data, source=name) for name, data in ((ENCODER, encoder), (DECODER, decoder))]
+    shared = frozenset(_shared(*graphs))
+    for graph in graphs:
+        for tensor in graph.graph.initializer:
+            if tensor.name in shared and _is_rounded(tensor):
+                half = _half(onnx.numpy_helper.to_array(tensor), tensor.name)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(half.astype(np.float32), tensor.name))
+    first, second = (bytes(graph.SerializeToString(deterministic=True)) for graph in graphs)
+    return first, second
+
+
+def _shared(encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> list[str]:
+    """Names of the large tensors that both graphs hold alike, in the encoder's order."""
+    twins = {tensor.name: tensor for tensor in decoder.graph.initializer}
+    return [
+        tensor.name
+        for tensor in encoder.graph.initializer
+        if np.prod(tensor.dims) >= _LEAST
+        and tensor.name in twins
+        and tensor.SerializeToString() == twins[tensor.name].SerializeToString()
+    ]
+
+
+def _is_rounded(tensor: onnx.TensorProto) -> bool:
+    import onnx
+
+    return tensor.data_type == onnx.TensorProto.FLOAT and _CONDITIONER.search(tensor.name) is not None
 
 
 def _fill_channels(model: onnx.ModelProto) -> None:

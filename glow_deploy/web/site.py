@@ -22,13 +22,14 @@ from glow_deploy.engines.web_runtime import LICENSE, RUNTIME_VERSION, WASM, WEBG
 from glow_deploy.errors import UsageError
 from glow_deploy.explore.answers import describe_bundle, name_of
 from glow_deploy.explore.familiarity import golden_range
-from glow_deploy.images import bits_per_dim, png_bytes, x_to_values
+from glow_deploy.images import png_bytes, x_to_values
 from glow_deploy.latents.specs import latent_specs
 from glow_deploy.page import INDEX, page_files
 from glow_deploy.progress import StageProgress
 from glow_deploy.protocol import TensorSpec
 from glow_deploy.settings import settings_of
 
+from .checks import Checks, check_images
 from .cost import WeightCost, measure_weights
 from .graphs import WEIGHTS, web_graphs
 from .settings import WebOptions, WebSettings, need_text
@@ -49,11 +50,9 @@ imports counts as a worker's source.
 _SITE = "site.json"
 _RUNTIME = "runtime"
 _DIRECTIONS = "directions.bin"
+_CHECK = "check"
 _MAX_UPLOAD = 32 << 20
 _MAX_PIXELS = 50_000_000
-# Against the trained model: how far bits/dim may be off, and the share of values that must come back exactly. What is
-# rounded to 16 bit has more room.
-_LIMITS = {False: {"bits": 0.002, "exact": 0.9999}, True: {"bits": 0.05, "exact": 0.98}}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -67,6 +66,8 @@ class Site:
         webgpu: likewise on WebGPU; None where it was left out.
         model: of them, bytes of graphs and weights.
         cost: what rounded weights do to the model, where they are rounded and the bundle has golden images.
+        golden: golden images in it, which every visitor can load.
+        golden_source: where the bundle has them from: `data`, `checkpoint`, `samples`, or None.
     """
 
     path: Path
@@ -75,6 +76,8 @@ class Site:
     webgpu: int | None
     model: int
     cost: WeightCost | None
+    golden: int
+    golden_source: str | None
 
     @property
     def total(self) -> int:
@@ -107,8 +110,9 @@ def build_site(
             range; or what `runtime` names is not the package.
         BundleError: the bundle is damaged, or its weights cannot be rounded.
         DataError: the directions are not of this model.
-        MissingDependencyError: onnxruntime-web is not there and cannot be fetched, or weights are to be rounded and
-            there is no ONNX Runtime to measure what that does.
+        UnsoundModelError: the model does not encode and decode its own samples to finite values.
+        MissingDependencyError: onnxruntime-web is not there and cannot be fetched; or there is no ONNX Runtime, which
+            says what a browser has to compute.
     """
     settings = settings_of(settings, options, WebSettings, caller="build_site", others=("out", "progress"))
     report: StageProgress = progress or (lambda stage, done, total: None)
@@ -126,7 +130,10 @@ def build_site(
     sizes = {name: len(data) for name, data in files.items()}
     runtimes = described["runtimes"]
     model = sum(sizes.get(name, 0) for name in (ENCODER, DECODER, WEIGHTS))
-    page = sum(size for name, size in sizes.items() if "/" not in name and name not in (ENCODER, DECODER, WEIGHTS))
+    apart = (ENCODER, DECODER, WEIGHTS)
+    page = sum(
+        size for name, size in sizes.items() if name not in apart and ("/" not in name or name.startswith(f"{_CHECK}/"))
+    )
     return Site(
         path=target,
         files=sizes,
@@ -134,6 +141,8 @@ def build_site(
         webgpu=None if runtimes["webgpu"] is None else page + model + runtimes["webgpu"]["bytes"],
         model=model,
         cost=cost,
+        golden=described["model"]["golden"],
+        golden_source=described["model"]["golden_source"],
     )
 
 
@@ -151,9 +160,13 @@ def _files(
         need_text(settings.directions.name, "the file of directions is", remedy="rename it")
     golden = bundle.golden()
     shown = 0 if golden is None else min(settings.golden, len(golden))
+    rounded = settings.weights == "float16"
+    if rounded and manifest.precision == "exact":
+        raise UsageError(f"{bundle.path} holds integers, which rounded weights are not; make the site without weights=")
     report("the weights", 0, None)
     graphs = web_graphs(bundle.read(ENCODER), bundle.read(DECODER), weights=settings.weights)
-    rounded = settings.weights == "float16"
+    report("what a browser has to compute", 0, None)
+    checks = check_images(bundle, rounded=rounded)
     cost = None
     if rounded and golden is not None:
         report("what rounding the weights costs", 0, None)
@@ -173,9 +186,10 @@ def _files(
         files[_DIRECTIONS] = vectors
     if golden is not None:
         files |= {f"golden/{i}.png": png_bytes(x_to_values(golden.x[i], manifest.n_bits)) for i in range(shown)}
-    described = _describe(bundle, settings, files, golden=golden, shown=shown, directions=directions)
+    files |= {f"{_CHECK}/{i}.png": png_bytes(values) for i, values in enumerate(checks.values)}
+    described = _describe(bundle, settings, files, golden=golden, shown=shown, directions=directions, checks=checks)
     files[_SITE] = json.dumps(described, ensure_ascii=False, indent=1, allow_nan=False).encode()
-    files[INDEX] = _index(files[INDEX], described["model"]["name"])
+    files[INDEX] = _index(files[INDEX])
     return files, described, cost
 
 
@@ -187,6 +201,7 @@ def _describe(
     golden: Golden | None,
     shown: int,
     directions: Directions | None,
+    checks: Checks,
 ) -> dict[str, Any]:
     """What the scripts need to know: see engine.js and flow.js."""
     manifest = bundle.manifest
@@ -202,8 +217,6 @@ def _describe(
     if directions is not None and settings.directions is not None:
         model["directions"]["file"] = settings.directions.name
     rounded = settings.weights == "float16"
-    lossy = rounded or manifest.precision != "fp32"
-    bits = () if golden is None else bits_per_dim(golden.log_prob, dims=golden.x[0].size, n_bits=manifest.n_bits)
     return {
         "model": model,
         "bundle": name_of(bundle.path),
@@ -214,14 +227,17 @@ def _describe(
         "directions": _file(_DIRECTIONS, files) if _DIRECTIONS in files else None,
         "runtimes": {"wasm": _runtime(WASM, files), "webgpu": _runtime(WEBGPU, files) if settings.webgpu else None},
         "soundness": asdict(Soundness() if directions is None else directions.soundness),
-        "golden": [
-            {
-                "label": None if golden is None or golden.y is None else int(golden.y[i]),
-                "bits_per_dim_centre": float(bits[i]),
-            }
-            for i in range(shown)
-        ],
-        "limits": _LIMITS[lossy],
+        "golden": [{"label": None if golden is None or golden.y is None else int(golden.y[i])} for i in range(shown)],
+        "check": {
+            "images": [
+                {
+                    "label": None if checks.labels is None else int(checks.labels[i]),
+                    "bits_per_dim_centre": float(checks.bits[i]),
+                }
+                for i in range(len(checks))
+            ],
+            "limits": {"bits": checks.bits_limit, "lost": checks.lost_limit},
+        },
         "draws": settings.draws,
         "seed": settings.seed,
         "upload": {"bytes": _MAX_UPLOAD, "pixels": _MAX_PIXELS},
@@ -262,8 +278,8 @@ def _scripts() -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".js")}
 
 
-def _index(page: bytes, name: str) -> bytes:
-    """The page with its policy, which here no server's header says, and its own name."""
+def _index(page: bytes) -> bytes:
+    """The page with its policy, which here no server's header says, and with the name of this command."""
     head, rest = page.decode().split('<meta charset="utf-8">\n', 1)
     policy = f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
     return (head + policy + rest.replace("glow-deploy explore", "glow-deploy web")).encode()

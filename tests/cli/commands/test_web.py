@@ -30,6 +30,8 @@ def test_it_writes_a_site_and_says_what_a_visitor_loads(model, invoke, place):
     assert "a visitor loads" in result.output
     assert "on WebGPU" in result.output
     assert "http.server --directory site" in result.output
+    assert "every visitor can load 8 " in result.output
+    assert "--golden 0 leaves them out" in result.output
     assert (place / "site" / "index.html").is_file()
     again = invoke("web", model.bundle, "--out", "site")
     assert again.exit_code == 2
@@ -38,7 +40,7 @@ def test_it_writes_a_site_and_says_what_a_visitor_loads(model, invoke, place):
 
 
 def test_rounded_weights_tell_what_they_cost_and_the_document_fits_its_schema(model, invoke, place):
-    words = ("web", model.bundle, "--out", "site", "--weights", "float16", "--no-webgpu")
+    words = ("web", model.bundle, "--out", "site", "--weights", "float16", "--no-webgpu", "--golden", "0")
     result = invoke(*words, "--json", "told.json")
     assert result.exit_code == 0, result.output
     assert "16-bit weights:" in result.output
@@ -47,6 +49,8 @@ def test_rounded_weights_tell_what_they_cost_and_the_document_fits_its_schema(mo
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
     assert found["loads"]["webgpu"] is None
     assert found["cost"]["n"] == 8
+    assert found["golden"] == 0
+    assert "every visitor" not in result.output
     assert found["bytes"] == sum(
         path.stat().st_size for path in (place / "site").rglob("*") if path.is_file() and path.name != "files.txt"
     )

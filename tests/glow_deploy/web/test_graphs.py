@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from glow_deploy.errors import BundleError
-from glow_deploy.web.graphs import WEIGHTS, rounded_graph, web_graphs
+from glow_deploy.web.graphs import WEIGHTS, rounded_pair, web_graphs
 
 
 @pytest.fixture(scope="module", params=["affine", "additive", "plain", "classes", "grey", "mixed"])
@@ -74,7 +74,7 @@ def test_rounded_weights_are_cast_and_compute_what_rounding_says(bundle, tmp_pat
     (tmp_path / WEIGHTS).write_bytes(made.weights)
     small = run_all(tmp_path, made.encoder, made.decoder, bundle)
     own = run_all(tmp_path, encoder, decoder, bundle)
-    rounded = run_all(tmp_path, *(rounded_graph(data, source="graph") for data in (encoder, decoder)), bundle)
+    rounded = run_all(tmp_path, *rounded_pair(encoder, decoder), bundle)
     for name, value in rounded.items():
         np.testing.assert_allclose(small[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
     assert any(np.abs(rounded[name] - value).max() > 1e-4 for name, value in own.items()), "nothing was rounded"
@@ -88,6 +88,31 @@ def test_only_conditioners_are_rounded(bundle):
         }
         assert narrow
         assert all("/coupling/" in name or "/split/" in name for name in narrow)
+
+
+def arrays(data):
+    return {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(data).graph.initializer}
+
+
+def test_what_is_measured_as_rounded_is_what_the_site_has_rounded(bundle):
+    """Also where the graphs do not hold a conditioner alike: such a weight is in neither."""
+    encoder, decoder = read(bundle)
+    model = onnx.load_from_string(decoder)
+    name = "level1/step01/coupling/conv3/weight"
+    odd = next(t for t in model.graph.initializer if t.name == name)
+    odd.raw_data = (onnx.numpy_helper.to_array(odd) * np.float32(1.001)).tobytes()
+    for pair, both in (((encoder, decoder), True), ((encoder, model.SerializeToString()), False)):
+        made = web_graphs(*pair, weights="float16")
+        for own, site, rounded in zip(pair, (made.encoder, made.decoder), rounded_pair(*pair), strict=True):
+            narrow = {t.removesuffix("/float16") for t in names(site) if t.endswith("/float16")}
+            before, after = arrays(own), arrays(rounded)
+            assert narrow == {t for t in before if not np.array_equal(before[t], after[t])}
+            assert (name in narrow) == both
+            assert narrow
+
+
+def names(data):
+    return {tensor.name for tensor in onnx.load_from_string(data).graph.initializer}
 
 
 def test_convolutions_of_neighbours_have_whole_groups_of_channels(bundle):

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
 
 from glow_deploy.errors import DataError, UsageError
@@ -70,7 +69,7 @@ def test_addresses_change_with_what_is_there(bundle, stand_in, tmp_path):
     assert first == same
     assert first["weights"]["address"] != small["weights"]["address"]
     assert small["precision"] == "fp32, weights in 16 bit"
-    assert small["limits"]["bits"] > first["limits"]["bits"]
+    assert small["check"]["images"] != first["check"]["images"]  # each is what its own weights compute
 
 
 def test_without_webgpu_nothing_of_it_is_written(bundle, stand_in, tmp_path):
@@ -79,16 +78,18 @@ def test_without_webgpu_nothing_of_it_is_written(bundle, stand_in, tmp_path):
     assert not [name for name in site.files if "webgpu" in name or "asyncify" in name]
     assert described(site)["runtimes"]["webgpu"] is None
     assert described(site)["model"]["name"] == "Faces"
-    assert described(site)["model"]["golden"] == 2
+    assert described(site)["model"]["golden"] == site.golden == 2
 
 
-def test_golden_references_are_the_trained_models(made, bundle):
-    from glow_deploy.artifact.bundle import Bundle
-    from glow_deploy.images import bits_per_dim
-
-    golden = Bundle.open(bundle).golden()
-    wanted = bits_per_dim(golden.log_prob, dims=golden.x[0].size, n_bits=5)
-    np.testing.assert_array_equal([one["bits_per_dim_centre"] for one in described(made)["golden"]], wanted)
+def test_the_page_has_pictures_to_check_itself_with_whatever_it_shows(made, bundle, stand_in, tmp_path):
+    bare = build_site(bundle, out=tmp_path / "bare", golden=0)
+    assert [name for name in bare.files if name.startswith("golden")] == []
+    assert (bare.golden, bare.golden_source) == (0, "samples")
+    for site in (made, bare):
+        assert sorted(name for name in site.files if name.startswith("check/")) == ["check/0.png", "check/1.png"]
+    assert described(bare)["check"] == described(made)["check"]
+    shown = {data for name in made.files if name.startswith("golden/") for data in [(made.path / name).read_bytes()]}
+    assert shown.isdisjoint((made.path / f"check/{i}.png").read_bytes() for i in range(2))
 
 
 def test_a_bundle_without_golden_images_makes_a_site(make_bundle, stand_in, tmp_path):
@@ -96,6 +97,7 @@ def test_a_bundle_without_golden_images_makes_a_site(make_bundle, stand_in, tmp_
     site = build_site(bare, out=tmp_path / "site", weights="float16")
     assert site.cost is None
     assert described(site)["golden"] == []
+    assert len(described(site)["check"]["images"]) == 2
 
 
 def test_what_cannot_run_or_be_written_is_refused_before_any_work(make_bundle, bundle, stand_in, tmp_path):
