@@ -37,8 +37,6 @@ def triton(
     deadline: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.001, help="A request that waits longer is refused.")
     ] = 30.0,
-    model_version: Annotated[int, typer.Option(metavar="N", min=1, help="Number of the version folder.")] = 1,
-    latest: Annotated[int, typer.Option(metavar="N", min=1, help="Serve so many of the newest versions.")] = 1,
     force: Force = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -62,8 +60,6 @@ def triton(
         delay=delay,
         queue=queue,
         deadline=deadline,
-        model_version=model_version,
-        latest=latest,
         force=force,
     )
     files = write_repository(bundle, out, settings=settings)

@@ -198,9 +198,20 @@ def verify(
         write_html(found, report)
         output.say(f"wrote {report}")
     if not found.sound:
-        raise UnsoundModelError(f"{bundle} is unsound: {_reason(found)}")
+        raise UnsoundModelError(f"{_blamed(bundle, found)} is unsound: {_reason(found)}")
     if found.baseline is not None and not found.baseline.passed:
         raise UnsoundModelError(f"{bundle} is sound, but {found.baseline}")
+
+
+def _blamed(bundle: object, report: VerifyReport) -> str:
+    """What is unsound: a server where every failed check is of it, else the bundle."""
+    from glow_deploy.kserve import is_remote
+
+    where = [[word.strip(",") for word in failure.where.split()] for failure in report.failures]
+    for backend in report.backends:
+        if where and is_remote(backend.name) and all(backend.name in words for words in where):
+            return f"{backend.name}, held to {bundle},"
+    return str(bundle)
 
 
 def _reason(report: VerifyReport) -> str:

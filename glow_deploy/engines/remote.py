@@ -103,14 +103,14 @@ def open_remote(bundle: Bundle, address: Address, *, client: KServeClient, backe
         BundleError: it serves another model, or this one in another precision.
     """
     name, host = model_name(address.name, role), address.host
+    if not client.ready():  # before anything else: a server that is loading denies its models
+        raise EngineError(f"{host} is not ready; wait until it has loaded its models")
     told = client.model(name)
     if told is None:
         raise EngineError(
             f"{host} has no model {name}: `glow-deploy triton {bundle.path}` and `glow-deploy serve {bundle.path}` "
             "serve one; a name other than glow is given as triton=HOST:PORT/NAME"
         )
-    if not client.ready():
-        raise EngineError(f"{host} is not ready; wait until it has loaded its models")
     config = client.config(name) or {}
     known = _parameters(config)
     if known.get(MODEL_ID, bundle.manifest.model_id) != bundle.manifest.model_id:

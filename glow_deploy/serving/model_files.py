@@ -36,6 +36,7 @@ SHA256, THREADS, ENGINE = "glow_deploy.sha256", "glow_deploy.threads", "glow_dep
 _MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.onnx", "tensorrt": "model.plan", "python": "model.onnx"}
 _CLASSES = {"engine": "EngineModel", "score": "ScoreModel", "sample": "SampleModel"}
 _MICRO = 10**6
+_VERSION = 1  # there is one: all versions of a model share a configuration, and that says whose model it is
 _PADDED = 8  # rows of a batch in OpenVINO, whose backend runs batches of one size alone and fills up all others
 
 
@@ -80,7 +81,7 @@ def _engine(
     *,
     warm: dict[str, np.ndarray] | None = None,
 ) -> Files:
-    version, python = f"{model.name}/{settings.model_version}", settings.backend == "python"
+    version, python = f"{model.name}/{_VERSION}", settings.backend == "python"
     files = {f"{version}/{_MODEL_FILES[settings.backend]}": data}
     first = {name: array[:1] for name, array in (warm or {}).items()}
     for tensor in model.inputs:
@@ -106,7 +107,6 @@ def _engine(
                 "max_queue_size": settings.queue,
             },
         },
-        "version_policy": {"latest": {"num_versions": settings.latest}},
         **_tuning(settings),
         "parameters": _parameters({**_identity(bundle), **own, **_runtime(settings)}),
         "model_warmup": [
@@ -158,13 +158,12 @@ def _caller(model: ServedModel, role: Role, most: int, settings: TritonSettings,
         "input": [_tensor(tensor, batched=False) for tensor in model.inputs],
         "output": [_tensor(tensor, batched=False) for tensor in model.outputs],
         "instance_group": [{"count": settings.instances, "kind": Word("KIND_CPU")}],
-        "version_policy": {"latest": {"num_versions": settings.latest}},
         "parameters": _parameters({**_identity(bundle), ENGINE: json.dumps(engine)}),
     }
     what = {"score": "Scores pictures", "sample": "Draws samples"}[model.role]
     return {
         f"{model.name}/config.pbtxt": pbtxt(config).encode(),
-        f"{model.name}/{settings.model_version}/model.py": _python(
+        f"{model.name}/{_VERSION}/model.py": _python(
             model.role, f"{what} with {model_name(settings.name, role)} of the same server."
         ),
     }

@@ -36,8 +36,6 @@ class TritonSettings:
         instances: of each engine, which run at the same time.
         device: `auto` (GPUs where there are some), `cpu` or `gpu`.
         threads: CPU threads of one instance; None leaves the choice to the backend.
-        model_version: the number of the version folder.
-        latest: so many of the newest versions are served.
         force: replace a repository that this tool wrote.
 
     Raises:
@@ -53,8 +51,6 @@ class TritonSettings:
     instances: int = 1
     device: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
-    model_version: int = 1
-    latest: int = 1
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +58,7 @@ class TritonSettings:
         check_model_name(self.name)
         settle(self, as_choice, "backend", choices=get_args(TritonBackend))
         settle(self, as_choice, "device", choices=("auto", "cpu", "gpu"))
-        settle(self, as_whole, "max_batch", "instances", "model_version", "latest", "queue", least=1, most=10**6)
+        settle(self, as_whole, "max_batch", "instances", "queue", least=1, most=10**6)
         settle(self, as_whole, "threads", optional=True, least=1, most=MOST_THREADS)
         settle(self, as_real, "delay", least=0, most=10_000)
         settle(self, as_real, "deadline", above=0, most=86_400)

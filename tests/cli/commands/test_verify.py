@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -227,3 +228,21 @@ def test_verify_finds_a_planted_fault(invoke, own_model, place):
     assert "level1/step01" in result.stderr  # its weights are not those that were exported
     assert "onnxruntime-cpu" in result.stdout
     assert json.loads((place / "report.json").read_text())["sound"] is False
+
+
+@pytest.mark.parametrize(
+    ("where", "blamed"),
+    [
+        (["encode kserve=h:80, 4 images", "encode a -> decode kserve=h:80, 4 images"], "kserve=h:80, held to b,"),
+        (["encode kserve=h:80, 4 images", "encode a -> decode a, 4 images"], "b"),
+        (["encode kserve=h:8000, 4 images"], "kserve=h:8000, held to b,"),
+        (["encode a, 4 images"], "b"),
+        ([], "b"),
+    ],
+)
+def test_a_server_alone_is_blamed_for_what_is_of_it_alone(where, blamed):
+    from glow_cli.commands.verify import _blamed
+
+    backends = [SimpleNamespace(name=name) for name in ("a", "kserve=h:80", "kserve=h:8000")]
+    failures = [SimpleNamespace(where=words) for words in where]
+    assert _blamed("b", SimpleNamespace(backends=backends, failures=failures)) == blamed

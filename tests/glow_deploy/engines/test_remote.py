@@ -121,6 +121,7 @@ def of_other_shapes(server):
     [
         (lambda s: change(s, models=()), EngineError, "no model m-encoder"),
         (lambda s: change(s, is_ready=False), EngineError, "is not ready"),
+        (lambda s: change(s, is_ready=False, models=()), EngineError, "is not ready"),
         (lambda s: s.parameters.update({MODEL_ID: "f" * 64}), BundleError, "another model"),
         (lambda s: s.parameters.update({PRECISION: "mixed\n"}), BundleError, "precision mixed"),
         (of_other_shapes, EngineError, r"takes FP32 \[-1, 1, 8, 8\] for x"),

@@ -48,9 +48,7 @@ def configs(files, model_config):
 def test_every_field_is_one_of_tritons(kind, backend, request, model_config):
     path = request.getfixturevalue(kind)
     opened = Bundle.open(path)
-    settings = TritonSettings(
-        backend=backend, max_batch=16, delay=1.5, queue=9, deadline=2, instances=3, threads=2, model_version=4, latest=2
-    )
+    settings = TritonSettings(backend=backend, max_batch=16, delay=1.5, queue=9, deadline=2, instances=3, threads=2)
     found = configs(repository_files(opened, settings), model_config)
     assert sorted(found) == [f"glow-{role}" for role in ("canary", "decoder", "encoder", "sample", "score")]
     for role in ("encoder", "decoder"):
@@ -75,7 +73,6 @@ def test_every_field_is_one_of_tritons(kind, backend, request, model_config):
         assert batching.default_queue_policy.default_timeout_microseconds == 2_000_000
         assert batching.default_queue_policy.max_queue_size == 9
         assert config.instance_group[0].count == 3
-        assert config.version_policy.latest.num_versions == 2
         assert config.parameters["glow_deploy.model_id"].string_value == opened.manifest.model_id
         assert {warm.batch_size for warm in config.model_warmup} == {1, most}
         for warm in config.model_warmup:

@@ -16,7 +16,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("wrong", [*WRONG, {"backend": "abacus"}, {"model_version": 0}, {"device": "tpu"}])
+@pytest.mark.parametrize("wrong", [*WRONG, {"backend": "abacus"}, {"instances": 0}, {"device": "tpu"}])
 def test_what_triton_cannot_do_is_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         TritonSettings(**wrong)
