@@ -17,6 +17,7 @@ from glow_deploy.kserve import pack, unpack
 from glow_deploy.kserve.tensors import HEADER
 from glow_deploy.printable import one_line, shown
 
+from .answers import Answers
 from .metrics import Metrics
 from .service import Service, deadline, server_metadata, trouble_status
 from .settings import MOST_JSON, ServeSettings
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 _LARGE = 256 << 10  # bytes of a body that is read and written in a thread, where it keeps nobody waiting
 _BODIES = 8  # times the largest body: what all requests together may hold
+_ANSWERS = 512 << 20  # bytes of answers that all together may hold at least
 _PARSED = 24  # times its size: what JSON takes in memory at most, which is a list of empty lists
 _PATIENCE, _LEAST_RATE = 10.0, 1 << 16  # seconds after which a body must have come at so many bytes a second
 _SLACK = 20.0  # seconds, for a busy machine
@@ -112,6 +114,8 @@ class _Endpoints:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._held = 0  # bytes of bodies in memory
+        space = _BODIES * service.settings.max_body
+        self._answers = Answers(space=max(space, _ANSWERS), patience=_PATIENCE, least_rate=_LEAST_RATE)
 
     async def server(self, _: Request) -> Response:
         """Tell what serves."""
@@ -160,8 +164,6 @@ class _Endpoints:
         return response
 
     async def _infer(self, request: Request, name: str) -> Response:
-        from starlette.responses import Response
-
         service = self._service
         service.comes(name, request)
         held = 0
@@ -184,11 +186,12 @@ class _Endpoints:
             raise DataError(f"{name} gives {', '.join(found)}, not {shown(unknown[0])}")
         chosen = {output: found[output] for output in asked.wanted or found}
         size = sum(array.nbytes for array in chosen.values())
+        self._answers.room(size)
         others = {"model_name": name, "model_version": "1", **({"id": asked.id} if asked.id else {})}
         binary = {output: asked.as_bytes(output) for output in chosen}
         data, split = await _threaded(size, lambda: pack(chosen, side="outputs", binary=binary, **others))
         headers = {"content-type": "application/json" if split is None else "application/octet-stream"}
-        return Response(data, headers=headers if split is None else {**headers, HEADER.lower(): str(split)})
+        return self._answers.response(data, headers if split is None else {**headers, HEADER.lower(): str(split)})
 
     def _named(self, request: Request) -> str:
         name: str = request.path_params["name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -21,6 +22,7 @@ from glow_deploy.latents import concatenate_samples, sample
 from glow_deploy.scoring import score_images
 from glow_deploy.serving import ServeSettings
 from glow_deploy.serving.app import create_app, longest_body
+from glow_deploy.serving.batching import LateError
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +229,43 @@ def test_scoring_and_sampling_end_in_time_and_are_bounded(visit, bundle, monkeyp
     go.set()
     waiting.join(20)
     infer(client, "slow-score", {"image": np.zeros((1, 3, 16, 8), np.uint8)})
+
+
+def test_work_whose_client_has_gone_is_given_up(visit, bundle, monkeypatch):
+    from glow_deploy.serving import service
+
+    go, engines = threading.Event(), []
+
+    def stuck(engine, feeds):
+        engines.append(engine)
+        assert go.wait(20)
+        return engine.run({"z1": np.zeros((1, 6, 8, 4), np.float32), "z2": np.zeros((1, 24, 4, 2), np.float32)})
+
+    monkeypatch.setattr(service, "sample_call", stuck)
+    client = visit(bundle, name="left")
+    body, length = pack({"count": np.array([1])}, side="inputs")
+    headers = {"host": "127.0.0.1", HEADER.lower(): str(length)}
+    scope = {
+        "type": "http", "method": "POST", "path": "/v2/models/left-sample/infer", "query_string": b"", "state": {},
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    given = iter([{"type": "http.request", "body": body}])
+    sent = []
+
+    async def receive():
+        found = next(given, None)
+        while found is None and not engines:
+            await asyncio.sleep(0.001)
+        return found or {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    client.portal.call(client.app, scope, receive, send)
+    assert sent[0]["status"] == 499
+    go.set()
+    with pytest.raises(LateError):  # as its thread finds at its next batch
+        engines[0].run({"z1": np.zeros((1, 6, 8, 4), np.float32), "z2": np.zeros((1, 24, 4, 2), np.float32)})
 
 
 def test_json_may_be_less_than_bytes(visit, bundle):
