@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from glow_deploy.artifact.files import check_regular, read_regular
+from glow_deploy.artifact.files import read_regular
 from glow_deploy.artifact.npz import NpzArchive
 from glow_deploy.errors import DataError
 from glow_deploy.printable import shown
 
 from .inputs import DIGEST, INDEX
+from .npy import check_floats, read_npy
 from .tensors import SETS, is_input
 from .tools import parse_json, raw_name
 
@@ -40,6 +41,7 @@ class Found:
         places: the file of each; that of the digest under "".
         digest: of the inputs that the outputs say they belong to.
         tools: that wrote them, as far as a format tells.
+        ignored: what was passed over, as it is neither output nor input of ours.
     """
 
     path: Path
@@ -50,29 +52,38 @@ class Found:
     digest: str | None = None
     tools: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
+    ignored: list[str] = field(default_factory=list)
 
-    def name(self, theirs: str, *, where: Path) -> str | None:
-        """Our name for a tensor; None for what was fed.
+    def name(self, theirs: str, *, where: Path, place: str = "") -> str | None:
+        """Our name for a tensor; None for what is no output.
+
+        Args:
+            theirs: as the file names it.
+            where: the file.
+            place: the set that it belongs to, where that stands before no name; else empty.
 
         Raises:
-            DataError: it is none of ours, or there already.
+            DataError: it is there already.
         """
-        ours = self.rename.get(theirs, theirs)
-        self.used.add(theirs)
+        whole = f"{place}.{theirs}" if place else theirs
+        ours = whole
+        for spelling in (whole, whole.partition(".")[2]):
+            # The bare name of a tensor means that of its own set.
+            if spelling in self.rename and (spelling == whole or _set(self.rename[spelling]) == _set(whole)):
+                ours = self.rename[spelling]
+                self.used.add(spelling)
+                break
         if ours not in self.expected:
-            if is_input(ours):
-                return None
-            raise DataError(
-                f"{where}: {shown(theirs)} is no output of this model; ours are {', '.join(self.expected)}: pair it "
-                "with one of them in rename="
-            )
+            if not is_input(ours):
+                self.ignored.append(whole)
+            return None
         if ours in self.tensors:
             raise DataError(f"{where}: {ours} is in {self.places[ours]} as well: keep one of them")
         return ours
 
-    def add(self, theirs: str, array: np.ndarray, *, where: Path) -> None:
+    def add(self, theirs: str, array: np.ndarray, *, where: Path, place: str) -> None:
         """Keep a tensor."""
-        ours = self.name(theirs, where=where)
+        ours = self.name(theirs, where=where, place=place)
         if ours is not None:
             self.tensors[ours], self.places[ours] = array, where
 
@@ -82,7 +93,8 @@ def find_outputs(path: Path, *, expected: Mapping[str, tuple[int, ...]], rename:
 
     A folder may hold `SET.TENSOR.bin` (float32, little-endian) and `SET.TENSOR.npy`; `SET.json`, which Polygraphy or
     trtexec wrote; folders `SET/` with the raw files of trtexec, or with `TENSOR.bin` and `TENSOR.npy`; and the
-    `index.json` of the inputs. Other files are passed over.
+    `index.json` of the inputs. A name in `rename` may stand for any of these tensors, with its set or without. Other
+    files are passed over.
 
     Args:
         path: to read.
@@ -100,9 +112,10 @@ def find_outputs(path: Path, *, expected: Mapping[str, tuple[int, ...]], rename:
     else:
         _archive(found)
     if not found.tensors:
+        others = f" but {shown(found.ignored[0])}, which rename= may pair with one of ours" if found.ignored else ""
         raise DataError(
-            f"{path} holds no outputs: save encoder.z1 ... and encoder.log_prob, decoder.x or canary.x in it, as "
-            ".npz, .bin, .npy or .json"
+            f"{path} holds no outputs{others}: save encoder.z1 ... and encoder.log_prob, decoder.x or canary.x in it, "
+            "as .npz, .bin, .npy or .json"
         )
     unused = [name for name in rename if name not in found.used]
     if unused:
@@ -124,6 +137,7 @@ def _archive(found: Found) -> None:
                 theirs = _ALIASES.get(name, f"encoder.{name}" if f"encoder.{name}" in found.expected else name)
             ours = found.name(theirs, where=found.path)
             if ours is not None:
+                check_floats(ours, archive.entries[name].dtype, where=found.path)
                 _look(ours, archive.entries[name].shape, found, found.path)
                 found.tensors[ours], found.places[ours] = archive.read(name), found.path
 
@@ -143,48 +157,45 @@ def _folder(found: Found) -> None:
             saved = parse_json(data, path=file)
             found.tools.add(saved.tool)
             for name, array in saved.tensors.items():
-                found.add(f"{file.stem}.{name}", array, where=file)
-        elif file.name.partition(".")[0] in SETS:
+                found.add(name, array, where=file, place=file.stem)
+        elif file.name.partition(".")[0] in SETS or _bare(file) in found.rename:
             _tensor_file(found, file)
+
+
+def _bare(file: Path) -> str:
+    """The tensor's name in that of a file."""
+    told = raw_name(file)
+    return file.stem if told is None else told[0]
+
+
+def _set(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _tensor_file(found: Found, file: Path, *, place: str = "") -> None:
     """Read one tensor from a file of its own: .bin, .npy, or .raw of trtexec."""
-    before = f"{place}." if place else ""
-    if file.suffix == ".raw":
-        told = raw_name(file)
-        if told is None:
-            return
-        name, shape, dtype = told
-        ours = found.name(before + name, where=file)
-        if ours is None:
-            return
+    told = raw_name(file) if file.suffix == ".raw" else None
+    if file.suffix not in (".bin", ".npy") and told is None:
+        return
+    ours = found.name(_bare(file), where=file, place=place)
+    if ours is None:
+        return
+    if told is not None:
+        _, shape, dtype, kind = told
+        if dtype is None:
+            raise DataError(f"{file}: {ours} is {shown(kind)}; float32 is needed, or float16")
         _look(ours, shape, found, file)
         data = _exactly(file, math.prod(shape) * dtype.itemsize)
         found.tensors[ours] = np.frombuffer(data, dtype).reshape(shape)
     elif file.suffix == ".bin":
-        ours = found.name(before + file.name.removesuffix(".bin"), where=file)
-        if ours is None:
-            return
         shape = found.expected[ours]
         row = 4 * math.prod(shape[1:])
         data = read_regular(file, most=4 * math.prod(shape), error=DataError)
         if not data or len(data) % row:
             raise DataError(f"{file} has {len(data)} bytes; {row} for each of up to {shape[0]} images are needed")
         found.tensors[ours] = np.frombuffer(data, "<f4").reshape(-1, *shape[1:])
-    elif file.suffix == ".npy":
-        ours = found.name(before + file.name.removesuffix(".npy"), where=file)
-        if ours is None:
-            return
-        check_regular(file, error=DataError)
-        try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
-            raise DataError(f"{file} is no .npy file of numbers ({str(error)[:120]})") from None
-        _look(ours, array.shape, found, file)
-        found.tensors[ours] = np.array(array)
     else:
-        return
+        found.tensors[ours] = read_npy(file, name=ours, check=lambda shape: _look(ours, shape, found, file))
     found.places[ours] = file
 
 

@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.files import atomic_paths, refuse_overwrite
+from glow_deploy.artifact.files import atomic_paths, refuse_folder, refuse_overwrite
+from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.artifact.signature import EXACT
 from glow_deploy.canary import make_canary
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.errors import UsageError
+from glow_deploy.printable import shown
 
-from .tensors import CANARY_INPUT, expected_outputs, inputs_digest
+from .tensors import CANARY_INPUT, SETS, expected_outputs, inputs_digests
 from .tools import polygraphy_feeds
 
 __all__ = ["DIGEST", "INDEX", "GoldenInputs", "golden_inputs", "write_inputs"]
 
 INDEX = "index.json"
 DIGEST = "inputs_sha256"
-"""The entry of an index, or of an .npz file, that tells which inputs outputs belong to."""
+"""The entry of an index, or of an .npz file, that tells which inputs and graphs outputs belong to."""
 
 FORMAT = "glow_deploy.golden_inputs"
 
@@ -39,20 +41,27 @@ class GoldenInputs:
         tensors: `encoder.x` [N, C, H, W], `decoder.z1` ... float32, `encoder.y` and `decoder.y` [N] int64 of a
             class-conditional model, `canary.z1` [32, 128, 16, 16] float32.
         outputs: what may be saved, by name, with its shape.
+        graphs: the sha256 of encoder and decoder.
     """
 
     model_id: str
     images: int
     tensors: Mapping[str, np.ndarray]
     outputs: Mapping[str, tuple[int, ...]]
+    graphs: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"GoldenInputs({self.images} images of model {self.model_id[:12]})"
 
     @property
     def digest(self) -> str:
-        """What tells these inputs from those of another bundle, or from fewer of them."""
-        return inputs_digest(self.tensors)
+        """What tells these inputs, and the graphs they are for, from those of another bundle, or from fewer of them."""
+        return self.digests[-1]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The same of the first image alone, of the first two, ... up to all."""
+        return inputs_digests(self.tensors, self.graphs)
 
 
 def golden_inputs(bundle: Bundle | str | Path, *, limit: int | None = None) -> GoldenInputs:
@@ -87,6 +96,7 @@ def golden_inputs(bundle: Bundle | str | Path, *, limit: int | None = None) -> G
         images=n,
         tensors=tensors,
         outputs=expected_outputs(bundle.manifest, images=n),
+        graphs=tuple(bundle.manifest.files[name] for name in (ENCODER, DECODER)),
     )
 
 
@@ -101,23 +111,30 @@ def write_inputs(
     Args:
         inputs: of `golden_inputs`.
         path: `something.npz`, or a folder.
-        batch: images at once in the files for Polygraphy; None for all.
+        batch: images at once in the files for Polygraphy, of a folder; None for all.
         force: replace what is there.
 
     Returns:
         The files written, the first of them the .npz file or the index.
 
     Raises:
-        UsageError: there is something already, or it cannot be written.
+        UsageError: there is something already, it cannot be written, a folder holds files of other inputs or outputs,
+            or `batch` is given for an .npz file.
     """
     path = Path(path)
-    refuse_overwrite(path, force=force, elsewhere="inputs=")
     if path.suffix == ".npz":
+        if batch is not None:
+            raise UsageError(f"batch= is for what Polygraphy loads, and {path} holds none of that: name a folder")
         files = {path: _npz(inputs), path.with_suffix(".canary.onnx"): canary_graph(make_canary())}
+        for file in files:
+            refuse_overwrite(file, force=force, elsewhere="inputs=")
+            refuse_folder(file)
     else:
+        refuse_overwrite(path, force=force, elsewhere="inputs=")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is no folder: name a folder, or a file that ends in .npz")
         files = {path / name: data for name, data in _folder(inputs, batch).items()}
+        _refuse_strays(path, {file.name for file in files})
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -126,6 +143,19 @@ def write_inputs(
         for temporary, data in zip(temporaries, files.values(), strict=True):
             temporary.write_bytes(data)
     return tuple(files)
+
+
+def _refuse_strays(folder: Path, ours: set[str]) -> None:
+    """Refuse to write beside tensors that the new index would vouch for, or that a program would load by mistake."""
+    try:
+        names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from error
+    strays = [name for name in names if name.partition(".")[0] in SETS and name not in ours]
+    if strays:
+        raise UsageError(
+            f"{folder} holds {shown(strays[0])}, which is not of these inputs: remove it, or choose another inputs="
+        )
 
 
 def _npz(inputs: GoldenInputs) -> bytes:

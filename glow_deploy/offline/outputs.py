@@ -12,13 +12,13 @@ from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.printable import shown
 
+from .echoes import PICTURES, refuse_echoes
 from .files import Found, find_outputs
 from .inputs import golden_inputs
+from .npy import check_floats
 from .tensors import CANARY_OUTPUT, expected_outputs
 
 __all__ = ["SavedOutputs", "parse_renames", "read_outputs"]
-
-_PICTURES = ("decoder.x", "round_trip.x")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +36,8 @@ class SavedOutputs:
         again_log_prob: nats of `returned` [N].
         canary: the canary's result.
         tools: what wrote JSON: `Polygraphy`, which keeps every bit, or `trtexec`, which keeps six digits.
-        vouched: the file names the inputs that it belongs to, and they are these.
+        vouched: the file names the inputs and graphs that it belongs to, and they are these.
+        ignored: names of what was passed over, as it is no output of ours.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class SavedOutputs:
     canary: np.ndarray | None
     tools: tuple[str, ...]
     vouched: bool
+    ignored: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"SavedOutputs({self.images} images, {self.path})"
@@ -78,7 +80,7 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
     Raises:
         UsageError: the bundle has no golden vectors, or a name in `rename` is wrong.
         DataError: a file is damaged; a tensor is missing, unknown, of another shape or type, not finite or there twice;
-            there are more images than golden ones; or the file tells that other inputs were fed.
+            there are more images than golden ones; the file tells of other inputs or graphs; or nobody computed it.
         BundleError: the bundle is damaged.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
@@ -91,19 +93,15 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
     wanted = expected_outputs(bundle.manifest, images=images)
     for name, array in found.tensors.items():
         _check(name, array, wanted[name], where=found.places[name])
-    for name in _PICTURES:
-        fed = inputs.tensors["encoder.x"][:images]
-        if name in found.tensors and np.array_equal(found.tensors[name], fed):
-            raise DataError(
-                f"{found.places[name]}: {name} is bit for bit what was fed to the encoder: save what the decoder gave"
-            )
-    if found.digest is not None and images:
-        given = inputs if images == inputs.images else golden_inputs(bundle, limit=images)
-        if found.digest not in (given.digest, inputs.digest):
-            raise DataError(
-                f"{found.places['']}: these outputs belong to other inputs than the golden ones of {bundle.path}: "
-                "write the inputs of this bundle with `glow-deploy golden`, and feed them"
-            )
+    golden = bundle.golden()
+    assert golden is not None  # golden_inputs would have said so
+    refuse_echoes(found.tensors, fed=inputs.tensors, golden=golden, places=found.places)
+    # Images of a part may have been fed, and what was made of some of these saved.
+    if found.digest is not None and found.digest not in inputs.digests[max(images, 1) - 1 :]:
+        raise DataError(
+            f"{found.places['']}: these outputs belong to other inputs or graphs than those of {bundle.path}: write "
+            "the inputs of this bundle with `glow-deploy golden`, and feed them to its graphs"
+        )
     tensors = found.tensors
     levels = len(bundle.manifest.latent_shapes)
     return SavedOutputs(
@@ -118,6 +116,7 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
         canary=tensors.get(CANARY_OUTPUT),
         tools=tuple(sorted(found.tools)),
         vouched=found.digest is not None,
+        ignored=tuple(found.ignored),
     )
 
 
@@ -160,9 +159,8 @@ def _rows(found: Found, expected: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _check(name: str, array: np.ndarray, shape: tuple[int, ...], *, where: Path) -> None:
-    if array.dtype.kind != "f":
-        raise DataError(f"{where}: {name} is {array.dtype}; float32 is needed, or float16 or float64")
-    if array.dtype == np.float16 and name in _PICTURES:
+    check_floats(name, array.dtype, where=where)
+    if array.dtype == np.float16 and name in PICTURES:
         raise DataError(
             f"{where}: {name} is float16, which holds the centres of pixels exactly and hides every error smaller than "
             "that: save float32"

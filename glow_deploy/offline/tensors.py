@@ -11,7 +11,7 @@ A name is `SET.TENSOR`. There are four sets, and a program may make any of them:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from glow_deploy.artifact.manifest import Manifest
 from glow_deploy.canary.graph import INPUT, OUTPUT
 from glow_deploy.canary.operands import BATCH, CHANNELS, SIZE
 
-__all__ = ["CANARY_INPUT", "CANARY_OUTPUT", "SETS", "expected_outputs", "inputs_digest", "is_input"]
+__all__ = ["CANARY_INPUT", "CANARY_OUTPUT", "SETS", "expected_outputs", "inputs_digests", "is_input"]
 
 SETS = ("encoder", "decoder", "round_trip", "canary")
 
@@ -62,16 +62,25 @@ def is_input(name: str) -> bool:
     return tensor == "y" or name == "y"
 
 
-def inputs_digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """The sha256 of what is fed, the canary left out: its operands are the same for every bundle.
+def inputs_digests(tensors: Mapping[str, np.ndarray], graphs: Sequence[str]) -> tuple[str, ...]:
+    """The sha256 of the graphs and of what is fed to them: first 1 image, then 2, up to all N.
+
+    The canary is left out: its operands are the same for every bundle.
 
     Args:
-        tensors: by name, `encoder.x`, `decoder.z1`, ...
+        tensors: [N, ...] by name, `encoder.x`, `decoder.z1`, ...
+        graphs: the sha256 of each graph.
+
+    Returns:
+        N digests.
     """
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        if name != CANARY_INPUT:
-            array = tensors[name]
-            digest.update(f"{name} {array.dtype.name} {list(array.shape)}\n".encode())
-            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+    digest = hashlib.sha256("\n".join(graphs).encode())
+    arrays = {name: tensors[name] for name in sorted(tensors) if name != CANARY_INPUT}
+    for name, array in arrays.items():
+        digest.update(f"\n{name} {array.dtype.name} {list(array.shape[1:])}".encode())
+    found = []
+    for row in range(len(next(iter(arrays.values())))):
+        for array in arrays.values():
+            digest.update(np.ascontiguousarray(array[row], array.dtype.newbyteorder("<")).tobytes())
+        found.append(digest.hexdigest())
+    return tuple(found)

@@ -23,8 +23,12 @@ import numpy as np
 from glow_deploy.errors import DataError
 from glow_deploy.printable import one_line, shown
 
+from .npy import npy_header
+
 __all__ = ["Saved", "parse_json", "polygraphy_feeds", "raw_name"]
 
+# As C++ prints them, which is no JSON.
+_BARE = re.compile(rb"[\[,]\s*[+-]?(?:nan|inf(?:inity)?)\s*[,\]]", re.IGNORECASE)
 _RAW = re.compile(r"(?P<name>.+)\.(?P<side>input|output)\.(?P<shape>\d+(?:\.\d+)*)\.(?P<dtype>[A-Za-z0-9]+)\.raw")
 _RAW_TYPES = {"fp32": "<f4", "Float": "<f4", "fp16": "<f2", "Half": "<f2"}
 _MOST_AXES = 8
@@ -73,6 +77,10 @@ def parse_json(data: bytes, *, path: Path) -> Saved:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
+        if _BARE.search(data):
+            raise DataError(
+                f"{path} holds nan or inf: the program overflows there, or saved what it had not computed"
+            ) from None
         raise DataError(f"{path} is no JSON ({one_line(error, longest=120)}): save it again") from None
     try:
         if isinstance(content, list):
@@ -85,22 +93,18 @@ def parse_json(data: bytes, *, path: Path) -> Saved:
         ) from None
 
 
-def raw_name(path: Path) -> tuple[str, tuple[int, ...], np.dtype[Any]] | None:
+def raw_name(path: Path) -> tuple[str, tuple[int, ...], np.dtype[Any] | None, str] | None:
     """What the name of a file says that trtexec --dumpRawBindingsToFile wrote; None for an input's or another file's.
 
     Returns:
-        The tensor's name, its shape and its type.
-
-    Raises:
-        DataError: a type that is no float32 or float16.
+        The tensor's name, its shape, its type (None where that is neither float32 nor float16), and the type's name.
     """
     match = _RAW.fullmatch(path.name)
     if match is None or match["side"] == "input":
         return None
-    if match["dtype"] not in _RAW_TYPES:
-        raise DataError(f"{path} holds {shown(match['dtype'])}; float32 or float16 is needed")
     shape = tuple(int(size[:10]) for size in match["shape"].split("."))
-    return match["name"], shape, np.dtype(_RAW_TYPES[match["dtype"]])
+    known = _RAW_TYPES.get(match["dtype"])
+    return match["name"], shape, None if known is None else np.dtype(known), match["dtype"]
 
 
 def _encoded(array: np.ndarray) -> str:
@@ -158,11 +162,8 @@ def _decoded(value: Mapping[str, Any], *, name: str) -> np.ndarray:
     except binascii.Error as error:
         raise ValueError(f"{shown(name)} is damaged ({error})") from None
     stream = io.BytesIO(raw)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, fortran, dtype = npy_header(stream)
     size = len(raw) - stream.tell()
-    if dtype.hasobject or len(shape) > _MOST_AXES or math.prod(shape) * dtype.itemsize != size:
+    if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"{shown(name)} is no array of {size} bytes")
-    stream.seek(0)
-    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    return np.frombuffer(raw, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")

@@ -195,6 +195,7 @@ def _verify(
         budget=budget,
         stress=stress,
         exact=exact,
+        outputs=None if saved is None else saved.images,
     )
     if baseline is None:
         return report

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from glow_deploy.canary import CanaryResult, CanaryUnavailable, detect
+from glow_deploy.errors import DataError
+from glow_deploy.printable import shown
 from glow_deploy.verify.report.verification import BackendReport, Failure
 
 if TYPE_CHECKING:
@@ -20,16 +22,27 @@ SAVED = "outputs"
 
 
 _SIX_DIGITS = "trtexec"
+_LISTED = 4  # names in one line
+_GARBAGE = 4.0  # times the error of the coarsest format: what is beyond was not computed by the canary's graph
 
 
 def saved_report(saved: SavedOutputs, bundle: Bundle) -> BackendReport:
-    """Describe it like a backend that ran; what it computes in is told by the canary's result."""
+    """Describe it like a backend that ran; what it computes in is told by the canary's result.
+
+    Raises:
+        DataError: that is no result of the canary.
+    """
     canary: CanaryResult | CanaryUnavailable
     if saved.canary is None:
         canary = CanaryUnavailable(reason="the canary's result was not saved; run canary.onnx, and save it as canary.x")
     else:
         result = saved.canary
         canary = detect(lambda _: result)
+        if canary.detected == "unknown" and canary.error > _GARBAGE * max(canary.expected.values()):
+            raise DataError(
+                f"{saved.path}: canary.x has an error of {canary.error:.1e}, which no number format makes: feed "
+                "canary.z1 to canary.onnx and save its x, or leave it out"
+            )
     facts: dict[str, Any] = {
         "provider": f"saved in {saved.path}",
         "device": "elsewhere",
@@ -58,7 +71,10 @@ def blame_digits(failures: Sequence[Failure], saved: SavedOutputs | None) -> tup
 def saved_notes(saved: SavedOutputs, report: BackendReport, *, golden: int) -> Iterator[str]:
     """Say what was not saved, and what is not known of what was."""
     if saved.images and saved.images < golden:
-        yield f"{SAVED}: only the first {saved.images} of {golden} golden images were saved"
+        yield (
+            f"{SAVED}: only the first {saved.images} of {golden} golden images were saved; their limits allow for the "
+            "chance that these are not like the rest"
+        )
     if saved.missing:
         yield f"{SAVED}: not saved, so not judged: {'; '.join(saved.missing)}"
     if not saved.vouched:
@@ -68,6 +84,15 @@ def saved_notes(saved: SavedOutputs, report: BackendReport, *, golden: int) -> I
         )
     if _SIX_DIGITS in saved.tools:
         yield f"{SAVED}: trtexec (exportOutput) writes six digits, where float32 has more than seven"
+    if saved.ignored:
+        yield f"{SAVED}: not judged, as no output of the model has such a name: {_names(saved.ignored)}"
     canary = report.canary
-    if isinstance(canary, CanaryResult) and not canary.float32:
+    if isinstance(canary, CanaryResult) and canary.detected == "unknown":
+        yield f"{SAVED}: the canary does not tell what the program that made them computes in: {canary.reason}"
+    elif isinstance(canary, CanaryResult) and not canary.float32:
         yield f"{SAVED}: the program that made them computes float32 convolutions in {canary.text}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(shown(name) for name in names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

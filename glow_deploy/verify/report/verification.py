@@ -220,6 +220,7 @@ class VerifyReport:
         budget: the error budget, likewise.
         stress: the stress test, likewise.
         exact: exact graphs compared for equality; None for all others.
+        outputs: golden images that outputs of another program were judged on; None where there were no outputs.
         baseline: the comparison with an earlier run, likewise. A verdict of its own: it does not change `sound`.
     """
 
@@ -244,6 +245,7 @@ class VerifyReport:
     budget: BudgetReport | None = None
     stress: StressReport | None = None
     exact: ExactReport | None = None
+    outputs: int | None = None
     baseline: BaselineReport | None = None
 
     def __repr__(self) -> str:
@@ -282,6 +284,7 @@ class VerifyReport:
             "schema_version": SCHEMA_VERSION,
             "sound": self.sound,
             "verdicts": self.verdicts.to_dict(),
+            **({} if self.outputs is None else {"outputs": {"images": self.outputs, "golden": self.image_sets[0].n}}),
             "failures": [failure.to_dict() for failure in self.failures],
             "notes": list(self.notes),
             "suggestions": list(self.suggestions),

@@ -54,8 +54,12 @@ def answer_line(report: VerifyReport) -> str:
         return f"sound for decoding: samples are right ({_images(report)}); the round trip is not judged"
     apart = [name.replace("_", " ") for name, value in verdicts.to_dict().items() if value == "not compared"]
     apart = [name for name in apart if name != "weights"]
-    if apart:
-        return f"sound as far as outputs were saved ({_images(report)}); not judged: {', '.join(apart)}"
+    golden = report.image_sets[0].n if report.image_sets else 0
+    few = report.outputs is not None and report.outputs < golden
+    if apart or few:
+        judged = f"outputs of {report.outputs} of {_images(report)}" if few else _images(report)
+        rest = f"; not judged: {', '.join(apart)}" if apart else ""
+        return f"sound as far as outputs were saved ({judged}){rest}"
     exactly = all(cell.exactness.images_exact == cell.exactness.images for cell in report.cells)
     kept = "exactly" if exactly else "within its limits"
     pairs = len({(cell.encode, cell.decode) for cell in report.cells})

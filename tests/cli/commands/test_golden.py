@@ -45,7 +45,7 @@ def test_inputs_are_written_and_outputs_judged(model, invoke, fed):
     ("words", "said"),
     [
         (("--outputs", "nowhere"), "nowhere: no such file or folder"),
-        (("--outputs", "renamed.npz"), "pair it with one of them in --rename"),
+        (("--outputs", "renamed.npz"), "which --rename may pair with one of ours"),
         (("--rename", "a=encoder.z1"), "--rename is for the names in --outputs"),
         (("--outputs", "out.npz", "--rename", "z1"), "--rename names z1, which is no pair THEIRS=OURS"),
     ],

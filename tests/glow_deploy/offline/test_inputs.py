@@ -60,10 +60,11 @@ def test_the_digest_tells_inputs_apart(bundle):
     every, few = golden_inputs(bundle), golden_inputs(bundle, limit=3)
     assert every.digest == golden_inputs(bundle, limit=99).digest != few.digest
     assert len(few.tensors["decoder.z1"]) == few.images == 3
+    assert few.digests == every.digests[:3]
+    assert len(set(every.digests)) == every.images
     changed = {**every.tensors, "decoder.z1": every.tensors["decoder.z1"] + np.float32(1e-6)}
-    from glow_deploy.offline.tensors import inputs_digest
-
-    assert inputs_digest(changed) != every.digest
+    for other in (replace(every, tensors=changed), replace(every, graphs=(every.graphs[0], "0" * 64))):
+        assert not set(other.digests) & set(every.digests)
 
 
 def test_labels_are_fed_as_well(making, tmp_path):
@@ -86,6 +87,27 @@ def test_nothing_is_overwritten_unasked(bundle, tmp_path):
     with pytest.raises(UsageError, match="cannot make the folder"):
         write_inputs(inputs, tmp_path / "file" / "below")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_target_is_looked_at_before_anything_is_written(bundle, tmp_path):
+    inputs = golden_inputs(bundle, limit=1)
+    (tmp_path / "in.canary.onnx").write_text("mine")
+    with pytest.raises(UsageError, match=r"in.canary.onnx exists already"):
+        write_inputs(inputs, tmp_path / "in.npz")
+    assert (tmp_path / "in.canary.onnx").read_text() == "mine"
+    assert not (tmp_path / "in.npz").exists()
+    with pytest.raises(UsageError, match="batch= is for what Polygraphy loads"):
+        write_inputs(inputs, tmp_path / "other.npz", batch=2)
+    write_inputs(inputs, tmp_path / "in")
+    for stray in ("encoder.y.bin", "decoder.x.bin", "round_trip"):
+        (tmp_path / "in" / stray).write_text("old")
+        before = (tmp_path / "in" / "index.json").read_bytes()
+        with pytest.raises(UsageError, match=f"holds {stray}, which is not of these inputs"):
+            write_inputs(golden_inputs(bundle), tmp_path / "in", force=True)
+        assert (tmp_path / "in" / "index.json").read_bytes() == before
+        (tmp_path / "in" / stray).unlink()
+    (tmp_path / "in" / "notes.txt").write_text("mine")
+    write_inputs(golden_inputs(bundle), tmp_path / "in", force=True)
 
 
 def test_exact_graphs_are_refused_for_their_latents_are_integers(bundle):

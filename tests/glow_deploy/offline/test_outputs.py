@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_bare_names_and_names_of_their_own(bundle, saved, tmp_path):
     np.testing.assert_array_equal(found.z[0], coded["z1"])
     np.testing.assert_array_equal(found.decoded, saved["decoder.x"])
     for wrong, said in (
-        ((), "is no output of this model"),
+        ((), "holds no outputs but output_0, which rename= may pair"),
         (("output_0",), "no pair THEIRS=OURS"),
         (("output_0=encoder.z9",), "names encoder.z9, and there is no such output"),
         (("output_0=encoder.z1", "x=encoder.z1"), "names x or encoder.z1 twice"),
@@ -142,7 +143,7 @@ def spoilt(saved):
     yield {**saved, "decoder.x": (x * 255).astype(np.uint8)}, "decoder.x is uint8; float32 is needed"
     yield {**saved, "decoder.x": x.astype(np.float16)}, "decoder.x is float16, which holds the centres of pixels"
     yield {"encoder.z1": z1}, "encoder.z2 missing"
-    yield {**saved, "encoder.z3": z1}, "encoder.z3 is no output of this model"
+    yield {**saved, "encoder.z1": z1.astype(np.longdouble)}, "encoder.z1 is .*; float32 is needed"
     yield {"encoder.y": np.zeros(16)}, "holds no outputs"
     yield {**saved, "inputs_sha256": np.array(3)}, "inputs_sha256 is no text"
 
@@ -156,9 +157,18 @@ def test_what_does_not_fit_is_refused_in_one_line(bundle, saved, tmp_path):
 
 def test_the_images_that_were_fed_are_no_answer(bundle, saved, tmp_path):
     fed = golden_inputs(bundle).tensors["encoder.x"]
+    nearly = fed.copy()
+    nearly[3, 0, 0, 0] = np.nextafter(nearly[3, 0, 0, 0], np.float32(1))
     for name in ("decoder.x", "round_trip.x"):
-        with pytest.raises(DataError, match=f"{name} is bit for bit what was fed"):
-            read_outputs(bundle, save_npz(tmp_path / "out.npz", {**saved, name: fed}))
+        for echo in (fed, nearly, fed[:1], fed.astype(np.float64)):
+            with pytest.raises(DataError, match=f"{name} is bit for bit what was fed"):
+                read_outputs(bundle, save_npz(tmp_path / "out.npz", {name: echo}))
+
+
+def test_nor_are_the_references_of_the_bundle_itself(bundle, tmp_path):
+    golden = {name: array for name, array in np.load(bundle.path / "golden.npz").items() if name != "x"}
+    with pytest.raises(DataError, match=r"is bit for bit what was fed to the decoder|float64 reference"):
+        read_outputs(bundle, save_npz(tmp_path / "out.npz", golden))
 
 
 def test_outputs_of_other_inputs_are_refused(bundle, saved, making, tmp_path):
@@ -175,6 +185,61 @@ def test_outputs_of_other_inputs_are_refused(bundle, saved, making, tmp_path):
         (tmp_path / "index.json").write_text(text)
         with pytest.raises(DataError, match="names no inputs_sha256"):
             read_outputs(bundle, tmp_path)
+
+
+def test_outputs_of_other_graphs_are_refused_the_canary_alone_among_them(bundle, saved, tmp_path):
+    inputs = golden_inputs(bundle)
+    other = replace(inputs, graphs=("0" * 64, inputs.graphs[1]))
+    for tensors in (saved, {"canary.x": saved["canary.x"]}):
+        for wrong in (other.digest, "0" * 64):
+            with pytest.raises(DataError, match="belong to other inputs or graphs"):
+                read_outputs(bundle, save_npz(tmp_path / "out.npz", tensors, digest=wrong))
+        # The first images may have been fed alone.
+        few = {name: array if name == "canary.x" else array[:5] for name, array in tensors.items()}
+        assert read_outputs(bundle, save_npz(tmp_path / "out.npz", few, digest=inputs.digests[8])).vouched
+    with pytest.raises(DataError, match="belong to other inputs or graphs"):
+        read_outputs(bundle, save_npz(tmp_path / "out.npz", saved, digest=inputs.digests[8]))
+
+
+def test_what_is_no_output_is_passed_over_and_named(bundle, saved, tmp_path):
+    save_raw(tmp_path, saved)
+    (tmp_path / "encoder" / "shape.output.4.int32.raw").write_bytes(bytes(16))
+    (tmp_path / "encoder.hidden.bin").write_bytes(b"123")
+    found = read_outputs(bundle, tmp_path)
+    assert found.images == 16
+    assert sorted(found.ignored) == ["encoder.hidden", "encoder.shape"]
+    (tmp_path / "encoder" / "z1.output.16.6.4.8.fp32.raw").rename(tmp_path / "encoder" / "z1.output.16.6.4.8.int32.raw")
+    with pytest.raises(DataError, match=r"encoder.z1 is int32; float32 is needed"):
+        read_outputs(bundle, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "spelling"),
+    [
+        ("encoder/output_0", "output_0"),
+        ("encoder/output_0", "encoder.output_0"),
+        ("encoder.output_0", "output_0"),
+        ("encoder.output_0", "encoder.output_0"),
+        ("output_0", "output_0"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["bin", "npy", "raw"])
+def test_names_of_their_own_are_found_in_a_folder(bundle, saved, tmp_path, theirs, spelling, kind):
+    z1, z2 = saved["encoder.z1"], saved["encoder.z2"]
+    (tmp_path / "encoder").mkdir()
+    sizes = ".".join(map(str, z1.shape))
+    name = f"{theirs}.output.{sizes}.fp32.raw" if kind == "raw" else f"{theirs}.{kind}"
+    if kind == "npy":
+        np.save(tmp_path / name, z1)
+    else:
+        z1.tofile(tmp_path / name)
+    z2.tofile(tmp_path / "encoder.z2.bin")
+    found = read_outputs(bundle, tmp_path, rename=(f"{spelling}=encoder.z1",))
+    np.testing.assert_array_equal(found.z[0], z1)
+    # The bare name of one set's tensor is not that of another's.
+    if theirs != "output_0" and spelling == "output_0":
+        with pytest.raises(DataError, match=r"encoder.z1 missing|holds no output_0"):
+            read_outputs(bundle, tmp_path, rename=("output_0=decoder.x",))
 
 
 def test_files_that_are_none_are_refused(bundle, saved, tmp_path):

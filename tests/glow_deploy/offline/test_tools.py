@@ -69,7 +69,6 @@ def damaged():
     yield pytest.param(b'[{"name": "z1", "dimensions": "2x3", "values": [1, 2]}]', id="too few values")
     yield pytest.param(b'[{"name": "z1", "dimensions": "2", "values": [1, "2"]}]', id="a text among numbers")
     yield pytest.param(b'[{"name": "z1", "dimensions": "2", "values": [1, true]}]', id="a truth among numbers")
-    yield pytest.param(b'[{"name": "z1", "dimensions": "2", "values": [1, nan]}]', id="nan as trtexec spells it")
     yield pytest.param(trtexec(ARRAYS).replace(b"log_prob", b"z1"), id="twice")
 
 
@@ -82,9 +81,21 @@ def test_what_is_damaged_is_refused_in_one_line(data):
 
 
 def test_names_of_raw_files_tell_name_shape_and_type():
-    assert raw_name(Path("z1.output.2.3.4.fp32.raw")) == ("z1", (2, 3, 4), np.dtype("<f4"))
-    assert raw_name(Path("log_prob.output.2.fp16.raw")) == ("log_prob", (2,), np.dtype("<f2"))
+    assert raw_name(Path("z1.output.2.3.4.fp32.raw")) == ("z1", (2, 3, 4), np.dtype("<f4"), "fp32")
+    assert raw_name(Path("log_prob.output.2.fp16.raw")) == ("log_prob", (2,), np.dtype("<f2"), "fp16")
     assert raw_name(Path("x.input.2.3.fp32.raw")) is None
     assert raw_name(Path("z1.raw")) is None
-    with pytest.raises(DataError, match="holds bf16"):
-        raw_name(Path("z1.output.2.bf16.raw"))
+    assert raw_name(Path("z1.output.2.bf16.raw")) == ("z1", (2,), None, "bf16")
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf"])
+def test_what_overflowed_is_told_as_that(value):
+    text = f'[{{"name": "z1", "dimensions": "3", "values": [1, {value}, 2]}}]'.encode()
+    with pytest.raises(DataError, match=r"encoder\.json holds nan or inf: the program overflows there"):
+        parse_json(text, path=FILE)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e39"])
+def test_what_json_can_tell_of_it_is_left_to_whoever_looks_at_the_values(value):
+    text = f'[{{"name": "z1", "dimensions": "3", "values": [1, {value}, 2]}}]'.encode()
+    assert np.isfinite(parse_json(text, path=FILE).tensors["z1"]).tolist() == [True, False, True]

@@ -6,14 +6,18 @@ import io
 import json
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glow_deploy.canary import make_canary
 from glow_deploy.canary.graph import canary_graph
+from glow_deploy.errors import DataError
 from glow_deploy.offline import golden_inputs
 from glow_deploy.verify import verify
+from glow_deploy.verify.backends.saved import saved_notes, saved_report
+from glow_deploy.verify.terminal.answer import answer_line
 
 
 def session(graph):
@@ -178,9 +182,33 @@ def test_the_first_images_are_judged_by_limits_for_images_of_their_own(judge, sa
     own = next(cell for cell in report.cells if cell.encode == cell.decode == "outputs")
     assert own.exactness.images == 5
     assert any("only the first 5 of 32 golden images" in note for note in report.notes)
+    assert answer_line(report) == "sound as far as outputs were saved (outputs of 5 of 32 golden images)"
+    document = json.loads(report.to_json())
+    assert document["outputs"] == {"images": 5, "golden": 32}
     paired = judge(every)
+    assert answer_line(paired).startswith("sound: every image comes back exactly")
+    assert json.loads(paired.to_json())["outputs"] == {"images": 32, "golden": 32}
     limits = [next(c for c in r.cells if c.decode == "outputs").gates[1].limit for r in (report, paired)]
     assert limits[0] > limits[1]
+
+
+@pytest.mark.parametrize("change", ["zero", "noise"])
+def test_what_is_no_result_of_the_canary_is_refused(judge, saved, change):
+    noise = np.random.default_rng(0).normal(size=saved["canary.x"].shape).astype(np.float32)
+    with pytest.raises(DataError, match=r"canary.x has an error of \S+, which no number format makes: feed canary.z1"):
+        judge({**saved, "canary.x": noise if change == "noise" else noise * 0})
+
+
+def test_a_canary_that_fits_no_format_is_told_in_a_sentence(saved):
+    canary = saved["canary.x"]
+    noise = np.random.default_rng(0).normal(size=canary.shape, scale=2e-4 * canary.std())
+    kept = SimpleNamespace(path="out", canary=(canary + noise).astype(np.float32))
+    report = saved_report(kept, SimpleNamespace(manifest=SimpleNamespace(precision="fp32")))
+    assert report.canary.detected == "unknown"
+    told = SimpleNamespace(images=1, missing=(), vouched=True, tools=(), ignored=("encoder.a",) * 6)
+    ignored, words = saved_notes(told, report, golden=1)
+    assert "does not tell what the program that made them computes in: an error of" in words
+    assert ignored.endswith("such a name: encoder.a, encoder.a, encoder.a, encoder.a and 2 more")
 
 
 @pytest.mark.slow
