@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +69,14 @@ class FlowStep(Bijection):
         else:
             self.coupling = AdditiveCoupling(channels, width=config.width, edge_bias=config.edge_bias)
 
+    def layers(self) -> tuple[Bijection, Bijection, Bijection]:
+        """Return actnorm, permutation and coupling, in encoding order."""
+        return self.actnorm, self.permutation, self.coupling
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[N,C,H,W] -> the same shape, and the sum of the three log-determinants."""
         total = x.new_zeros(x.shape[0])
-        for layer in (self.actnorm, self.permutation, self.coupling):
+        for layer in self.layers():
             x, log_det = layer.encode(x)
             total = total + log_det
         return x, total
@@ -126,12 +130,20 @@ class Glow(nn.Module):
         """Return the L levels, finest first."""
         return [level for level in self.levels if isinstance(level, Level)]
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+    def encode(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        through: Callable[[Level, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> tuple[list[Tensor], Tensor]:
         """Map images to latents.
 
         Args:
             x: [N,C,H,W] in [0,1).
             y: class labels [N] int64, for class-conditional models only.
+            through: takes [N,C,H,W] through the steps of a level and returns it with their log-determinants' sum [N];
+                for training that keeps less for its backward pass. None: one step after the other.
 
         Returns:
             [z1, ..., zL] with the shapes of `config.latent_shapes`, and log_prob [N] in nats: the log density of x in
@@ -145,9 +157,13 @@ class Glow(nn.Module):
         latents: list[Tensor] = []
         for level in self.flow_levels():
             h, _ = level.squeeze.encode(h)
-            for step in level.flow_steps():
-                h, log_det = step.encode(h)
+            if through is not None:
+                h, log_det = through(level, h)
                 log_prob = log_prob + log_det
+            else:
+                for step in level.flow_steps():
+                    h, log_det = step.encode(h)
+                    log_prob = log_prob + log_det
             if level.split is not None:
                 h, z, log_p = level.split.encode(h, y)
                 latents.append(z)

@@ -107,3 +107,19 @@ def test_a_server_under_load_and_killed_gives_no_wrong_answer(tmp_path):
     assert found["killed"]["right"] > 0
     assert found["killed"]["refused"] > 0
     assert found["killed"]["wrong"] == 0
+
+
+@pytest.mark.slow
+def test_recomputed_activations_take_little_memory_at_any_depth():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("memory.py")), "--quick"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    saved = {(row[0], row[1]): float(row[2]) for row in rows if len(row) == 6}
+    assert len(saved) == 6
+    assert saved["2", "reversible"] == saved["4", "reversible"] < saved["4", "checkpoint"] < saved["4", "plain"] / 5

@@ -96,6 +96,7 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
         **options.files.settings(),
         device=run.device,
         threads=run.threads,
+        memory=run.memory,
     )
     check_writable(run.out)
     if (run.out / "ckpt.pt").exists() and not run.force:
@@ -159,7 +160,7 @@ def resumed_inputs(
     values = state.settings.to_dict()
     if options.length:
         values |= asdict(options.length)
-    values |= {name: value for name, value in (("device", run.device), ("threads", run.threads)) if name in given}
+    values |= {name: getattr(run, name) for name in ("device", "threads", "memory") if name in given}
     settings = TrainSettings.from_dict(values)
     source = run.data or state.notes.get("data")
     resize = run.resize or state.notes.get("resize") == "yes"

@@ -55,9 +55,11 @@ def cpu_warning(config: GlowConfig, *, batch_size: int, new: bool) -> str | None
 def forecast_words(forecast: Forecast) -> str:
     """Say what the run will take."""
     steps = "1 step takes" if forecast.steps == 1 else f"{forecast.steps:,} steps take"
+    how = "" if forecast.memory == "plain" else f" (--memory {forecast.memory})"
     return (
         f"forecast: about {spell_seconds(forecast.step_seconds)} a step, so {steps} about "
-        f"{spell_seconds(forecast.seconds)}; about {_spell_bytes(forecast.memory_bytes)} of memory beside PyTorch's own"
+        f"{spell_seconds(forecast.seconds)}; about {_spell_bytes(forecast.memory_bytes)} of memory "
+        f"beside PyTorch's own{how}"
     )
 
 

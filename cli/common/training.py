@@ -56,6 +56,9 @@ class Reporter:
         if progress.event == "samples" and progress.non_finite_samples:
             self.say(f"step {progress.step:,}: {progress.non_finite_samples} samples were not finite")
 
+        if progress.event == "note" and progress.note:
+            self.say(f"step {progress.step:,}: {progress.note}")
+
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         with self._bars.hidden():

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Bijection
+from .base import Bijection, Retraced
 from .conditioner import Conditioner
 
 __all__ = ["AdditiveCoupling", "AffineCoupling"]
 
 
-class AdditiveCoupling(Bijection):
-    """y1 = x1, y2 = x2 + t with t = conditioner(x1); x1 and x2 are the halves of the channels.
+class _Coupling(Bijection):
+    """y1 = x1, and y2 is x2 moved as conditioner(x1) says; x1 and x2 are the halves of the channels."""
+
+    conditioner: Conditioner
+
+    @abstractmethod
+    def _move(self, x2: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y2 and the log-determinant."""
+
+    @abstractmethod
+    def _move_back(self, y2: Tensor, told: Tensor) -> Tensor:
+        """Return x2."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[N,C,H,W] -> the same shape, and the log-determinant: [N], or 0 for all."""
+        x1, x2 = x.chunk(2, dim=1)
+        y2, log_det = self._move(x2, self.conditioner(x1))
+        return torch.cat((x1, y2), dim=1), log_det
+
+    def decode(self, y: Tensor) -> Tensor:
+        """The inverse: y1 is x1, so that the conditioner says the same."""
+        y1, y2 = y.chunk(2, dim=1)
+        return torch.cat((y1, self._move_back(y2, self.conditioner(y1))), dim=1)
+
+    def retrace(self, y: Tensor) -> Retraced:
+        """As for every bijection, but the conditioner, which takes nearly all the time, runs once for both ways."""
+        y1, y2 = y.detach().chunk(2, dim=1)
+        x1 = y1.requires_grad_()
+        told = self.conditioner(x1)
+        with torch.no_grad():
+            x2 = self._move_back(y2, told)
+        x2.requires_grad_()
+        moved, log_det = self._move(x2, told)
+        return Retraced((x1, x2), torch.cat((x1, moved), dim=1), log_det)
+
+
+class AdditiveCoupling(_Coupling):
+    """y1 = x1, y2 = x2 + t with t = conditioner(x1). Volume-preserving: the log-determinant is 0.
 
     Args:
         channels: C, even.
@@ -25,19 +63,15 @@ class AdditiveCoupling(Bijection):
         super().__init__()
         self.conditioner = Conditioner(channels // 2, channels // 2, width=width, edge_bias=edge_bias)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Volume-preserving: the log-determinant is 0."""
-        x1, x2 = x.chunk(2, dim=1)
-        return torch.cat((x1, x2 + self.conditioner(x1)), dim=1), x.new_zeros(())
+    def _move(self, x2: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        return x2 + told, x2.new_zeros(())
 
-    def decode(self, y: Tensor) -> Tensor:
-        """x2 = y2 - t."""
-        y1, y2 = y.chunk(2, dim=1)
-        return torch.cat((y1, y2 - self.conditioner(y1)), dim=1)
+    def _move_back(self, y2: Tensor, told: Tensor) -> Tensor:
+        return y2 - told
 
 
-class AffineCoupling(Bijection):
-    """y1 = x1, y2 = (x2 + t) * s with (t, h) = conditioner(x1); x1 and x2 are the halves of the channels.
+class AffineCoupling(_Coupling):
+    """y1 = x1, y2 = (x2 + t) * s with (t, h) = conditioner(x1). The log-determinant is sum(log s), per image.
 
     s = sigmoid(h + 2), or (1 + sigmoid(h + 2)) / 2 where bounded, so that the inverse never stretches by more than 2
     (the stable variant of Behrmann et al. 2021).
@@ -59,18 +93,15 @@ class AffineCoupling(Bijection):
             return torch.log1p(torch.sigmoid(h + 2)) - torch.log(h.new_tensor(2.0))
         return F.logsigmoid(h + 2)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log|det| = sum(log s), per image."""
-        x1, x2 = x.chunk(2, dim=1)
-        shift, h = self.conditioner(x1).chunk(2, dim=1)
+    def _move(self, x2: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        shift, h = told.chunk(2, dim=1)
         scale = torch.sigmoid(h + 2)
         if self.bounded:
             scale = (1 + scale) / 2
-        return torch.cat((x1, (x2 + shift) * scale), dim=1), self._log_scale(h).sum(dim=(1, 2, 3))
+        return (x2 + shift) * scale, self._log_scale(h).sum(dim=(1, 2, 3))
 
-    def decode(self, y: Tensor) -> Tensor:
+    def _move_back(self, y2: Tensor, told: Tensor) -> Tensor:
         """x2 = y2 / s - t, with 1/s formed without dividing by a sigmoid that may underflow."""
-        y1, y2 = y.chunk(2, dim=1)
-        shift, h = self.conditioner(y1).chunk(2, dim=1)
+        shift, h = told.chunk(2, dim=1)
         inverse_scale = 2 / (1 + torch.sigmoid(h + 2)) if self.bounded else 1 + torch.exp(-(h + 2))
-        return torch.cat((y1, y2 * inverse_scale - shift), dim=1)
+        return y2 * inverse_scale - shift

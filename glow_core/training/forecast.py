@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .memory import LossPass, count_saved, loss_pass
 from .optimization import make_optimizer
 from .penalties import penalty_terms
 from .progress import Forecast
@@ -37,14 +38,16 @@ def forecast(run: Run) -> Forecast:
     """
     settings, device = run.settings, run.fabric.device
     batch = settings.batch_size // run.fabric.world_size
-    trial = _Trial(run)
+    trial = _Trial(run, loss_pass(run.model, run.memory))
     few = max(1, batch // _FIRST_SHARE)
     kept = trial.kept_bytes(few) / few * batch  # also warms up the convolutions
     seconds = _seconds(lambda: trial.gradients(few), device) / few * batch
     if few < batch and seconds < _CHEAP_SECONDS:
         trial.gradients(batch)
         seconds = _seconds(lambda: trial.gradients(batch), device)
-    seconds += trial.penalty_seconds()
+    penalty_seconds, penalty_bytes = trial.penalties()
+    seconds += penalty_seconds
+    kept = max(kept, penalty_bytes)  # one after the other
     seconds += trial.update_seconds()
     weights = sum(parameter.nbytes for parameter in run.model.parameters())
     return _over_the_run(run, step_seconds=seconds, memory_bytes=int(_COPIES * weights + kept))
@@ -61,7 +64,9 @@ def _over_the_run(run: Run, *, step_seconds: float, memory_bytes: int) -> Foreca
         seconds, steps = left, max(1, round(left / step_seconds))
     assert steps is not None
     assert seconds is not None
-    return Forecast(step_seconds=step_seconds, steps=steps, seconds=seconds, memory_bytes=memory_bytes)
+    return Forecast(
+        step_seconds=step_seconds, steps=steps, seconds=seconds, memory_bytes=memory_bytes, memory=run.memory
+    )
 
 
 def _looks_seconds(run: Run, steps: int, step_seconds: float) -> float:
@@ -82,9 +87,15 @@ def _times(steps: int, every: int | None) -> int:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Passes of a run's model over images of its next batch."""
+    """Passes of a run's model over images of its next batch.
+
+    Attributes:
+        run: that is forecast.
+        log_prob: of its model, with activations kept as in the run but with no trace left in it.
+    """
 
     run: Run
+    log_prob: LossPass
 
     def inputs(self, count: int) -> tuple[Tensor, Tensor | None]:
         """The first images of the next batch, with noise of their own."""
@@ -94,45 +105,36 @@ class _Trial:
     def gradients(self, count: int) -> Sequence[Tensor]:
         """What one process does for `count` images of a step."""
         x, y = self.inputs(count)
-        loss = -self.run.model.log_prob(x, y).mean()
+        loss = -self.log_prob(x, y).mean()
         return torch.autograd.grad(loss, list(self.run.model.parameters()), allow_unused=True)
 
     def kept_bytes(self, count: int) -> int:
-        """Bytes that the forward pass over `count` images keeps for the backward pass; weights are not counted."""
-        weights = {parameter.untyped_storage().data_ptr() for parameter in self.run.model.parameters()}
-        kept: dict[int, int] = {}
+        """Bytes kept for the backward pass over `count` images, at the height of it; weights are not counted."""
+        with count_saved(self.run.model) as counter:
+            self.gradients(count)
+        return counter.peak
 
-        def note(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in weights:
-                kept[storage.data_ptr()] = storage.nbytes()
-            return tensor.detach()  # an output of its own node would keep that node alive
-
-        x, y = self.inputs(count)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            log_prob = self.run.model.log_prob(x, y)
-        torch.autograd.grad(log_prob.sum(), list(self.run.model.parameters()), allow_unused=True)
-        return sum(kept.values())
-
-    def penalty_seconds(self) -> float:
-        """Time of the penalties in a step, of those that are on."""
+    def penalties(self) -> tuple[float, int]:
+        """Seconds that the penalties take in a step, of those that are on, and bytes that they keep."""
         run, settings = self.run, self.run.settings
         if settings.inverse_penalty == 0 and settings.conditioning_penalty == 0:
-            return 0.0
+            return 0.0, 0
         every = settings.inverse_penalty_every
         x, y = self.inputs(settings.inverse_penalty_images)
 
         def measure(step: int) -> None:
-            terms = penalty_terms(run.model, x, y, settings=settings, step=step)
+            checkpointed = run.memory != "plain"
+            terms = penalty_terms(run.model, x, y, settings=settings, step=step, checkpointed=checkpointed)
             if terms.objective is not None and terms.objective.requires_grad:
                 torch.autograd.grad(terms.objective, list(run.model.parameters()), allow_unused=True)
 
-        measure(every)
+        with count_saved(run.model) as counter:
+            measure(every)
         due = _seconds(lambda: measure(every), run.fabric.device)
         if every == 1:
-            return due
+            return due, counter.peak
         others = _seconds(lambda: measure(every + 1), run.fabric.device)
-        return others + max(0.0, due - others) / every
+        return others + max(0.0, due - others) / every, counter.peak
 
     def update_seconds(self) -> float:
         """Time of the optimizer and of the averaged weights, on copies."""

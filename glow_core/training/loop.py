@@ -21,9 +21,18 @@ from .lock import run_lock
 from .peers import peers_watched
 from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
+from .reversible import RecomputingGlow
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
-from .state import CHECKPOINT_NAME, StateWriter, check_resumable, restore_model, restore_optimizer, take_initial
+from .state import (
+    CHECKPOINT_NAME,
+    StateWriter,
+    check_resumable,
+    restore_anchors,
+    restore_model,
+    restore_optimizer,
+    take_initial,
+)
 from .stopping import StopSignals
 
 if TYPE_CHECKING:
@@ -135,6 +144,8 @@ def train(
         if restored is not None:
             state, checkpoint = restored
             restore_optimizer(checkpoint, run.optimizer, run.average)
+            if run.memory == "reversible" and isinstance(run.loss_pass, RecomputingGlow):
+                restore_anchors(checkpoint, run.loss_pass)
             run.step, run.seconds = state.step, state.seconds
             run.validation, run.best = state.validation_bits_per_dim, state.best_bits_per_dim
         if fabric.is_global_zero:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from glow_core.config import GlowConfig
 from glow_core.flows import InvertibleConv1x1, InvertibleConv1x1LU
-from glow_core.model import FlowStep, Glow
+from glow_core.model import FlowStep, Glow, Level
 
 from .sampler import generator_for
 from .settings import InversePenaltyAt, TrainSettings
@@ -58,6 +59,7 @@ def penalty_terms(
     step: int,
     rank: int = 0,
     world_size: int = 1,
+    checkpointed: bool = False,
 ) -> PenaltyTerms:
     """Return what the penalties add to the loss of an optimizer step.
 
@@ -69,6 +71,7 @@ def penalty_terms(
         step: counted from 1. The directions are a function of the seed and the step.
         rank: of this process, which takes every `world_size`-th of the images.
         world_size: number of processes; their gradients are averaged afterwards.
+        checkpointed: keep the inputs of steps of flow alone for the backward pass, and run the steps again there.
     """
     parts: list[Tensor] = []
     measured: dict[str, Tensor] = {}
@@ -86,6 +89,7 @@ def penalty_terms(
                 None if y is None else y[mine],
                 directions=[direction[mine].to(x) for direction in directions],
                 at=settings.inverse_penalty_at,
+                checkpointed=checkpointed,
             )
             term = torch.log2(gains).sum() * (world_size / count)
         # Counted `every` times, so that the weight means the same for every interval.
@@ -153,6 +157,7 @@ def inverse_gains(
     directions: Sequence[Tensor],
     at: InversePenaltyAt,
     epsilon: float | Tensor = EPSILON,
+    checkpointed: bool = False,
 ) -> Tensor:
     """Return per image how much the inverse magnifies a small disturbance, by finite differences; differentiable.
 
@@ -176,22 +181,30 @@ def inverse_gains(
         at: where the disturbance enters.
         epsilon: its size, relative to the standard normal latents or to the rms of a step's output; one number, or one
             for each image [N].
+        checkpointed: as for `penalty_terms`.
 
     Returns:
         [N], in units of x per unit of relative disturbance; non-finite where the decode is.
     """
     size = torch.as_tensor(epsilon, dtype=x.dtype, device=x.device).expand(len(x))
     disturbances = [size[:, None, None, None] * direction for direction in directions]
-    z, _ = model.encode(x, y)
+    z, _ = model.encode(x, y, through=_checkpointed_steps if checkpointed else None)
     if at == "latents":
-        decoded = model.decode([part + disturbance for part, disturbance in zip(z, disturbances, strict=True)], y)
+        z = [part + disturbance for part, disturbance in zip(z, disturbances, strict=True)]
+        decoded = _decode(model, z, y, checkpointed=True) if checkpointed else model.decode(z, y)
     else:
-        decoded = _disturbed_decode(model, z, y, disturbances)
+        decoded = _decode(model, z, y, disturbances=disturbances, checkpointed=checkpointed)
     return (decoded - x).square().mean(dim=(1, 2, 3)).sqrt() / size
 
 
 def _local_gains(
-    model: Glow, x: Tensor, y: Tensor | None, *, directions: Sequence[Tensor], at: InversePenaltyAt
+    model: Glow,
+    x: Tensor,
+    y: Tensor | None,
+    *,
+    directions: Sequence[Tensor],
+    at: InversePenaltyAt,
+    checkpointed: bool,
 ) -> Tensor:
     """`inverse_gains`, with a smaller disturbance for those images whose decode leaves the picture or overflows.
 
@@ -199,7 +212,7 @@ def _local_gains(
     """
     epsilon = torch.full((len(x),), EPSILON, dtype=x.dtype, device=x.device)
     for _ in range(_TRIES):
-        gains = inverse_gains(model, x, y, directions=directions, at=at, epsilon=epsilon)
+        gains = inverse_gains(model, x, y, directions=directions, at=at, epsilon=epsilon, checkpointed=checkpointed)
         local = gains.detach() * epsilon < _LARGEST_MOVE  # false for NaN too
         if bool(local.all()):
             break
@@ -207,17 +220,33 @@ def _local_gains(
     return gains
 
 
-def _disturbed_decode(model: Glow, z: Sequence[Tensor], y: Tensor | None, disturbances: Sequence[Tensor]) -> Tensor:
-    """`Glow.decode` with every step's output disturbed before it is inverted."""
+def _checkpointed_steps(level: Level, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The steps of a level, run again in the backward pass; for `Glow.encode`."""
+    total = h.new_zeros(h.shape[0])
+    for step in level.flow_steps():
+        h, log_det = checkpoint(step.encode, h, use_reentrant=False, preserve_rng_state=False)
+        total = total + log_det
+    return h, total
+
+
+def _decode(
+    model: Glow, z: Sequence[Tensor], y: Tensor | None, *, disturbances: Sequence[Tensor] = (), checkpointed: bool
+) -> Tensor:
+    """`Glow.decode`, with every step's output disturbed before it is inverted where disturbances are given."""
     remaining = list(disturbances)
     h = model.prior.decode(z[-1], y)
     for index, level in reversed(list(enumerate(model.flow_levels()))):
         if level.split is not None:
             h = level.split.decode(h, z[index], y)
         for step in reversed(level.flow_steps()):
-            # The rms keeps its gradient: else the penalty would fall where a step merely enlarges what it gives on.
-            rms = h.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-            h = step.decode(h + rms * remaining.pop())
+            if remaining:
+                # The rms keeps its gradient: else the penalty would fall where a step merely enlarges what it gives on.
+                rms = h.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+                h = h + rms * remaining.pop()
+            if checkpointed:
+                h = checkpoint(step.decode, h, use_reentrant=False, preserve_rng_state=False)
+            else:
+                h = step.decode(h)
         h = level.squeeze.decode(h)
     return h + 0.5
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["Event", "Forecast", "Progress", "StopReason", "TrainResult"]
 
-Event = Literal["start", "step", "validation", "samples", "checkpoint"]
+Event = Literal["start", "step", "validation", "samples", "checkpoint", "note"]
 StopReason = Literal["steps", "epochs", "time", "terminated"]
 
 
@@ -28,6 +28,7 @@ class Progress:
         validation_bits_per_dim: latest validation, averaged weights; None before the first.
         best_bits_per_dim: lowest validation so far; None before the first.
         non_finite_samples: left out of the grid just drawn; of event `samples` alone.
+        note: what a user should know of the run, in one line; of event `note` alone.
     """
 
     event: Event
@@ -41,6 +42,7 @@ class Progress:
     validation_bits_per_dim: float | None
     best_bits_per_dim: float | None
     non_finite_samples: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,14 @@ class Forecast:
         memory_bytes: tensors at the height of a step, in one process: weights, gradients, the optimizer's moments,
             averaged weights, and what the backward pass needs of the forward pass. What PyTorch itself takes comes on
             top.
+        memory: how activations are kept, as in `TrainSettings.memory`.
     """
 
     step_seconds: float
     steps: int
     seconds: float
     memory_bytes: int
+    memory: Literal["plain", "checkpoint", "reversible"] = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,12 @@ from .budget import Budget, StepRate
 from .data import ImageSource, read_batch, spread
 from .ema import AveragedWeights
 from .evaluation import draw_pixels, labels_of, log_prob_sum
+from .memory import choose_memory, loss_pass
 from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
 from .penalties import add_limited_gradient, penalty_terms
 from .progress import Event, Progress, TrainResult
 from .records import Records
+from .reversible import RecomputingGlow
 from .sampler import ShuffledSampler, dequantize, derive_seed, draw_noise, generator_for
 from .settings import TrainSettings
 from .state import CHECKPOINT_NAME, WEIGHTS_NAME
@@ -71,6 +73,9 @@ class Run:
         wide = config.width >= _CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
         if wide if settings.channels_last is None else settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        share, processes = settings.batch_size // fabric.world_size, fabric.world_size
+        self.memory = choose_memory(settings.memory, config, batch=share, device=fabric.device, processes=processes)
+        self.loss_pass = loss_pass(self.model, self.memory)
         self.records: Records | None = None
         self.step = 0
         self.seconds = 0.0
@@ -95,7 +100,7 @@ class Run:
         """Hand model and optimizer to Fabric; under torchrun this makes process 0's weights everybody's."""
         self.model.train()
         self.optimizer = make_optimizer(self.model.parameters(), self.settings)
-        self.module, self._stepper = self.fabric.setup(self.model, self.optimizer)
+        self.module, self._stepper = self.fabric.setup(self.loss_pass, self.optimizer)
         self.average = AveragedWeights(self.model, decay=self.settings.ema_decay)
 
     def loop(self, out: Path) -> TrainResult:
@@ -141,9 +146,17 @@ class Run:
             seconds=self.seconds,
             validation_bits_per_dim=self.validation,
             best_bits_per_dim=self.best,
+            anchors=self.anchors(),
         )
         self._saved_at = time.monotonic()
         self._report("checkpoint")
+
+    def anchors(self) -> list[list[int]] | None:
+        """Return which inputs of steps the backward pass is given, level by level; None where none were added."""
+        if self.memory != "reversible" or not isinstance(self.loss_pass, RecomputingGlow):
+            return None
+        anchors = [list(plan.anchors) for plan in self.loss_pass.plans()]
+        return anchors if any(len(level) > 1 for level in anchors) else None
 
     def inputs(
         self, indices: np.ndarray, generator: torch.Generator, *, pixels: np.ndarray | None = None
@@ -172,7 +185,16 @@ class Run:
         self.fabric.backward(loss)
         parameters = list(self.model.parameters())
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
-        extra = penalty_terms(self.model, x, y, settings=settings, step=step, rank=rank, world_size=world_size)
+        extra = penalty_terms(
+            self.model,
+            x,
+            y,
+            settings=settings,
+            step=step,
+            rank=rank,
+            world_size=world_size,
+            checkpointed=self.memory != "plain",
+        )
         if extra.objective is not None:
             add_limited_gradient(
                 extra.objective, parameters, average=lambda vector: _summed(self.fabric, vector) / world_size
@@ -243,6 +265,9 @@ class Run:
                 **self.penalties,
             )
         self._report("step")
+        if isinstance(self.loss_pass, RecomputingGlow):
+            for note in self.loss_pass.take_notes():
+                self._report("note", note=note)
         if measured is not None:
             self._report("validation")
         if not stopping and (last or _is_due(step, settings.sample_every)):
@@ -290,7 +315,7 @@ class Run:
         self.records.samples(self.step, pixels)
         self._report("samples", non_finite_samples=bad)
 
-    def _report(self, event: Event, *, non_finite_samples: int | None = None) -> None:
+    def _report(self, event: Event, *, non_finite_samples: int | None = None, note: str | None = None) -> None:
         if self.progress is None or not self.fabric.is_global_zero:
             return
         rate = self.step_rate.value()
@@ -307,6 +332,7 @@ class Run:
                 validation_bits_per_dim=self.validation,
                 best_bits_per_dim=self.best,
                 non_finite_samples=non_finite_samples,
+                note=note,
             )
         )
 

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 from glow_core.errors import ConfigError
 
-__all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "OptimizerName", "TrainSettings"]
+__all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "Memory", "OptimizerName", "TrainSettings"]
 
 OptimizerName = Literal["adamax", "adam"]
 InversePenaltyAt = Literal["latents", "steps"]
+Memory = Literal["auto", "plain", "checkpoint", "reversible"]
 
 _OPTIMIZERS = ("adamax", "adam")
 _PLACES = ("latents", "steps")
+_MEMORIES = ("auto", "plain", "checkpoint", "reversible")
 
 FIXED_ON_RESUME = ("batch_size", "optimizer", "seed")
 """What the loss curve of a run hangs on and therefore cannot change when it is resumed."""
@@ -59,6 +61,10 @@ class TrainSettings:
         golden_images: validation images kept in the checkpoint, for golden vectors of exported graphs.
         device: `auto`, `cpu`, `cuda` or `cuda:N`. Under torchrun each process takes its own GPU.
         threads: CPU threads; None: torch's own choice. Curves repeat bit for bit only with the same number.
+        memory: what the backward pass is given of the forward pass. `plain`: every activation. `checkpoint`: the input
+            of every step of flow, from which it is run again. `reversible`: the input of every level; the rest is
+            recomputed from the outputs by the inverse, and checked. `auto`: `plain` where that takes at most half of
+            the device's memory, else `reversible`. Gradients differ by rounding.
         channels_last: memory format of the convolutions; None: where it is faster (CPU).
         log_every: steps between rows of `log.csv`.
         tensorboard: write TensorBoard event files too.
@@ -97,6 +103,7 @@ class TrainSettings:
     golden_images: int = 256
     device: str = "auto"
     threads: int | None = None
+    memory: Memory = "auto"
     channels_last: bool | None = None
     log_every: int = 1
     tensorboard: bool = True
@@ -124,6 +131,8 @@ class TrainSettings:
             raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(_OPTIMIZERS)}")
         if self.inverse_penalty_at not in _PLACES:
             raise ConfigError(f"inverse_penalty_at is {self.inverse_penalty_at!r}; choose one of {', '.join(_PLACES)}")
+        if self.memory not in _MEMORIES:
+            raise ConfigError(f"memory is {self.memory!r}; choose one of {', '.join(_MEMORIES)}")
         betas = self.betas
         if (
             not isinstance(betas, (tuple, list))

@@ -21,6 +21,7 @@ from glow_core.temporaries import left_by_the_dead
 from .data import same_images
 from .ema import AveragedWeights
 from .optimization import first_non_finite
+from .reversible import RecomputingGlow
 from .settings import FIXED_ON_RESUME, TrainSettings
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "check_resumable",
     "read_run",
     "remove_leftovers",
+    "restore_anchors",
     "restore_model",
     "restore_optimizer",
     "take_initial",
@@ -189,6 +191,22 @@ def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, 
         raise CheckpointError(f"the optimizer or random state of the checkpoint is damaged ({error})") from error
 
 
+def restore_anchors(checkpoint: Checkpoint, recomputing: RecomputingGlow) -> None:
+    """Keep the inputs of steps that the run had begun to keep, so that it goes on with the same gradients.
+
+    Raises:
+        CheckpointError: they are not of this model.
+    """
+    assert checkpoint.training is not None
+    anchors = checkpoint.training.get("anchors")
+    if anchors is None:
+        return
+    try:
+        recomputing.set_anchors(anchors)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the kept inputs that the checkpoint names are damaged ({error})") from error
+
+
 def remove_leftovers(out: Path) -> None:
     """Remove the temporary files of sessions on this machine that were killed while they wrote.
 
@@ -242,6 +260,7 @@ class StateWriter:
         seconds: float,
         validation_bits_per_dim: float | None,
         best_bits_per_dim: float | None,
+        anchors: list[list[int]] | None = None,
     ) -> None:
         """Write `ckpt.pt`, whole or not at all.
 
@@ -264,6 +283,8 @@ class StateWriter:
                 "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             },
         }
+        if anchors is not None:
+            training["anchors"] = anchors
         ema: dict[str, Any] = average.model.state_dict()
         try:
             save_checkpoint(model, self.path, ema=ema, training=training, images=images, labels=labels)

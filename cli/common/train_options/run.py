@@ -10,7 +10,7 @@ import typer
 
 from glow_core import config
 
-__all__ = ["Device", "Init", "Out", "Resume", "RunOptions", "Threads", "Weights"]
+__all__ = ["Device", "Init", "Memory", "Out", "Resume", "RunOptions", "Threads", "Weights"]
 
 Out = Annotated[
     Path | None,
@@ -46,6 +46,15 @@ Device = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads. Default: PyTorch chooses.")
 ]
+MemoryKind = Literal["auto", "plain", "checkpoint", "reversible"]
+Memory = Annotated[
+    MemoryKind,
+    typer.Option(
+        "--memory",
+        help="What the backward pass keeps: plain all, checkpoint a step's input, reversible a level's. The less it "
+        "keeps, the more it computes. auto: reversible where plain would take over half of the memory.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ class RunOptions:
     weights: config.Weights
     device: str
     threads: int | None
+    memory: MemoryKind
     resize: bool
     skip_unreadable: bool
     layout: Literal["nhwc", "nchw"] | None

@@ -13,7 +13,7 @@ from .model import ModelOptions
 __all__ = ["given_options", "refuse_on_resume", "refuse_with_init"]
 
 _SHAPE = {field.name for field in fields(ModelOptions)}
-_WITH_RESUME = {"resume", "data", "resize", "skip_unreadable", "device", "threads", "json", "quiet"} | {
+_WITH_RESUME = {"resume", "data", "resize", "skip_unreadable", "device", "threads", "memory", "json", "quiet"} | {
     field.name for field in fields(LengthOptions)
 }
 

@@ -17,6 +17,7 @@ PANELS = {
         "--weights": "ema",
         "--device": "auto",
         "--threads": None,
+        "--memory": "auto",
         "--resize": False,
         "--skip-unreadable": False,
         "--force": False,
@@ -124,7 +125,7 @@ def test_every_option_reaches_the_run(invoke, place):
         "weight_decay": 0.01, "ema_decay": 0.5, "seed": 3,
         "inverse_penalty": 0.01, "inverse_penalty_at": "latents", "inverse_penalty_every": 2,
         "inverse_penalty_images": 3, "conditioning_penalty": 0.02,
-        "device": "cpu", "threads": 1,
+        "device": "cpu", "threads": 1, "memory": "checkpoint",
     }  # fmt: skip
     words = [
         word for name, value in {**shape, **settings}.items() for word in ("--" + name.replace("_", "-"), str(value))

@@ -67,6 +67,8 @@ def test_the_forecast_in_words():
     assert forecast_words(forecast) == (
         "forecast: about 0.079 s a step, so 7,700 steps take about 10 min; about 64 MB of memory beside PyTorch's own"
     )
+    low = Forecast(step_seconds=1.0, steps=2, seconds=2.0, memory_bytes=64_467_264, memory="reversible")
+    assert forecast_words(low).endswith("about 64 MB of memory beside PyTorch's own (--memory reversible)")
     one = Forecast(step_seconds=13.1, steps=1, seconds=13.1, memory_bytes=6_796_892_544)
     assert "about 13 s a step, so 1 step takes about 13 s; about 6.8 GB" in forecast_words(one)
 

@@ -92,21 +92,27 @@ def test_a_batch_that_cannot_be_shared(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [{}, {"inverse_penalty": 0.1, "inverse_penalty_images": 3, "conditioning_penalty": 0.01}]
+    "options",
+    [
+        {"memory": "reversible"},
+        {"inverse_penalty": 0.1, "inverse_penalty_images": 3, "conditioning_penalty": 0.01},
+    ],
 )
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path, options: dict) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from training_toys import toy_training\n"
-        f"toy_training({str(tmp_path / 'two')!r}, max_steps=int(sys.argv[1]), resume=len(sys.argv) > 2, **{options})\n"
+        "from training_toys import toy_config, toy_training\n"
+        f"toy_training({str(tmp_path / 'two')!r}, config=toy_config(steps=2), "
+        f"max_steps=int(sys.argv[1]), resume=len(sys.argv) > 2, **{options})\n"
     )
     (tmp_path / "job.py").write_text(code)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for arguments in (["10"], ["20", "resume"]):
         subprocess.run([*command, str(tmp_path / "job.py"), *arguments], env=environment, check=True, timeout=300)
-    toy_training(tmp_path / "one", max_steps=10, **options)
-    toy_training(tmp_path / "one", max_steps=20, resume=True, **options)
+    alone = {**options, "memory": "plain", "config": toy_config(steps=2)}
+    toy_training(tmp_path / "one", max_steps=10, **alone)
+    toy_training(tmp_path / "one", max_steps=20, resume=True, **alone)
     ours, theirs = curve(tmp_path / "two"), curve(tmp_path / "one")
     assert [row[0] for row in ours] == [row[0] for row in theirs]
     for column in (2, 3):

@@ -32,6 +32,7 @@ from glow_core.training import TrainSettings
         {"betas": (0.9,)},
         {"betas": (0.9, 1.0)},
         {"optimizer": "sgd"},
+        {"memory": "little"},
         {"device": "tpu"},
         {"device": "cpu:1"},
         {"device": "cuda:\u00b2"},
