@@ -100,6 +100,8 @@ def limited_protocol(limits: Limits) -> Any:
         def _doing(self) -> tuple[object, float]:
             """What the connection is at, and how long it may be."""
             state, number = self.conn.their_state, id(self.cycle)
+            if self.transport.is_closing():  # what is left of the last answer, a byte now and then
+                return ("end", number), limits.body
             if self.flow.write_paused:
                 return ("answer", number, self.transport.get_write_buffer_size()), limits.answer
             if state is h11.IDLE:

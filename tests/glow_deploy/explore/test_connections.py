@@ -156,12 +156,16 @@ def test_a_connection_that_is_used_stays(address):
     connection.close()
 
 
+LONG = 32 << 20  # bytes: more than the system keeps for a connection
+
+
 async def refuse(scope, receive, send):
     """An application that reads nothing."""
     if scope["type"] == "lifespan":
         return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"{}"})
+    body = b" " * LONG if scope["path"] == "/long" else b"{}"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextlib.contextmanager
@@ -211,6 +215,21 @@ def test_those_that_are_too_many_may_still_ask_whether_all_is_well(clients):
             stack.enter_context(socket.create_connection(address, timeout=20))
         time.sleep(0.2)
         assert status(address, "/health") is None
+
+
+def test_the_last_answer_of_a_connection_is_not_taken_for_ever():
+    ask = b"GET /long HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with serving(Limits(answer=60.0, body=0.5)) as address, socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        found.settimeout(20)
+        found.connect(address)
+        found.sendall(ask)
+        time.sleep(2.5)
+        got = 0
+        with contextlib.suppress(OSError):
+            while piece := found.recv(1 << 20):
+                got += len(piece)
+    assert got < LONG
 
 
 def test_what_is_left_of_a_refused_body_has_the_time_of_answers():
