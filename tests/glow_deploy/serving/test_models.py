@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines.open import open_engine
+from glow_deploy.errors import UsageError
 from glow_deploy.serving.models import bundle_engine_model, canary_model, sample_model, score_model
 
 
@@ -25,3 +28,11 @@ def test_labels_are_asked_for_where_the_model_has_classes(bundle, class_bundle):
         names = [[tensor.name for tensor in make(Bundle.open(path), "g").inputs] for path in (bundle, class_bundle)]
         assert ["y" in found for found in names] == [False, True]
     assert canary_model("g").name == "g-canary"
+
+
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_exact_graphs_are_not_served_yet(bundle, role):
+    plain = Bundle.open(bundle)
+    exact = replace(plain, manifest=replace(plain.manifest, precision="exact"))
+    with pytest.raises(UsageError, match="cannot yet be served"):
+        bundle_engine_model(exact, "faces", role)
