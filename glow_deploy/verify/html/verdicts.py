@@ -23,10 +23,11 @@ def verdict_cards(report: Mapping[str, Any]) -> tuple[Card, ...]:
     """One card a verdict, in a fixed order, with the sentence that carries it."""
     n_bits = int(report.get("n_bits") or 8)
     gates = gates_of(report)
+    part = _part(report)
     sentences = {
-        "round_trip": _round_trip(report, gates, n_bits=n_bits),
-        "likelihood": _likelihood(report, gates, n_bits=n_bits),
-        "samples": _samples(report, gates, n_bits=n_bits),
+        "round_trip": _round_trip(report, gates, n_bits=n_bits) + part,
+        "likelihood": _likelihood(report, gates, n_bits=n_bits) + part,
+        "samples": _samples(report, gates, n_bits=n_bits) + part,
         "weights": weights_sentence(report),
     }
     verdicts = report["verdicts"]
@@ -119,6 +120,13 @@ def _named(report: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> 
     words = {word.strip(",:") for failure in failures for word in str(failure.get("where")).split()}
     used = [str(backend.get("name")) for backend in report.get("backends") or () if backend.get("used")]
     return [name for name in used if name in words]
+
+
+def _part(report: Mapping[str, Any]) -> str:
+    """Of how many images another program's outputs were, where those are not all."""
+    saved = report.get("outputs") or {}
+    images, golden = saved.get("images"), saved.get("golden")
+    return "" if images == golden else f" Saved outputs are of {count(images)} of {count(golden)} golden images."
 
 
 def _round_trip(report: Mapping[str, Any], gates: Sequence[Evidence], *, n_bits: int) -> str:

@@ -17,6 +17,7 @@ from glow_deploy.errors import DataError
 from glow_deploy.offline import golden_inputs
 from glow_deploy.verify import verify
 from glow_deploy.verify.backends.saved import saved_notes, saved_report
+from glow_deploy.verify.html.verdicts import verdict_cards
 from glow_deploy.verify.terminal.answer import answer_line
 
 
@@ -185,9 +186,13 @@ def test_the_first_images_are_judged_by_limits_for_images_of_their_own(judge, sa
     assert answer_line(report) == "sound as far as outputs were saved (outputs of 5 of 32 golden images)"
     document = json.loads(report.to_json())
     assert document["outputs"] == {"images": 5, "golden": 32}
+    sentences = [card.sentence for card in verdict_cards(document)[:3]]
+    assert all("Saved outputs are of 5 of 32 golden images." in sentence for sentence in sentences)
     paired = judge(every)
     assert answer_line(paired).startswith("sound: every image comes back exactly")
-    assert json.loads(paired.to_json())["outputs"] == {"images": 32, "golden": 32}
+    document = json.loads(paired.to_json())
+    assert document["outputs"] == {"images": 32, "golden": 32}
+    assert not any("Saved outputs" in card.sentence for card in verdict_cards(document))
     limits = [next(c for c in r.cells if c.decode == "outputs").gates[1].limit for r in (report, paired)]
     assert limits[0] > limits[1]
 
