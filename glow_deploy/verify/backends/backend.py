@@ -294,9 +294,8 @@ def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
     from glow_deploy.precision.simulate import open_simulated
 
     if bundle.manifest.precision in ("fp32", EXACT):
-        raise MissingDependencyError(
-            f"{bundle.manifest.precision} graphs need no simulation: nothing in them is in 16 bit"
-        )
+        kind = "exact" if bundle.manifest.precision == EXACT else "float32"
+        raise MissingDependencyError(f"{kind} graphs need no simulation: nothing in them is rounded")
     encoder, decoder = open_simulated({"encoder": bundle.graph(ENCODER), "decoder": bundle.graph(DECODER)})
     return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 

@@ -34,7 +34,7 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
     if name in (REFERENCE, YARDSTICK):
         return "" if ckpt is not None else "it needs the bundle's checkpoint: give --glow-ckpt"
     if name == SIMULATED:
-        return "float32 graphs need no simulation" if bundle.manifest.precision == "fp32" else ""
+        return "graphs without 16 bit need no simulation" if bundle.manifest.precision in ("fp32", "exact") else ""
     if name == "onnxruntime-cuda":
         return _no_gpu(device) or _no_cuda_provider(device)
     if name in OPENVINO:
