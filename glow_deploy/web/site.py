@@ -15,6 +15,7 @@ from glow_deploy.artifact.bundle import Bundle, while_unchanged
 from glow_deploy.artifact.files import sha256_bytes
 from glow_deploy.artifact.golden import Golden
 from glow_deploy.artifact.manifest import DECODER, ENCODER
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.directions.directions import Directions
 from glow_deploy.directions.files import load_directions
 from glow_deploy.directions.soundness import Soundness
@@ -150,6 +151,11 @@ def _files(
     bundle: Bundle, settings: WebSettings, report: StageProgress
 ) -> tuple[dict[str, bytes], dict[str, Any], WeightCost | None]:
     manifest = bundle.manifest
+    if manifest.precision == EXACT:
+        raise UsageError(
+            f"{bundle.path} holds exact graphs, whose latents are integers: a page cannot show them yet; export the "
+            "model with precision=fp32 for that"
+        )
     if manifest.precision == "bf16-mixed":
         raise UsageError(
             f"{bundle.path} holds bfloat16 convolutions, which onnxruntime-web does not compute: export with "
@@ -161,8 +167,6 @@ def _files(
     golden = bundle.golden()
     shown = 0 if golden is None else min(settings.golden, len(golden))
     rounded = settings.weights == "float16"
-    if rounded and manifest.precision == "exact":
-        raise UsageError(f"{bundle.path} holds integers, which rounded weights are not; make the site without weights=")
     report("the weights", 0, None)
     graphs = web_graphs(bundle.read(ENCODER), bundle.read(DECODER), weights=settings.weights)
     report("what a browser has to compute", 0, None)
