@@ -163,7 +163,7 @@ def _binary(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Operato
     return lambda inputs, _: [function(inputs[0], inputs[1])]
 
 
-# The same operators as `graphs.lint.ALLOWED_OPS`; a test keeps the two equal.
+# The operators of `artifact.lint.ALLOWED_OPS` without those that exact graphs alone have; a test keeps it so.
 OPERATORS: Mapping[str, Operator] = {
     "Add": _binary(np.add),
     "Cast": cast,

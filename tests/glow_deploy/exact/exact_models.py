@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glow_core import GlowConfig
 from glow_deploy.exact.build import build_exact
 from glow_deploy.exact.decoder import build_exact_decoder
 from glow_deploy.exact.encoder import build_exact_encoder
@@ -16,7 +17,27 @@ from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.graph import Graph
 
-__all__ = ["Made", "feeds_of", "make", "ort_run", "pictures", "torch_run"]
+__all__ = ["CONFIGS", "Made", "feeds_of", "make", "ort_run", "pictures", "torch_run"]
+
+CONFIGS = {
+    "rgb": GlowConfig(image_size=(8, 8), levels=2, steps=2, width=16, coupling="additive", n_bits=5),
+    "grey-plain-edge": GlowConfig(
+        image_size=(16, 8),
+        channels=1,
+        levels=3,
+        steps=2,
+        width=8,
+        coupling="additive",
+        permutation="plain",
+        edge_bias=True,
+    ),
+    "classes": GlowConfig(
+        image_size=(8, 8), channels=1, levels=2, steps=2, width=8, coupling="additive", n_bits=8, num_classes=3
+    ),
+    "independent-shuffle": GlowConfig(
+        image_size=(8, 4), levels=2, steps=2, width=8, coupling="additive", permutation="shuffle", prior="independent"
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from exact_models import pictures
+from exact_models import CONFIGS, pictures
 
 from glow_deploy.exact.arrays import ExactPrior
 
@@ -34,8 +34,6 @@ def test_integers_drawn_at_random_come_back(made):
 
 
 def test_latents_and_likelihood_are_near_the_trained_models(rgb, perturbed_glow):
-    from conftest import CONFIGS
-
     x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 16)
     glow = perturbed_glow(CONFIGS["rgb"], seed=3).double()
     with torch.inference_mode():
