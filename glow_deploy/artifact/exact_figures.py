@@ -21,7 +21,8 @@ class ExactProof:
         where_sum: path of that convolution.
         largest_value: of any value of the trunk while in range, between two checks; below 2^24.
         where_value: its step.
-        largest_operand: of any weight or input of a convolution; up to 2^11 are exact in TF32 and float16.
+        largest_operand: of any weight or input of a convolution; up to 2^11 are exact in TF32. A
+            shear's high limb is fed as a multiple of 2^9, which float16 cannot hold.
         normal_limit: |z| below it comes back exactly from the standard normal number that it is given as.
     """
 

@@ -60,8 +60,8 @@ class OnnxRuntimeEngine(EngineBase):
             )
         if device.kind == "cpu" and graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
             raise MissingDependencyError(
-                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it with OpenVINO or on an NVIDIA "
-                "GPU, or run `glow-deploy export CKPT --precision exact --native bf16-carried` for the same integers"
+                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on openvino-cpu, or "
+                "run `glow-deploy export CKPT --precision exact --native bf16-carried` for the same integers"
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(

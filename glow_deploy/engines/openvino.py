@@ -16,6 +16,7 @@ import numpy as np
 from glow_deploy.artifact.flavors import OpenVinoName
 from glow_deploy.artifact.graph_file import GraphFile
 from glow_deploy.artifact.metadata import PREFIX
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import EngineError, MissingDependencyError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import EngineDetails
@@ -69,6 +70,11 @@ class OpenVinoEngine(EngineBase):
             raise EngineError(
                 f"{source}: OpenVINO leaves out casts to bfloat16 and back, and would give other integers: export with "
                 "--native bf16, which it computes right, or without --native"
+            )
+        if graph.facts.precision == EXACT and backend.endswith("-default"):
+            raise EngineError(
+                f"{source}: {backend} takes the number format that OpenVINO likes best, and integers are exact in "
+                "float32 alone: run it on openvino-cpu"
             )
         compiled, details = _compile(model, graph=graph, backend=backend, source=source, threads=threads)
         self._request: Any = compiled.create_infer_request()
@@ -149,8 +155,15 @@ def _compile(
         raise EngineError(f"OpenVINO cannot open {source} on its {device}: {_one_line(error)}") from None
     # Read back: a device that knows no float32 may take another format instead.
     formats = _formats(compiled)
-    lower = [given] if given != "f32" else [name for name in formats if graph.facts.precision == "fp32"]
-    if _HINT in asked and lower not in ([], ["f32"]):
+    lower = [given] if given != "f32" else [name for name in formats if graph.facts.precision in ("fp32", EXACT)]
+    if graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
+        lower = [name for name in lower if name != "bf16"]  # those convolutions are typed so
+    if graph.facts.precision == EXACT and not formats:
+        raise EngineError(
+            f"OpenVINO does not tell in which format it computes {source} on its {device}, and integers are exact in "
+            "float32 alone: run it on openvino-cpu"
+        )
+    if _HINT in asked and set(lower) - {"f32"}:
         raise EngineError(
             f"OpenVINO computes {source} in {' and '.join(lower)} on its {device}, where f32 was asked for: take "
             "another device"

@@ -19,6 +19,7 @@ import numpy as np
 
 from glow_deploy.artifact.flavors import GRAPH_BACKENDS, OPENVINO, WEB, entry_points, installed_backends
 from glow_deploy.artifact.graph_file import GraphFile
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import EngineError, GlowDeployError, UsageError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import Engine, EngineDetails
@@ -135,6 +136,11 @@ def _open(
     name: str,
     place: str,
 ) -> Engine:
+    if graph.facts.precision == EXACT:
+        raise EngineError(
+            f"{source} holds integers, which are exact in float32 alone, and of {name} it is not known that it "
+            "computes so: run it on onnxruntime-cpu or openvino-cpu"
+        )
     with _blame(place, f"failed to open {source}"):
         engine = open_graph(model, graph=graph, source=source, threads=threads)
     with ExitStack() as stack:

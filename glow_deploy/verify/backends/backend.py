@@ -294,8 +294,9 @@ def _open_simulated(bundle: Bundle, *, stack: ExitStack) -> Backend:
     from glow_deploy.precision.simulate import open_simulated
 
     if bundle.manifest.precision in ("fp32", EXACT):
-        kind = "exact" if bundle.manifest.precision == EXACT else "float32"
-        raise MissingDependencyError(f"{kind} graphs need no simulation: nothing in them is rounded")
+        if bundle.manifest.precision == EXACT:
+            raise MissingDependencyError("exact graphs are not simulated: their integers are the same or they are not")
+        raise MissingDependencyError("float32 graphs need no simulation: nothing in them is rounded")
     encoder, decoder = open_simulated({"encoder": bundle.graph(ENCODER), "decoder": bundle.graph(DECODER)})
     return Backend(name=SIMULATED, encoder=stack.enter_context(encoder), decoder=stack.enter_context(decoder))
 

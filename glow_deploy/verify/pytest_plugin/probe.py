@@ -34,7 +34,9 @@ def _reason(name: str, bundle: Bundle, *, device: Device, ckpt: Path | None) -> 
     if name in (REFERENCE, YARDSTICK):
         return "" if ckpt is not None else "it needs the bundle's checkpoint: give --glow-ckpt"
     if name == SIMULATED:
-        return "graphs without 16 bit need no simulation" if bundle.manifest.precision in ("fp32", "exact") else ""
+        if bundle.manifest.precision == "exact":
+            return "exact graphs are not simulated: their integers are the same or they are not"
+        return "graphs without 16 bit need no simulation" if bundle.manifest.precision == "fp32" else ""
     if name == "onnxruntime-cuda":
         return _no_gpu(device) or _no_cuda_provider(device)
     if name in OPENVINO:

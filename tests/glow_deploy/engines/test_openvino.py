@@ -267,6 +267,21 @@ def test_convolutions_that_run_in_another_format_are_refused_whatever_the_proper
         open_openvino(tiny.encoder().SerializeToString())
 
 
+def test_exact_graphs_run_where_float32_is_known_to_be_what_runs_and_nowhere_else(exported, monkeypatch):
+    from collections import Counter
+
+    encoder = exported("additive", "exact") / "encoder.onnx"
+    on_openvino(encoder).close()
+    with pytest.raises(EngineError, match="exact in float32 alone: run it on openvino-cpu"):
+        at_default(encoder)
+    monkeypatch.setattr(engine_module, "_formats", lambda compiled: Counter(f32=3, bf16=1))
+    with pytest.raises(EngineError, match="in f32 and bf16 on its CPU, where f32 was asked for"):
+        on_openvino(encoder)
+    monkeypatch.setattr(engine_module, "_formats", lambda compiled: Counter())
+    with pytest.raises(EngineError, match="does not tell in which format"):
+        on_openvino(encoder)
+
+
 def test_float16_convolutions_of_a_graph_run_in_float32_and_bfloat16_ones_where_the_cpu_has_them(exported):
     """What the graph types as 16 bit: measured by the formats that OpenVINO tells and by the errors themselves."""
     with on_openvino(exported("affine", "mixed") / "encoder.onnx") as mixed:

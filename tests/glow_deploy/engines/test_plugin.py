@@ -69,6 +69,12 @@ def test_the_backend_of_the_page_verifies_and_runs_like_ours(site, bundle):
         np.testing.assert_array_equal(ours.sample(2, seed=1).pixels, theirs.sample(2, seed=1).pixels)
 
 
+def test_exact_graphs_are_not_given_to_it(site):
+    graph = SimpleNamespace(facts=SimpleNamespace(precision="exact"))
+    with pytest.raises(EngineError, match="of onnx-reference it is not known"):
+        find_plugin("onnx-reference").open(b"", graph=graph, source="enc", threads=None)
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page_take_it(site, bundle, tmp_path):
     (tmp_path / "bundle").symlink_to(bundle)

@@ -80,6 +80,8 @@ def test_verify_says_how_many_were_compared(exact):
     report = verify(exact.bundle, device="cpu", random_draws=0)
     assert report.sound
     assert any("integers and pixels differ" in note for note in report.notes)
+    reasons = {backend.name: backend.reason for backend in report.backends}
+    assert reasons["simulated"].startswith("exact graphs are not simulated")
     assert report.to_dict()["exact"]["rows"][0]["differing"] == 0
     checks = {check.name: check.found for check in report.weights.checks}
     assert set(checks.values()) == {"pass"}
