@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .memory import LossPass, count_saved, loss_pass
+from .memory import COPIES, LossPass, count_saved, loss_pass
 from .optimization import make_optimizer
 from .penalties import penalty_terms
 from .progress import Forecast
@@ -26,7 +26,6 @@ __all__ = ["forecast"]
 # 5.9 s for a step of 3.2 s (L3 K32 W512, 64 images of 16x16): its smaller convolutions took longer for each image.
 _FIRST_SHARE = 4
 _CHEAP_SECONDS = 1.0  # a whole batch that takes less is measured itself
-_COPIES = 5  # weights, gradients, two moments of the optimizer, averaged weights
 _FORWARD_SHARE = 1 / 3  # of the time of a step; the backward pass takes the rest
 
 
@@ -50,7 +49,7 @@ def forecast(run: Run) -> Forecast:
     kept = max(kept, penalty_bytes)  # one after the other
     seconds += trial.update_seconds()
     weights = sum(parameter.nbytes for parameter in run.model.parameters())
-    return _over_the_run(run, step_seconds=seconds, memory_bytes=int(_COPIES * weights + kept))
+    return _over_the_run(run, step_seconds=seconds, memory_bytes=int(COPIES * weights + kept))
 
 
 def _over_the_run(run: Run, *, step_seconds: float, memory_bytes: int) -> Forecast:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,8 @@ def train(
         restored = None
         if resume:
             restored = check_resumable(out, config=config, settings=settings, data=data, stand_ins=stand_ins)
+            if settings.memory == "auto":  # the way that the run went so far, whatever this machine has
+                settings = replace(settings, memory=restored[0].settings.memory)
         # No process may write before all have looked at what is there.
         fabric.barrier()
         run = Run(
@@ -150,7 +153,8 @@ def train(
             run.validation, run.best = state.validation_bits_per_dim, state.best_bits_per_dim
         if fabric.is_global_zero:
             golden = golden_images(validation_images, config, count=settings.golden_images)
-            writer = StateWriter(out, settings=settings, data=data, notes=notes or {}, golden=golden)
+            kept = replace(settings, memory=run.memory)
+            writer = StateWriter(out, settings=kept, data=data, notes=notes or {}, golden=golden)
             run.records = stack.enter_context(
                 Records(
                     out,

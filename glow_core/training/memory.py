@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,30 @@ from torch import Tensor, nn
 from glow_core.config import GlowConfig
 from glow_core.model import Glow
 
+from .cost import model_cost
+from .penalties import penalty_terms
 from .reversible import RecomputingGlow
-from .settings import Memory
+from .settings import TrainSettings
 
-__all__ = ["LossPass", "SavedBytes", "choose_memory", "count_saved", "loss_pass", "plain_bytes"]
+__all__ = [
+    "COPIES",
+    "LossPass",
+    "SavedBytes",
+    "checkpoint_bytes",
+    "choose_memory",
+    "count_saved",
+    "loss_pass",
+    "penalty_bytes",
+    "plain_bytes",
+]
 
 LossPass = Glow | RecomputingGlow
 """What gives log_prob [N] of images and labels, with gradients."""
 
-# `auto`: beside what is kept there must be room for weights, moments and what a step needs for a moment.
+COPIES = 5
+"""Of the weights' size: weights, gradients, two moments of the optimizer, averaged weights."""
+
+# `auto`: beside these and what is kept there must be room for what a step needs for a moment.
 _SHARE = 0.5
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -91,47 +107,88 @@ def count_saved(model: nn.Module) -> Iterator[SavedBytes]:
 
 
 def plain_bytes(config: GlowConfig, *, batch: int) -> int:
-    """Return what plain autograd keeps of a forward pass over a batch, in float32.
-
-    All images keep the same, and all steps of a level do, so that measuring one and two of each tells of any number.
-    """
-
-    def of_images(steps: int) -> int:
-        one, two = (_kept_by(replace(config, steps=steps), batch=count) for count in (1, 2))
-        return one + (batch - 1) * (two - one)
-
-    one, two = of_images(1), of_images(2)
-    return one + (config.steps - 1) * (two - one)
+    """Return what plain autograd keeps of a forward pass over a batch, in float32."""
+    return _extrapolated(_forward, config, images=batch, steps=config.steps)
 
 
-def _kept_by(config: GlowConfig, *, batch: int) -> int:
+def checkpoint_bytes(config: GlowConfig, *, batch: int) -> int:
+    """Return a bound on what `checkpoint` keeps of a batch: float32 inputs of all steps, and activations of one."""
+    inputs = 4 * batch * config.steps * sum(math.prod(shape) for shape in config.level_shapes)
+    return inputs + _extrapolated(_forward, config, images=batch, steps=1)
+
+
+def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: bool, processes: int = 1) -> int:
+    """Return what the penalties of a run keep at most in one process, in float32; 0 where there are none."""
+    if settings.inverse_penalty == 0 and settings.conditioning_penalty == 0:
+        return 0
+    images = math.ceil(min(settings.inverse_penalty_images, settings.batch_size) / processes)
+
+    def penalties(model: Glow, x: Tensor, y: Tensor | None) -> None:
+        step = settings.inverse_penalty_every
+        terms = penalty_terms(model, x, y, settings=settings, step=step, checkpointed=checkpointed)
+        if terms.objective is not None:
+            torch.autograd.grad(terms.objective, list(model.parameters()), allow_unused=True)
+
+    return _extrapolated(penalties, config, images=images, steps=config.steps)
+
+
+def _forward(model: Glow, x: Tensor, y: Tensor | None) -> None:
+    model.log_prob(x, y)
+
+
+_Pass = Callable[[Glow, Tensor, Tensor | None], None]
+
+
+def _extrapolated(work: _Pass, config: GlowConfig, *, images: int, steps: int) -> int:
+    """All images keep the same, and all steps of a level do: measuring one and two of each tells of any number."""
+
+    def of_images(depth: int) -> int:
+        one, two = (_kept_by(work, replace(config, steps=depth), batch=count) for count in (1, 2))
+        return one + (images - 1) * (two - one)
+
+    one = of_images(1)
+    return one if steps == 1 else one + (steps - 1) * (of_images(2) - one)
+
+
+def _kept_by(work: _Pass, config: GlowConfig, *, batch: int) -> int:
     with torch.random.fork_rng(devices=[]):
         model = Glow(config).eval()
     x = torch.full((batch, config.channels, *config.image_size), 0.5, dtype=torch.float32)
     y = None if config.num_classes is None else torch.zeros(batch, dtype=torch.int64)
     with count_saved(model) as counter:
-        model.log_prob(x, y)
+        work(model, x, y)
     return counter.peak
 
 
 def choose_memory(
-    memory: Memory, config: GlowConfig, *, batch: int, device: torch.device, processes: int = 1
+    settings: TrainSettings, config: GlowConfig, *, device: torch.device, processes: int = 1
 ) -> Literal["plain", "checkpoint", "reversible"]:
-    """Return how a run keeps activations. `auto` is plain while that takes at most half of the device's memory.
+    """Return how a run keeps activations. `auto` is the first way that takes at most half of the device's memory.
 
-    The whole memory counts, not what is free at the moment, so that a run that is taken up again goes on as before.
+    The copies of the weights and the penalties count. `checkpoint` comes before `reversible`, since it needs no inverse
+    and takes no more time. The whole memory counts, not what is free at the moment.
 
     Args:
-        memory: as asked for.
+        settings: of the run, with the way that is asked for.
         config: of the model.
-        batch: images of one process.
         device: that trains.
-        processes: that share the memory of a CPU.
+        processes: that share the batch, and the memory of a CPU.
     """
-    if memory != "auto":
-        return memory
-    room = _device_bytes(device) / (processes if device.type == "cpu" else 1)
-    return "plain" if plain_bytes(config, batch=batch) <= _SHARE * room else "reversible"
+    if settings.memory != "auto":
+        return settings.memory
+    room = _SHARE * _device_bytes(device) / (processes if device.type == "cpu" else 1)
+    room -= COPIES * 4 * model_cost(config).parameters
+    batch = settings.batch_size // processes
+
+    def penalties(*, checkpointed: bool) -> int:
+        return penalty_bytes(config, settings, checkpointed=checkpointed, processes=processes)
+
+    # Passes and penalties come one after the other.
+    if max(plain_bytes(config, batch=batch), penalties(checkpointed=False)) <= room:
+        return "plain"
+    if max(checkpoint_bytes(config, batch=batch), penalties(checkpointed=True)) <= room:
+        return "checkpoint"
+    return "reversible"
 
 
 def _device_bytes(device: torch.device) -> int:

@@ -5,12 +5,14 @@ of a segment of steps is kept, and the output of the last. From the output each 
 and the layer is run again for its gradients, so that there are the activations of one conditioner at a time.
 
 The input that is kept is what guards the way back: where the recomputed one strays from it, the segment is gone through
-once more from the kept input, step by step, so that no gradient is ever taken from a bad reconstruction.
+once more from the kept input, step by step. Gradients taken on the way are thrown away, so that none comes from a bad
+reconstruction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -23,11 +25,10 @@ from glow_core.model import FlowStep, Glow, Level
 __all__ = ["DRIFT_LIMIT", "LevelPlan", "RecomputingGlow", "drift_between"]
 
 DRIFT_LIMIT = 1e-5
-"""Of a recomputed input, rms relative to that of the kept one, in the worst image of a batch.
+"""Of a recomputed input, as `drift_between` measures it.
 
-Chosen by measurement in float32, on a model of 8 steps with one 1x1 convolution of growing condition number. At a drift
-of 7e-6 the gradients were off by 5e-6, where plain autograd's own were by 7e-7; at 7e-5, by 1e-2, since ReLUs switch.
-Sound models drift by about 1e-6.
+Sound models drift by a few 1e-6 in float32 (benchmarks/memory.py). Further off, ReLUs switch, and gradients err by far
+more than the drift.
 """
 
 
@@ -40,7 +41,8 @@ class LevelPlan:
         steps: of flow, in encoding order.
         anchors: steps whose input is kept, rising from 0. What lies between two is found by inverses; a step on its
             own needs none.
-        drift: the largest of the latest backward pass, over its segments of several steps; 0 where there is none.
+        drift: the largest of the latest backward pass, over its segments of several steps; 0 where there is none, and
+            infinite where an inverse does not exist or is not finite.
         notes: what a user should know, until somebody takes it.
         told: whether there has been a note.
     """
@@ -53,26 +55,37 @@ class LevelPlan:
     told: bool = False
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return those of all steps that are trained."""
-        return [parameter for step in self.steps for parameter in step.parameters() if parameter.requires_grad]
+        """Return those of all steps that are trained, each once."""
+        found = (parameter for step in self.steps for parameter in step.parameters() if parameter.requires_grad)
+        return list(dict.fromkeys(found))
 
     def give_up(self, start: int, stop: int, drift: float) -> None:
         """Keep one more input, in the middle of a segment whose inverse has become unsound."""
-        middle = (start + stop) // 2
-        if middle not in self.anchors:
-            self.anchors = sorted([*self.anchors, middle])
-        if not self.told:
-            self.told = True
-            self.notes.append(
-                f"{self.name}: steps {start + 1} to {stop} cannot be recomputed from their output any more "
-                f"(off by {drift:.1e}, at most {DRIFT_LIMIT:.0e}); inputs of steps are kept there from now on"
-            )
+        self.anchors = sorted({*self.anchors, (start + stop) // 2})
+        self._tell(start, stop, f"off by {drift:.1e}, at most {DRIFT_LIMIT:.0e}")
+
+    def take_over(self, anchors: Sequence[int]) -> None:
+        """Keep the inputs too that another process had to begin to keep."""
+        added = sorted(set(anchors) - set(self.anchors))
+        if added:
+            self.anchors = sorted({*self.anchors, *added})
+            self._tell(0, len(self.steps), "found on the images of another process")
+
+    def _tell(self, start: int, stop: int, why: str) -> None:
+        if self.told:
+            return
+        self.told = True
+        self.notes.append(
+            f"{self.name}: steps {start + 1} to {stop} cannot be recomputed from their output ({why}); inputs of steps "
+            "are kept there from now on. --conditioning-penalty keeps a model invertible, and --memory checkpoint "
+            "needs no inverse"
+        )
 
 
 class RecomputingGlow(nn.Module):
     """A Glow's log_prob with the gradients of plain autograd and a fraction of its memory.
 
-    It shares the model's parameters. Gradients of gradients are not there.
+    It shares the model's parameters. Gradients of gradients are refused.
 
     Args:
         model: initialised.
@@ -118,6 +131,20 @@ class RecomputingGlow(nn.Module):
             plan.anchors = wanted
             plan.told = len(wanted) > 1
 
+    def anchor_flags(self) -> list[float]:
+        """Return for every step, level by level, 1 where its input is kept and 0 elsewhere."""
+        return [float(number in plan.anchors) for plan in self.plans() for number in range(len(plan.steps))]
+
+    def take_over(self, flags: Sequence[float]) -> None:
+        """Keep the inputs of steps that any process keeps.
+
+        Args:
+            flags: the sum of `anchor_flags` over the processes.
+        """
+        remaining = iter(flags)
+        for plan in self.plans():
+            plan.take_over([number for number in range(len(plan.steps)) if next(remaining) > 0])
+
     def take_notes(self) -> list[str]:
         """Return what has been noted since the last call."""
         notes = [note for plan in self.plans() for note in plan.notes]
@@ -145,6 +172,10 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if (
+            torch.is_grad_enabled()
+        ):  # create_graph=True; a recomputed gradient has no graph, and would count as constant
+            raise RuntimeError("recomputed activations give no gradients of gradients; take the model's own log_prob")
         gradient, of_log_det = gradients
         plan: LevelPlan = ctx.plan
         y, *rest = ctx.saved_tensors
@@ -171,15 +202,32 @@ def _through_segment(
     """Add the parameters' gradients of some steps to `found`, and return that of their input x."""
     steps = plan.steps[start:stop]
     if len(steps) > 1:
-        attempt: dict[Tensor, Tensor] = {}
-        again, result = _back_by_inverses(steps, y, gradient, of_log_det, attempt)
-        drift = drift_between(again, x)
+        drift, sound = _attempt(steps, x, y, gradient, of_log_det)
         plan.drift = max(plan.drift, drift)
-        if drift <= DRIFT_LIMIT:  # false for NaN too
-            found.update(attempt)
+        if sound is not None:
+            result, gradients = sound
+            _add(found, gradients)
             return result
         plan.give_up(start, stop, drift)
     return _back_from_inputs(steps, x, gradient, of_log_det, found)
+
+
+def _attempt(
+    steps: Sequence[FlowStep], x: Tensor, y: Tensor, gradient: Tensor, of_log_det: Tensor
+) -> tuple[float, tuple[Tensor, dict[Tensor, Tensor]] | None]:
+    """Return the drift of the way back by inverses and, where it is sound, the gradients of x and of parameters.
+
+    What an unsound one has computed is let go of before the steps are run again.
+    """
+    gradients: dict[Tensor, Tensor] = {}
+    try:
+        again, result = _back_by_inverses(steps, y, gradient, of_log_det, gradients)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a matrix that is exactly singular
+        return math.inf, None
+    drift = drift_between(again, x)
+    if math.isnan(drift):
+        drift = math.inf
+    return drift, ((result, gradients) if drift <= DRIFT_LIMIT else None)
 
 
 def _back_by_inverses(
@@ -226,11 +274,23 @@ def _pull(
         outputs.append(log_det)
         given.append(of_log_det if log_det.dim() else of_log_det.sum())  # one number counts for every image
     results = torch.autograd.grad(outputs, [*inputs, *trained], given)
-    found.update(zip(trained, results[len(inputs) :], strict=True))
+    _add(found, dict(zip(trained, results[len(inputs) :], strict=True)))
     return results[: len(inputs)]
 
 
+def _add(found: dict[Tensor, Tensor], gradients: Mapping[Tensor, Tensor]) -> None:
+    """Add gradients to those found so far; layers may share a parameter."""
+    for parameter, gradient in gradients.items():
+        before = found.get(parameter)
+        found[parameter] = gradient if before is None else before + gradient
+
+
 def drift_between(again: Tensor, kept: Tensor) -> float:
-    """Return how far [N,C,H,W] is from what was kept: rms over an image relative to the kept one's, of the worst."""
-    off, size = (part.flatten(1).square().mean(dim=1).sqrt() for part in (again - kept, kept))
-    return float((off / size.clamp(min=torch.finfo(kept.dtype).eps)).max())
+    """Return how far [N,C,H,W] is from what was kept, in the worst image.
+
+    It is the rms over an image, relative to the rms of the kept image or of the kept batch, whichever is larger. A flat
+    picture has next to none of its own, and rounding errors of the ordinary size would seem large beside it.
+    """
+    off, size = (part.flatten(1).square().mean(dim=1) for part in (again - kept, kept))
+    scale = torch.maximum(size, size.mean()).sqrt()
+    return float((off.sqrt() / scale.clamp(min=torch.finfo(kept.dtype).eps)).max())

@@ -73,8 +73,7 @@ class Run:
         wide = config.width >= _CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
         if wide if settings.channels_last is None else settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        share, processes = settings.batch_size // fabric.world_size, fabric.world_size
-        self.memory = choose_memory(settings.memory, config, batch=share, device=fabric.device, processes=processes)
+        self.memory = choose_memory(settings, config, device=fabric.device, processes=fabric.world_size)
         self.loss_pass = loss_pass(self.model, self.memory)
         self.records: Records | None = None
         self.step = 0
@@ -227,8 +226,14 @@ class Run:
                 float(received == signal.SIGTERM),
                 *(mean / self.fabric.world_size for mean in means),
             )
-            shared = torch.tensor(mine, dtype=torch.float64, device=self.fabric.device)
-            self.seconds, interrupts, terminations, *means = _summed(self.fabric, shared).tolist()
+            # Inputs that one process began to keep are kept by all, so that process 0 saves and tells of every one.
+            recomputing = self.loss_pass if isinstance(self.loss_pass, RecomputingGlow) else None
+            flags = [] if recomputing is None else recomputing.anchor_flags()
+            shared = torch.tensor((*mine, *flags), dtype=torch.float64, device=self.fabric.device)
+            self.seconds, interrupts, terminations, *rest = _summed(self.fabric, shared).tolist()
+            means = rest[: len(means)]
+            if recomputing is not None:
+                recomputing.take_over(rest[len(means) :])
             received = signal.SIGINT if interrupts else signal.SIGTERM if terminations else None
         self.loss = means[0]
         self.penalties = dict(zip(penalties, means[1:], strict=True))

@@ -63,8 +63,9 @@ class TrainSettings:
         threads: CPU threads; None: torch's own choice. Curves repeat bit for bit only with the same number.
         memory: what the backward pass is given of the forward pass. `plain`: every activation. `checkpoint`: the input
             of every step of flow, from which it is run again. `reversible`: the input of every level; the rest is
-            recomputed from the outputs by the inverse, and checked. `auto`: `plain` where that takes at most half of
-            the device's memory, else `reversible`. Gradients differ by rounding.
+            recomputed from the outputs by the inverse, and checked. `auto`: the first of the three that takes at most
+            half of the device's memory, the copies of the weights and the penalties counted; on resume, the way that
+            the run went before. Gradients differ by rounding.
         channels_last: memory format of the convolutions; None: where it is faster (CPU).
         log_every: steps between rows of `log.csv`.
         tensorboard: write TensorBoard event files too.

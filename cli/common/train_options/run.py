@@ -52,7 +52,7 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         help="What the backward pass keeps: plain all, checkpoint a step's input, reversible a level's. The less it "
-        "keeps, the more it computes. auto: reversible where plain would take over half of the memory.",
+        "keeps, the more it computes. auto: the first of these that takes at most half of the memory.",
     ),
 ]
 

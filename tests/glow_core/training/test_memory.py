@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_toys import toy_config, toy_training
+from training_toys import toy_config, toy_settings, toy_training
 
 from glow_core import Glow
-from glow_core.training import Forecast, memory, model_cost
-from glow_core.training.memory import SavedBytes, choose_memory, count_saved, loss_pass, plain_bytes
+from glow_core.training import Forecast, memory, model_cost, read_run
+from glow_core.training.memory import (
+    COPIES,
+    SavedBytes,
+    checkpoint_bytes,
+    choose_memory,
+    count_saved,
+    loss_pass,
+    penalty_bytes,
+    plain_bytes,
+)
+from glow_core.training.penalties import penalty_terms
 
 WAYS = ("plain", "checkpoint", "reversible")
 CPU = torch.device("cpu")
@@ -66,19 +76,61 @@ def test_plain_bytes_are_those_of_the_model(changes: dict) -> None:
     assert plain_bytes(config, batch=6) == pytest.approx(counter.peak, rel=0.1)
 
 
-def test_auto_is_plain_while_there_is_room(monkeypatch) -> None:
+def test_checkpoint_bytes_bound_those_of_the_model() -> None:
+    config = toy_config(steps=5, width=32)
+    glow = Glow(config).eval()
+    with count_saved(glow) as counter:
+        loss_pass(glow, "checkpoint")(torch.rand(6, 1, 8, 8)).sum().backward()
+    assert counter.peak <= checkpoint_bytes(config, batch=6) < 2 * counter.peak
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_penalty_bytes_are_those_of_the_model(checkpointed: bool) -> None:
     config = toy_config(steps=4)
-    need = plain_bytes(config, batch=8)
-    for room, processes, expected in (
-        (2 * need, 1, "plain"),
-        (2 * need - 2, 1, "reversible"),
-        (2 * need, 2, "reversible"),
-        (4 * need, 2, "plain"),
+    settings = toy_settings(inverse_penalty=0.1, inverse_penalty_images=6, conditioning_penalty=0.1)
+    glow = Glow(config).eval()
+    with count_saved(glow) as counter:
+        terms = penalty_terms(glow, torch.rand(6, 1, 8, 8), None, settings=settings, step=1, checkpointed=checkpointed)
+        terms.objective.backward()
+    assert penalty_bytes(config, settings, checkpointed=checkpointed) == pytest.approx(counter.peak, rel=0.15)
+    assert penalty_bytes(config, toy_settings(), checkpointed=checkpointed) == 0
+
+
+def test_auto_is_the_first_way_that_there_is_room_for(monkeypatch) -> None:
+    config = toy_config(steps=8, width=32)
+    settings = toy_settings(memory="auto", batch_size=8)
+    weights = COPIES * 4 * model_cost(config).parameters
+    plain, checkpointed = (weights + need(config, batch=8) for need in (plain_bytes, checkpoint_bytes))
+    shared = weights + plain_bytes(config, batch=4)
+    penalised = toy_settings(memory="auto", batch_size=8, inverse_penalty=0.1)
+    penalties = weights + penalty_bytes(config, penalised, checkpointed=False)
+    assert penalties > plain
+    for chosen, room, processes, expected in (
+        (settings, 2 * plain, 1, "plain"),
+        (settings, 2 * plain - 2, 1, "checkpoint"),
+        (settings, 2 * checkpointed, 1, "checkpoint"),
+        (settings, 2 * checkpointed - 2, 1, "reversible"),
+        (settings, 4 * shared, 2, "plain"),
+        (settings, 4 * shared - 4, 2, "checkpoint"),
+        (penalised, 2 * plain, 1, "checkpoint"),
+        (penalised, 2 * penalties, 1, "plain"),
     ):
         monkeypatch.setattr(memory, "_device_bytes", lambda device, room=room: room)
-        assert choose_memory("auto", config, batch=8, device=CPU, processes=processes) == expected
+        assert choose_memory(chosen, config, device=CPU, processes=processes) == expected
     for way in WAYS:
-        assert choose_memory(way, config, batch=8, device=CPU) == way
+        assert choose_memory(toy_settings(memory=way), config, device=CPU) == way
+
+
+def test_a_resumed_run_keeps_its_way_whatever_the_machine_has(tmp_path: Path, monkeypatch) -> None:
+    found: list[Forecast] = []
+    monkeypatch.setattr(memory, "_device_bytes", lambda device: 1 << 10)
+    toy_training(tmp_path, max_steps=1, on_forecast=found.append)
+    monkeypatch.setattr(memory, "_device_bytes", lambda device: 1 << 40)
+    assert read_run(tmp_path).settings.memory == "reversible"
+    toy_training(tmp_path, max_steps=2, resume=True, on_forecast=found.append)
+    toy_training(tmp_path, max_steps=3, resume=True, memory="checkpoint", on_forecast=found.append)
+    toy_training(tmp_path, max_steps=4, resume=True, on_forecast=found.append)
+    assert [one.memory for one in found] == ["reversible", "reversible", "checkpoint", "checkpoint"]
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
