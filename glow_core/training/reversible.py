@@ -172,9 +172,8 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if (
-            torch.is_grad_enabled()
-        ):  # create_graph=True; a recomputed gradient has no graph, and would count as constant
+        # As with create_graph=True. A recomputed gradient has no graph, and would count as a constant.
+        if torch.is_grad_enabled():
             raise RuntimeError("recomputed activations give no gradients of gradients; take the model's own log_prob")
         gradient, of_log_det = gradients
         plan: LevelPlan = ctx.plan
