@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .limits import MOST_PARTS
-from .tensor_sizes import FLOAT, INTEGER, RuleError, TensorSize, axis_of, broadcast
+from .tensor_sizes import BOOLEAN, FLOAT, INTEGER, RuleError, TensorSize, axis_of, broadcast
 
 __all__ = ["RULES", "Attributes", "Node"]
 
@@ -61,6 +61,10 @@ def _element_wise(node: Node) -> tuple[list[TensorSize], int]:
     return [broadcast(node.inputs)], 0
 
 
+def _compare(node: Node) -> tuple[list[TensorSize], int]:
+    return [replace(broadcast(node.inputs), element=BOOLEAN)], 0
+
+
 def _clip(node: Node) -> tuple[list[TensorSize], int]:
     x, *bounds = node.inputs
     if any(bound.batched or bound.dims or bound.element != x.element for bound in bounds):
@@ -70,8 +74,8 @@ def _clip(node: Node) -> tuple[list[TensorSize], int]:
 
 def _cast(node: Node) -> tuple[list[TensorSize], int]:
     to = node.integer("to")
-    if node.inputs[0].element not in FLOAT or to not in FLOAT:
-        raise RuleError("casts something else than one float type to another")
+    if node.inputs[0].element not in FLOAT | {BOOLEAN} or to not in FLOAT:
+        raise RuleError("casts something else than one float type to another, or a comparison to a float type")
     return [replace(node.inputs[0], element=to, stored=False)], 0
 
 
@@ -219,11 +223,10 @@ RULES: Mapping[str, Rule] = {
     "Exp": _UNARY,
     "Floor": _UNARY,
     "Gather": Rule((2, 2), _gather, {"axis": int}),
+    "LessOrEqual": Rule((2, 2), _compare),
     "Log": _UNARY,
-    "Max": _VARIADIC,
     "Mul": _BINARY,
     "Neg": _UNARY,
-    "ReduceMax": _REDUCE,
     "ReduceSum": _REDUCE,
     "Relu": _UNARY,
     "Round": _UNARY,

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["FLOAT", "INTEGER", "RuleError", "TensorSize", "axis_of", "broadcast"]
+__all__ = ["BOOLEAN", "FLOAT", "INTEGER", "RuleError", "TensorSize", "axis_of", "broadcast"]
 
+BOOLEAN = 9  # onnx.TensorProto.BOOL
 FLOAT = frozenset({1, 10, 16})  # onnx.TensorProto.FLOAT, FLOAT16, BFLOAT16
 INTEGER = frozenset({7})  # INT64
 

@@ -28,6 +28,12 @@ __all__ = [
 ACCUMULATOR = 2**24
 """Up to here float32 holds every integer: no partial sum of a convolution may reach it."""
 
+NARROW_LIMB_BITS = 3
+"""Bits of the low part of what a bfloat16 convolution reads of the trunk."""
+
+MOST_LOG_SCALE = 60
+"""A split's log-scales are clipped to it, so that their exponentials, over a spacing too, stay finite."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IntegerConv:
@@ -69,6 +75,17 @@ class IntegerConv:
         return results
 
 
+def read_bound(largest: int, *, narrow: bool) -> int:
+    """Bound the magnitudes that a weight of a conditioner's first convolution meets, both limbs together.
+
+    In bfloat16 an input is high * 2^3 + low. Rounding takes high to the next multiple, so 1,023 is 1,024 - 1.
+    """
+    if not narrow:
+        return largest
+    unit = 1 << NARROW_LIMB_BITS
+    return -(-largest // unit) * unit + unit // 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rounded:
     """How integers of the trunk become a convolution's input: divided by 2^shift, rounded, clipped.
@@ -104,6 +121,11 @@ class IntegerConditioner:
     conv1: IntegerConv
     conv2: IntegerConv
     conv3: IntegerConv
+
+    @property
+    def largest_input(self) -> int:
+        """What bounds the first convolution's input: |high| + |low| where it is taken as two limbs."""
+        return read_bound(self.input.largest, narrow=self.narrow)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -254,7 +276,7 @@ class ExactGlow:
                 for count, shear in enumerate(step.shears, start=1):
                     yield f"{path}/invconv/shear{count}", shear.conv, self.largest_limb
                 net = step.conditioner
-                yield f"{path}/coupling/conv1", net.conv1, net.input.largest
+                yield f"{path}/coupling/conv1", net.conv1, net.largest_input
                 yield f"{path}/coupling/conv2", net.conv2, net.largest
                 yield f"{path}/coupling/conv3", net.conv3, net.largest
             if isinstance(level.split, ExactSplit):

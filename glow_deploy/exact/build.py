@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from glow_deploy.folding.arrays import step_path
 
@@ -15,6 +15,7 @@ from .arrays import ExactGlow, ExactLevel, ExactPrior, ExactSplit, ExactStep, Sh
 from .conditioners import integer_conditioner, integer_conv, rounding_of
 from .interpret import ExactModel
 from .linear import LinearStep, limit_bits, linear_steps
+from .proof import prove
 from .shears import is_lower, product, refine
 
 __all__ = ["BITS", "LEAST_BITS", "MOST_BITS", "Built", "build_exact", "refuse_affine"]
@@ -71,7 +72,8 @@ def build_exact(
 ) -> Built:
     """Make the exact model of an additive Glow, with ranges from calibration images.
 
-    The fraction bits below a pixel step are 8, or fewer where the integers would come too near their limit.
+    The fraction bits below a pixel step are 8, or fewer where the integers would come too near their limit, or could
+    leave what float32 holds for some image.
 
     Args:
         folded: the trained model.
@@ -96,14 +98,27 @@ def build_exact(
     if levels is None:
         levels = linear_steps(folded, progress=lambda done, _: report(done, 2 * total))
     limit = 2 ** limit_bits(levels)
-    fraction = _FRACTION_BITS
-    while fraction >= _LEAST_FRACTION_BITS:
-        if 2 ** (folded.n_bits + fraction - 1) <= limit:
-            builder = _Builder(folded, levels, limit=limit, fraction_bits=fraction, bits=bits, narrow=narrow)
+    failed = ""
+    for fraction in range(_FRACTION_BITS, _LEAST_FRACTION_BITS - 1, -1):
+        # With half the limit there is more room for what strong couplings may add.
+        for most in (limit, limit // 2):
+            if 2 ** (folded.n_bits + fraction - 1) > most:
+                continue
+            builder = _Builder(folded, levels, limit=most, fraction_bits=fraction, bits=bits, narrow=narrow)
             built = builder.build(x, lambda done: report(total + done, 2 * total))
-            if built is not None:
+            if built is None:
+                break
+            try:
+                prove(built.model)
+            except UnsoundModelError as error:
+                failed = str(error)
+            else:
                 return built
-        fraction -= 1
+    if failed:
+        raise UsageError(
+            f"{failed}, with the coarsest grid too: this model's couplings may add more than exact graphs have room "
+            "for: train one with fewer hidden channels or smaller weights, or export this one with another precision"
+        )
     raise UsageError(
         f"this model's values grow beyond {limit} steps of {2.0**-_LEAST_FRACTION_BITS:g} of a pixel step, where "
         "float32 is no longer exact: it has no exact graphs; export it with another precision"

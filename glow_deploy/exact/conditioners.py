@@ -10,12 +10,12 @@ from glow_deploy.folding import FoldedConditioner, FoldedConv
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.numerics.float64.ops import OPERATORS
 
-from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded
+from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded, read_bound
 
 __all__ = ["INPUT_BITS", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
 
 INPUT_BITS = 10
-"""Bits, and a sign, of what a conditioner or a split reads of the trunk: TF32 and float16 hold them exactly."""
+"""Bits, and a sign, of what a conditioner or a split reads of the trunk: TF32 holds them exactly."""
 
 # Of a channel's largest activation on the calibration images: an activation that is clipped costs far more likelihood
 # than one that is rounded to steps half as large again. (A model of faces, 128 unseen images: clipping at the largest
@@ -110,7 +110,10 @@ def integer_conditioner(
     step2 = _steps(hidden2, largest)
     input_step = np.full(q.shape[1], spacing * 2.0**rounding.shift)
     conv1 = integer_conv(
-        _scaled(net.conv1, input_step), scale=step1, largest_weight=largest_weight, largest_input=rounding.largest
+        _scaled(net.conv1, input_step),
+        scale=step1,
+        largest_weight=largest_weight,
+        largest_input=read_bound(rounding.largest, narrow=narrow),
     )
     conv2 = integer_conv(_scaled(net.conv2, step1), scale=step2, largest_weight=largest_weight, largest_input=largest)
     if narrow:

@@ -21,8 +21,9 @@ def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
     """Build the decoder.
 
     Inputs, float32: `z1` ... `zL`, and `as_normal` [batch,1,1,1]: 0 where they are integers, as the encoder gives them;
-    1 where they are standard normal numbers, which are rounded to the grid. `y` [batch] int64 for class-conditional
-    models. Outputs, float32: `x` [batch,C,H,W], not clamped, and `in_range` [batch].
+    1 where they are standard normal numbers, which are rounded to the grid; with any other a row is not in range. `y`
+    [batch] int64 for class-conditional models. Outputs, float32: `x` [batch,C,H,W], not clamped, and `in_range`
+    [batch].
 
     Args:
         model: the integers.
@@ -45,6 +46,9 @@ class _Decoder:
         if model.num_classes is not None:
             nodes.labels(graph.input("y", (), dtype=TensorProto.INT64))
         integer = graph.node("Sub", [nodes.scalar(1.0), switch], name="as_normal/not")
+        # Anything but 0 and 1 is no way to read latents.
+        either = graph.node("Mul", [switch, integer], name="as_normal/either")
+        nodes.check(either, path="as_normal", limit=nodes.scalar(0.0))
         q = ""
         for index, level in reversed(list(enumerate(model.levels, start=1))):
             q = self._level(q, latents[index - 1], level, index, switch, integer)

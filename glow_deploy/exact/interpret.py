@@ -13,7 +13,17 @@ import numpy as np
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.graphs.rounding import round_values
 
-from .arrays import ExactGlow, ExactPrior, ExactSplit, ExactStep, IntegerConditioner, IntegerConv, Rounded, Shear
+from .arrays import (
+    MOST_LOG_SCALE,
+    ExactGlow,
+    ExactPrior,
+    ExactSplit,
+    ExactStep,
+    IntegerConditioner,
+    IntegerConv,
+    Rounded,
+    Shear,
+)
 from .conditioners import convolve
 
 __all__ = ["ExactLatents", "ExactModel"]
@@ -176,7 +186,7 @@ class ExactModel:
             assert y is not None
             return prior.mean[y], prior.log_scale[y]
         mean, log_scale = _halves(scaled_sums(read(kept, prior.input), prior.conv)[0])
-        return np.rint(mean).astype(np.int64), log_scale
+        return np.rint(mean).astype(np.int64), np.clip(log_scale, -MOST_LOG_SCALE, MOST_LOG_SCALE)
 
 
 def read(q: np.ndarray, rounding: Rounded) -> np.ndarray:

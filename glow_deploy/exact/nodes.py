@@ -12,11 +12,20 @@ from glow_deploy.folding import FoldedConv
 from glow_deploy.graphs.builder import GraphBuilder
 from glow_deploy.graphs.parts import edged_conv
 
-from .arrays import ExactGlow, ExactPrior, ExactSplit, IntegerConditioner, IntegerConv, Rounded, Shear
+from .arrays import (
+    MOST_LOG_SCALE,
+    NARROW_LIMB_BITS,
+    ExactGlow,
+    ExactPrior,
+    ExactSplit,
+    IntegerConditioner,
+    IntegerConv,
+    Rounded,
+    Shear,
+)
 
 __all__ = ["ExactNodes"]
 
-_LIMB = 3  # bits of the low part of what a native convolution reads of the trunk
 _SPATIAL = np.array([1, 2, 3], dtype=np.int64)
 
 
@@ -33,7 +42,7 @@ class ExactNodes:
         self._native = native
         self._model = model
         self._graph = graph
-        self._largest: str | None = None  # of |q| at every place checked so far, [batch,1]
+        self._beyond: str | None = None  # how many values are beyond the limit at the places checked so far, [batch]
         self._labels: str | None = None
 
     def labels(self, name: str) -> None:
@@ -114,9 +123,9 @@ class ExactNodes:
         weight = conv.weight * scale[:, None, None, None]
         if limbs:
             # Ten bits and a sign are two numbers of eight bits at most, for which the same weights stand twice.
-            scaled = graph.node("Mul", [tensor, self.scalar(2.0**-_LIMB)], name=f"{name}/scale")
+            scaled = graph.node("Mul", [tensor, self.scalar(2.0**-NARROW_LIMB_BITS)], name=f"{name}/scale")
             rounded = graph.node("Round", [scaled], name=f"{name}/limb")
-            high = graph.node("Mul", [rounded, self.scalar(2.0**_LIMB)], name=f"{name}/high")
+            high = graph.node("Mul", [rounded, self.scalar(2.0**NARROW_LIMB_BITS)], name=f"{name}/high")
             low = graph.node("Sub", [tensor, high], name=f"{name}/low")
             tensor = graph.node("Concat", [high, low], name=f"{name}/limbs", axis=1)
             weight = np.concatenate((weight, weight), axis=1)
@@ -145,7 +154,8 @@ class ExactNodes:
         if isinstance(prior, ExactSplit):
             read = self.read(kept, prior.input, name=f"{path}/input")
             sums = self.conv(read, prior.conv, name=f"{path}/conv", size=size)
-            mean, log_scale = graph.halves(sums, name=f"{path}/params")
+            mean, given = graph.halves(sums, name=f"{path}/params")
+            log_scale = self.clip(given, -MOST_LOG_SCALE, MOST_LOG_SCALE, name=f"{path}/clip")
             signed = log_scale if inverse else graph.node("Neg", [log_scale], name=f"{path}/neg")
             grown = graph.node("Exp", [signed], name=f"{path}/exp")
             held = graph.constant(f"{path}/{name}/factor", np.full((1, 1, 1, 1), factor))
@@ -166,23 +176,35 @@ class ExactNodes:
         bounds = [self._graph.constant(f"constants/bound/{bound}", np.array(float(bound))) for bound in (least, most)]
         return self._graph.node("Clip", [tensor, *bounds], name=name)
 
-    def check(self, *tensors: str, path: str) -> None:
-        """Have the largest magnitude of tensors counted for `in_range`."""
+    def check(self, *tensors: str, path: str, limit: str | None = None) -> None:
+        """Have the values of tensors that are beyond the limit counted for `in_range`.
+
+        A value that is no number is beyond it: every comparison with it is false, where a maximum may leave it out.
+
+        Args:
+            tensors: [batch,C,H,W].
+            path: for the nodes' names.
+            limit: name of another limit than the model's.
+        """
         graph = self._graph
+        if limit is None:
+            limit = graph.constant("in_range/limit", np.full((1, 1, 1, 1), float(self._model.limit)))
         for number, tensor in enumerate(tensors, start=1):
-            magnitude = graph.node("Abs", [tensor], name=f"{path}/range{number}/abs")
+            name = f"{path}/range{number}"
+            magnitude = graph.node("Abs", [tensor], name=f"{name}/abs")
+            within = graph.node("LessOrEqual", [magnitude, limit], name=f"{name}/within")
+            ones = graph.cast(within, "fp32", name=f"{name}/ones")
+            beyond = graph.node("Sub", [self.scalar(1.0), ones], name=f"{name}/beyond")
             axes = graph.constant("constants/axes", _SPATIAL)
-            largest = graph.node("ReduceMax", [magnitude, axes], name=f"{path}/range{number}/max", keepdims=0)
-            if self._largest is not None:
-                largest = graph.node("Max", [self._largest, largest], name=f"{path}/range{number}")
-            self._largest = largest
+            count = graph.node("ReduceSum", [beyond, axes], name=f"{name}/count", keepdims=0)
+            self._beyond = count if self._beyond is None else graph.node("Add", [self._beyond, count], name=name)
 
     def in_range(self) -> None:
         """Give `in_range` [batch]: 1 where every checked value is within the limit, 0 elsewhere."""
         graph = self._graph
-        assert self._largest is not None
-        limit = graph.constant("in_range/limit", np.array([self._model.limit + 1.0]))
-        left = graph.node("Sub", [limit, self._largest], name="in_range/left")
+        assert self._beyond is not None
+        one = graph.constant("in_range/one", np.array([1.0]))
+        left = graph.node("Sub", [one, self._beyond], name="in_range/left")
         bounds = [graph.constant(f"constants/bound/{bound}", np.array(float(bound))) for bound in (0, 1)]
         graph.node("Clip", [left, *bounds], name="in_range", output="in_range")
         graph.output("in_range", ())

@@ -8,7 +8,7 @@ import numpy as np
 
 from glow_deploy.artifact.metadata import PREFIX
 
-from .arrays import ExactGlow
+from .arrays import ExactGlow, ExactPrior, ExactSplit
 
 __all__ = ["exact_id", "exact_props"]
 
@@ -32,7 +32,7 @@ def exact_props(model: ExactGlow, *, native: bool = False) -> dict[str, str]:
 
 
 def exact_id(model: ExactGlow) -> str:
-    """Return a sha256 over all integers: those of an encoder and a decoder must agree."""
+    """Return a sha256 over all integers, priors and spacings: those of an encoder and a decoder must agree."""
     digest = hashlib.sha256()
     facts = (model.image_shape, model.n_bits, model.fraction_bits, model.limb_bits, model.limit, model.num_classes)
     digest.update(repr(facts).encode())
@@ -41,8 +41,15 @@ def exact_id(model: ExactGlow) -> str:
         for array in (conv.weight, conv.bias, conv.shift, conv.edge):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
+    priors = [level.split for level in model.levels if isinstance(level.split, ExactPrior)]
+    for prior in (*priors, model.prior):
+        for array in (prior.mean, prior.log_scale):
+            digest.update(np.ascontiguousarray(array).data)
+    digest.update(" ".join(f"{spacing:.17g}" for spacing in model.spacings).encode())
     for level in model.levels:
         digest.update(np.ascontiguousarray(level.sign).data)
+        if isinstance(level.split, ExactSplit):
+            digest.update(repr(level.split.input).encode())
         for step in level.steps:
             net = step.conditioner
             digest.update(repr((net.input, net.largest, net.narrow)).encode())

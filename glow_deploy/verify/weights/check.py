@@ -29,6 +29,7 @@ from glow_deploy.verify.report.weights import (
 from glow_deploy.verify.steps.weights import Weights, read_weights
 
 from .agree import disagreements
+from .exact import false_facts
 from .structure import structure_difference
 from .trained import against_checkpoint
 
@@ -192,7 +193,15 @@ class _Check:
         for part, names in wrong.items():
             detail = f"{_listed(names)} differ between the graphs"
             self._find(PAIR, _FILES, part, arrays=len(names), detail=detail)
-        if wrong:
+        figures = self._manifest.numerics.exact
+        assert figures is not None  # or the manifest was refused
+        n_bits = int(self._manifest.model["n_bits"])
+        false = false_facts(self._models[0], self._models[1], self._weights, figures, n_bits=n_bits)
+        if false:
+            self._find(PAIR, _FILES, "", arrays=len(false), detail="; ".join(false))
+        if false:
+            self.add(PAIR, "fail", f"what is said of the integers is false: {'; '.join(false[:3])}")
+        elif wrong:
             self.add(PAIR, "fail", f"encoder and decoder do not hold the same integers in {_listed(wrong)}")
         else:
             self.add(PAIR, "pass", f"the {len(shared)} arrays that both graphs hold are the same to the bit")

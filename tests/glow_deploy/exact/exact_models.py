@@ -139,6 +139,7 @@ def _torch_node(torch, op, given, attributes, conv, outputs):
 
     one = {
         "Abs": torch.abs,
+        "LessOrEqual": torch.le,
         "Exp": torch.exp,
         "Floor": torch.floor,
         "Neg": torch.neg,
@@ -158,10 +159,6 @@ def _torch_node(torch, op, given, attributes, conv, outputs):
         return [torch.minimum(torch.maximum(given[0], given[1]), given[2])]
     if op == "Sum":
         return [reduce(torch.add, given)]
-    if op == "Max":
-        return [reduce(torch.maximum, given)]
-    if op == "ReduceMax":
-        return [torch.amax(given[0], dim=tuple(given[1].tolist()))]
     if op == "ReduceSum":
         return [torch.sum(given[0], dim=tuple(given[1].tolist()))]
     if op == "Concat":

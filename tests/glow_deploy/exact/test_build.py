@@ -5,8 +5,9 @@ import pytest
 from exact_models import make, pictures
 
 from glow_core import GlowConfig
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.exact.build import build_exact
+from glow_deploy.exact.proof import prove
 from glow_deploy.folding.fold import fold
 
 
@@ -49,6 +50,26 @@ def test_values_that_grow_get_coarser_grids(rgb, monkeypatch):
     monkeypatch.setattr("glow_deploy.exact.build.limit_bits", lambda levels: 8)
     with pytest.raises(UsageError, match="no exact graphs"):
         build_exact(rgb.folded, pictures((3, 8, 8), 5, 4), levels=rgb.levels)
+
+
+def test_couplings_that_may_add_much_get_coarser_grids_and_stay_proven(rgb, monkeypatch):
+    from glow_deploy.exact import build
+
+    x, tried = pictures((3, 8, 8), 5, 4), []
+
+    def watched(model):
+        tried.append((model.fraction_bits, model.limit))
+        if model.fraction_bits > 7:
+            raise UnsoundModelError("a value of the trunk may reach 20000000")
+        return prove(model)
+
+    monkeypatch.setattr(build, "prove", watched)
+    built = build_exact(rgb.folded, x, levels=rgb.levels)
+    assert tried == [(8, 2**19), (8, 2**18), (7, 2**19)]
+    assert built.model.fraction_bits == 7
+    monkeypatch.setattr(build, "_LEAST_FRACTION_BITS", 8)
+    with pytest.raises(UsageError, match=r"may reach 20000000.*fewer hidden channels.*another precision"):
+        build_exact(rgb.folded, x, levels=rgb.levels)
 
 
 def test_one_calibration_image_is_enough_to_be_exact(rgb):

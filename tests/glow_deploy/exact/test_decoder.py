@@ -49,3 +49,10 @@ def test_graphs_pass_the_check_of_files(made):
         assert found.facts.precision == "exact"
         assert "in_range" in [spec.name for spec in found.outputs]
         assert found.metadata["glow_deploy.exact.limit"] == str(made.built.model.limit)
+
+
+def test_as_normal_is_0_or_1(rgb):
+    z = [np.zeros((7, *shape)) for shape in rgb.built.model.latent_shapes]
+    feeds = feeds_of(z, normal=False)
+    feeds["as_normal"][:, 0, 0, 0] = [0, 1, 1e-3, 0.5, 2, -1, np.nan]
+    np.testing.assert_array_equal(ort_run(rgb.decoder.to_model(), feeds)["in_range"], [1, 1, 0, 0, 0, 0, 0])

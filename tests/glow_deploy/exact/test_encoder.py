@@ -201,3 +201,19 @@ def test_rounding_hidden_sums_is_another_model(narrow, rgb):
     x, _ = images(narrow)
     pairs = zip(narrow.run.encode(x).z, rgb.run.encode(x).z, strict=True)
     assert sum(int((a != b).sum()) for a, b in pairs) > 0
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_is_no_number_is_never_in_range(rgb, runtime):
+    """Wherever it stands: some runtimes' maximum leaves it out at one place and not at another."""
+    x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 10)
+    z = [np.zeros((10, *shape)) for shape in rgb.built.model.latent_shapes]
+    cases = [(value, place) for value in (np.nan, np.inf, -np.inf) for place in (0, 7, -1)]
+    for row, (value, place) in enumerate(cases):
+        x[row].flat[place] = z[0][row].flat[place] = value
+    wanted = [0.0] * 9 + [1.0]
+    run = RUNTIMES[runtime]
+    np.testing.assert_array_equal(run(rgb.encoder.to_model(), {"x": x})["in_range"], wanted)
+    for normal in (False, True):
+        feeds = feeds_of(z, normal=normal)
+        np.testing.assert_array_equal(run(rgb.decoder.to_model(), feeds)["in_range"], wanted)

@@ -108,3 +108,27 @@ def test_one_integer_off_is_seen(rgb, wrong):
     x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 8)
     differing = sum(int((a != b).sum()) for a, b in zip(rgb.run.encode(x).z, other.encode(x).z, strict=True))
     assert differing > 0
+
+
+def test_a_log_scale_beyond_the_exponentials_range_leaves_integers_alone(rgb):
+    """inf * 0 would be no number."""
+    from dataclasses import replace
+
+    from exact_models import feeds_of, ort_run
+
+    from glow_deploy.exact.decoder import build_exact_decoder
+    from glow_deploy.exact.interpret import ExactModel
+    from glow_deploy.graphs.describe import describe
+
+    level = rgb.built.model.levels[0]
+    conv = level.split.conv
+    bias = conv.bias.copy()
+    bias[len(bias) // 2 :] = 200 * 2 ** conv.shift[len(bias) // 2 :]
+    split = replace(level.split, conv=replace(conv, bias=bias))
+    model = replace(rgb.built.model, levels=(replace(level, split=split), *rgb.built.model.levels[1:]))
+    x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 3)
+    found = ExactModel(model).encode(x)
+    facts = describe(rgb.folded, role="decoder", precision="exact", model_id=rgb.folded.model_id())
+    back = ort_run(build_exact_decoder(model, metadata=facts).to_model(), feeds_of(found.z, normal=False))
+    np.testing.assert_array_equal(back["x"], x)
+    np.testing.assert_array_equal(back["in_range"], np.ones(3))

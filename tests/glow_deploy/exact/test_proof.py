@@ -61,3 +61,11 @@ def test_images_of_the_calibration_are_in_range(made):
     x = pictures(made.folded.image_shape, made.folded.n_bits, 16)
     y = None if made.folded.num_classes is None else np.arange(16) % made.folded.num_classes
     assert made.run.encode(x, y).in_range.all()
+
+
+def test_both_limbs_of_a_bfloat16_input_are_counted(narrow):
+    """1,023 is 1,024 - 1, and a value half way below a multiple of 8 has a low limb of 4."""
+    net = narrow.built.model.levels[0].steps[0].conditioner
+    q = np.arange(-net.input.largest, net.input.largest + 1)
+    high = np.rint(q / 8) * 8
+    assert np.abs(high).max() + np.abs(q - high).max() <= net.largest_input == 1028
