@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 os.environ.setdefault(TELEMETRY_VARIABLE, "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what lies at the top: whole runs, which take longest and must not be what everyone waits for last."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 @pytest.fixture(scope="session")
 def perturbed_glow() -> Callable[..., Glow]:
     """Build a Glow whose every weight has moved: fresh couplings are the identity and hide bugs."""

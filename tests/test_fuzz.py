@@ -27,7 +27,7 @@ def _run(*arguments, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the workers' limits are those of Unix")
 def test_mutants_are_read_or_refused(tmp_path):
-    done = _run("--minutes", "1", "--seed", "0", tmp_path=tmp_path)
+    done = _run("--minutes", "0.8", "--seed", "0", tmp_path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     words = [line.strip().rpartition(": ") for line in lines if line.startswith("  ")]

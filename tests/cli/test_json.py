@@ -22,7 +22,7 @@ RUNS = [
     ["convert", str(OTHERS), "--image-size", "16", "--n-bits", "8", "--out", "native.pt"],
     ["verify", "B", "--random-draws", "2", "--steps"],
     ["verify", "B", "--random-draws", "2", "--stress", "--backend", "onnxruntime-cpu"],
-    pytest.param(["verify", "B", "--random-draws", "2", "--ckpt", "C", "--stress"], marks=pytest.mark.slow),
+    ["verify", "B", "--random-draws", "2", "--ckpt", "C"],
     ["golden", "B", "--inputs", "in"],
     ["bench", "B", "--iterations", "3", "--warmup-ms", "0", "--batch", "1"],
     ["sample", "B", "-n", "2"],
