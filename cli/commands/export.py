@@ -177,7 +177,7 @@ def export(
     for problem in found.problems:
         output.say(f"FORCED although: {problem}")
     if found.exact is not None:
-        for line in _exact(found.exact):
+        for line in _exact(found.exact, automatic=settings.bits == "auto"):
             output.say(line)
     narrow = found.precision
     if narrow is not None:
@@ -216,14 +216,17 @@ def _choice(choice: ChoiceFigures | None) -> Iterator[str]:
         yield f"  {step.step} stays in float32: {step.reason}"
 
 
-def _exact(found: ExactFigures) -> Iterator[str]:
+def _exact(found: ExactFigures, *, automatic: bool) -> Iterator[str]:
     """What was proven, and what it costs."""
     proof = found.proof
+    chosen = "; the bits were chosen on them" if automatic else ""
     images = f"{found.change_images} images that it was not made from" if found.change_images else "the same images"
     yield (
         f"exact: {found.bits} bits, {found.fraction_bits} below a pixel step; bits/dim "
-        f"{found.bits_per_dim_change:+.4f} on {images} (95 % within {found.change_band:.4f})"
+        f"{found.bits_per_dim_change:+.4f} on {images} (95 % within {found.change_band:.4f}{chosen})"
     )
+    if found.outside:
+        yield f"out of range: {found.outside} of them, whose latents are NaN; more calibration images widen the range"
     yield (
         f"proven: every sum of products stays {24 - math.log2(proof.largest_sum):.2f} bits below 2^24, every value "
         f"{24 - math.log2(proof.largest_value):.2f} bits; integers up to {proof.limit:,} are in range, "

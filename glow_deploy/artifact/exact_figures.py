@@ -64,8 +64,9 @@ class ExactFigures:
         largest: |q| on them, at every checked place.
         bits_per_dim_change: of the integer model over the trained one, mean over `change_images`.
         change_band: the mean is known to within it, at 95 % confidence a side.
-        change_images: images that neither ranges nor widths were chosen by; 0 where there were none, and then those of
-            the calibration were taken.
+        change_images: images that the ranges were not chosen by; 0 where there were none, and then those of
+            the calibration were taken. With `--bits auto` the width was chosen by them.
+        outside: of those, images that leave the range.
     """
 
     proof: ExactProof
@@ -77,6 +78,7 @@ class ExactFigures:
     bits_per_dim_change: float
     change_band: float
     change_images: int
+    outside: int
 
     @classmethod
     def from_dict(cls, values: object, *, levels: int, where: str) -> ExactFigures:
@@ -91,7 +93,7 @@ class ExactFigures:
             raise ValueError(f"{where}.spacings must have one for each level")
         if not all(isinstance(value, float) and 0 < value < float("inf") for value in spacings):
             raise ValueError(f"{where}.spacings must be positive numbers")
-        names = ("bits", "fraction_bits", "images", "largest", "change_images")
+        names = ("bits", "fraction_bits", "images", "largest", "change_images", "outside")
         return cls(
             proof=ExactProof.from_dict(found.get("proof"), where=f"{where}.proof"),
             **{name: count(found, name, where=where) for name in names},

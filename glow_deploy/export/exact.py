@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from glow_deploy.artifact.exact_figures import ExactFigures
-from glow_deploy.errors import UsageError
+from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.exact.build import BITS, LEAST_BITS, MOST_BITS, NARROW_BITS, Built, build_exact
 from glow_deploy.exact.interpret import ExactLatents, ExactModel
 from glow_deploy.exact.linear import linear_steps
@@ -39,6 +39,9 @@ EXACT_IMAGES = 256
 
 BAND = 0.005
 """bits/dim that `--bits auto` may cost by default."""
+
+_MOST_OUTSIDE = 0.05
+"""Share of images, other than those of the calibration, that may leave the range."""
 
 _CHECKED = 6  # images for the run in ONNX Runtime: batches of 1, 2 and 3
 _PIECE = 32
@@ -71,14 +74,15 @@ def prepare_exact(
 
     Args:
         folded: the trained model.
-        images: the first half gives the ranges, the second tells what they cost.
+        images: the first half gives the ranges, the second tells what they cost. With `bits` `auto` the second half
+            also chooses the bits, so what it tells is a little too good.
         reference: the trained model, for the float64 likelihood.
         settings: `bits` and `band`.
         report: told the stages.
 
     Raises:
         UsageError: the model is affine or has no exact graphs, or no width keeps the band.
-        UnsoundModelError: a bound does not hold.
+        UnsoundModelError: a bound does not hold, or too many images leave the range.
     """
     half = max(1, len(images.x) // 2)
     x, y = images.x[half:], None if images.y is None else images.y[half:]
@@ -99,7 +103,7 @@ def prepare_exact(
         built = build_exact(
             folded, images.x[:half], bits=bits, narrow=narrow, levels=levels, progress=partial(report, stage)
         )
-        mean, width = _change(folded, built, noisy, y, trained)
+        mean, width, outside = _change(folded, built, noisy, y, trained)
         if not automatic or mean + width <= band:
             break
     else:
@@ -108,6 +112,11 @@ def prepare_exact(
             f"than the band of {band:g}: give a wider band, or export with another precision"
         )
     model = built.model
+    if outside > _MOST_OUTSIDE * len(x):
+        raise UnsoundModelError(
+            f"{outside} of {len(x)} images leave the range in which the integers are proven, which {built.images} "
+            "calibration images chose: name more, and more varied, images with data="
+        )
     return Prepared(
         built=built,
         bits=bits,
@@ -121,6 +130,7 @@ def prepare_exact(
             bits_per_dim_change=mean,
             change_band=width,
             change_images=held_out,
+            outside=outside,
         ),
     )
 
@@ -131,14 +141,16 @@ def _bits(settings: ExportSettings) -> int:
 
 def _change(
     folded: FoldedGlow, built: Built, x: np.ndarray, y: np.ndarray | None, trained: np.ndarray
-) -> tuple[float, float]:
-    """Return how bits/dim changes on average, and within what that is known."""
+) -> tuple[float, float, int]:
+    """Return how bits/dim changes on average, within what that is known, and how many images leave the range."""
     run = ExactModel(built.model)
-    found = np.concatenate([run.encode(x[rows], None if y is None else y[rows]).log_prob for rows in _pieces(len(x))])
+    parts = [run.encode(x[rows], None if y is None else y[rows]) for rows in _pieces(len(x))]
+    found = np.concatenate([part.log_prob for part in parts])
+    outside = sum(int((~part.in_range).sum()) for part in parts)
     bits = [bits_per_dim(values, dims=folded.dims, n_bits=folded.n_bits) for values in (found, trained)]
     change = bits[0] - bits[1]
     mean, rms = float(change.mean()), float(np.sqrt((change**2).mean()))
-    return mean, mean_bound(mean=mean, rms=rms, n=len(change)) - abs(mean)
+    return mean, mean_bound(mean=mean, rms=rms, n=len(change)) - abs(mean), outside
 
 
 def write_exact(
@@ -184,7 +196,7 @@ def examine_exact(
     """Run the reference on the golden images, and hold the graphs in ONNX Runtime against it, bit for bit.
 
     Args:
-        images: the golden images come first.
+        images: the golden ones are taken of those that the ranges were not made from, as far as there are so many.
         reference: the trained model, for the yardstick.
         graphs: gives them once they are written.
         prepared: the integers.
@@ -194,12 +206,12 @@ def examine_exact(
     Raises:
         EngineError: ONNX Runtime cannot run a graph.
     """
-    rows = slice(0, max(settings.golden or 0, _CHECKED))
+    run = ExactModel(prepared.built.model)
+    rows = _golden_rows(run, images, prepared.built.images, max(settings.golden or 0, _CHECKED))
     x, y = images.x[rows], None if images.y is None else images.y[rows]
     report("float32 yardstick")
     double, single = reference.code("fp64", x, y), reference.code("fp32", x, y)
     report("integers of the golden images")
-    run = ExactModel(prepared.built.model)
     found = run.encode(x, y)
     x_hat, _ = run.decode(found.z, y)
     problems = []
@@ -223,6 +235,15 @@ def examine_exact(
         exact=prepared.figures,
         problems=problems,
     )
+
+
+def _golden_rows(run: ExactModel, images: GoldenImages, calibration: int, count: int) -> np.ndarray:
+    """Choose images in range, first of those that the ranges were not made from."""
+    order = np.concatenate((np.arange(calibration, len(images.x)), np.arange(calibration)))
+    order = order[order < len(images.x)][: count + int(_MOST_OUTSIDE * len(images.x))]
+    inside = run.encode(images.x[order], None if images.y is None else images.y[order]).in_range
+    chosen: np.ndarray = order[inside][:count]
+    return chosen if len(chosen) else order[:count]
 
 
 class _Opens(Protocol):

@@ -17,7 +17,7 @@ from .images import ImageBatch, Images
 
 __all__ = ["compare_integers", "exact_failures"]
 
-_SIZES = (1, 2, 3, 5)  # of batches, for one encoder against itself
+_SIZES = (1, 2, 3, 5)  # of batches, for one backend against itself
 _FEW = 11  # images for them: the sum of the sizes
 _INTEGERS, _PIXELS, _BATCHES = "integers", "pixels", "integers by batch"
 
@@ -31,10 +31,11 @@ class _Integers:
 def compare_integers(
     backends: Sequence[Backend], sources: Sequence[Images], golden: tuple[np.ndarray, ...] | None, *, batch: int
 ) -> ExactReport:
-    """Compare integers of every encoder, and pixels of every encoder and decoder, for equality.
+    """Compare integers of every encoder, and pixels of every encoder and decoder, for equality; and what is in range.
 
     Args:
-        backends: those whose engines are `ExactEngine`s are compared; of others no integers are known.
+        backends: those whose engines are `ExactEngine`s are compared; of others no integers are known, and where there
+            are none but others, there are no rows, which is a failure.
         sources: sets of images.
         golden: the integers of the golden images as the reference gives them.
         batch: images at a time.
@@ -58,6 +59,21 @@ def compare_integers(
 def exact_failures(report: ExactReport) -> tuple[Failure, ...]:
     """Turn every comparison that found a difference, or an image out of range, into a failure."""
     found = []
+    if not report.rows:
+        gate = GateResult(
+            quantity="comparisons of integers",
+            statistic="count",
+            level=None,
+            value=0.0,
+            limit=1.0,
+            passed=False,
+            derivation="what was not compared is not known to be equal",
+            verdict="round_trip",
+        )
+        cause = "no backend that was chosen gives integers: name onnxruntime-cpu or openvino-cpu too"
+        found.append(
+            Failure(verdict="round_trip", where="no backend", images=GOLDEN_SET, level=None, gate=gate, cause=cause)
+        )
     for row in report.rows:
         for quantity, count, cause in (
             (
@@ -67,7 +83,7 @@ def exact_failures(report: ExactReport) -> tuple[Failure, ...]:
             ),
             (
                 "images out of range",
-                row.outside if row.what == _INTEGERS else 0,
+                row.outside if row.what == _PIXELS and row.first == row.second else 0,  # each encoder has one such row
                 "their integers leave the range that is proven exact: these images are too unlike those of the "
                 "calibration",
             ),
@@ -100,27 +116,35 @@ def _compare(
         part = tuple(level[images.first : images.first + len(images.x)] for level in golden)
         yield _row(_INTEGERS, name, GOLDEN_SET, first, _differing(part, encoded[first]), encoded[first])
     for other in others:
-        found = _differing(encoded[first].z, encoded[other])
+        values, differing = _differing(encoded[first].z, encoded[other])
+        flags = encoded[first].in_range, encoded[other].in_range
+        found = (values + len(flags[0]), differing + int((flags[0] != flags[1]).sum()))
         yield _row(_INTEGERS, name, first, other, found, encoded[other])
     for encoder, integers in encoded.items():
         for decoder in backends:
-            x = _decode(decoder, integers.z, images.y)
+            x, kept = _decode(decoder, integers.z, images.y)
             inside = integers.in_range
-            differing = int((x[inside] != images.x[inside]).sum())
-            yield _row(_PIXELS, name, encoder, decoder.name, (x[inside].size, differing), integers)
+            differing = int((x[inside] != images.x[inside]).sum()) + int((~kept[inside]).sum())
+            values = x[inside].size + int(inside.sum())
+            yield _row(_PIXELS, name, encoder, decoder.name, (values, differing), integers)
 
 
 def _by_batch(backend: Backend, name: str, images: ImageBatch) -> ExactRow:
     whole = _encode(backend, images.x, images.y)
+    x, _ = _decode(backend, whole.z, images.y)
     values = differing = first = 0
     for size in _SIZES:
         rows = slice(first, min(first + size, len(images.x)))
         first += size
         if rows.stop <= rows.start:
             break
-        part = _encode(backend, images.x[rows], None if images.y is None else images.y[rows])
-        found = _differing(tuple(level[rows] for level in whole.z), part)
-        values, differing = values + found[0], differing + found[1]
+        y = None if images.y is None else images.y[rows]
+        part, z = _encode(backend, images.x[rows], y), tuple(level[rows] for level in whole.z)
+        found = _differing(z, part)
+        inside = whole.in_range[rows]
+        back, wanted = _decode(backend, z, y)[0][inside], x[rows][inside]
+        values = values + found[0] + wanted.size
+        differing = differing + found[1] + int((back != wanted).sum())
     return _row(_BATCHES, name, backend.name, backend.name, (values, differing), whole)
 
 
@@ -164,9 +188,11 @@ def _encode(backend: Backend, x: np.ndarray, y: np.ndarray | None) -> _Integers:
     return _Integers(z=tuple(found[name].copy() for name in names), in_range=found["in_range"] == 1.0)
 
 
-def _decode(backend: Backend, z: Sequence[np.ndarray], y: np.ndarray | None) -> np.ndarray:
+def _decode(backend: Backend, z: Sequence[np.ndarray], y: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [N,C,H,W], and whether each image is in range."""
     engine = backend.decoder
     assert isinstance(engine, ExactEngine)
     feeds = {f"z{level}": part for level, part in enumerate(z, start=1)}
     feeds["as_normal"] = np.zeros((len(z[0]), 1, 1, 1), dtype=np.float32)
-    return engine.integers.run(feeds if y is None else {**feeds, "y": y})["x"].copy()
+    found = engine.integers.run(feeds if y is None else {**feeds, "y": y})
+    return found["x"].copy(), found["in_range"] == 1.0

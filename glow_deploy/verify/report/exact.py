@@ -14,12 +14,12 @@ class ExactRow:
 
     Attributes:
         what: `integers` of two encoders, `pixels` of encode on A and decode on B, or `integers by batch` of one
-            encoder.
+            encoder, with the pixels that its decoder makes of them.
         images: name of the image set.
         first: the backend, or `golden` for the integers of the bundle, that is compared with.
         second: the backend compared.
         n: images compared.
-        values: numbers compared.
+        values: numbers compared, among them whether each image is in range.
         differing: numbers that are not equal.
         outside: images that are not in range, which are not compared.
     """
@@ -62,7 +62,7 @@ class ExactReport:
         """One sentence of all of it."""
         differing = sum(row.differing for row in self.rows)
         values = sum(row.values for row in self.rows)
-        outside = sum(row.outside for row in self.rows if row.what == "integers")
+        outside = sum(row.outside for row in self.rows if row.what == "pixels" and row.first == row.second)
         beyond = f"; {outside} images are not in range" if outside else ""
         return f"exact: {differing:,} of {values:,} integers and pixels differ in {len(self.rows)} comparisons{beyond}"
 

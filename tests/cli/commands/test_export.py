@@ -43,3 +43,35 @@ def test_the_help_names_every_project_that_is_read():
 
     words = " ".join((export.__doc__ or "").split())
     assert [reader.project for reader in READERS if reader.project not in words] == []
+
+
+def test_what_exact_graphs_cost_says_what_the_images_were_used_for():
+    from glow_cli.commands.export import _exact
+
+    from glow_deploy.artifact.exact_figures import ExactFigures, ExactProof
+
+    proof = ExactProof(
+        limit=2**19,
+        largest_sum=2**23,
+        where_sum="a",
+        largest_value=2**22,
+        where_value="b",
+        largest_operand=2047,
+        normal_limit=2**19,
+    )
+    found = ExactFigures(
+        proof=proof,
+        bits=8,
+        fraction_bits=8,
+        spacings=(0.1,),
+        images=128,
+        largest=9_000,
+        bits_per_dim_change=0.001,
+        change_band=0.0002,
+        change_images=127,
+        outside=3,
+    )
+    told = list(_exact(found, automatic=True))
+    assert told[0].endswith("127 images that it was not made from (95 % within 0.0002; the bits were chosen on them)")
+    assert told[1].startswith("out of range: 3 of them")
+    assert "chosen" not in next(_exact(found, automatic=False))

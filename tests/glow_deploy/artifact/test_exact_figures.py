@@ -24,6 +24,7 @@ FOUND = ExactFigures(
     bits_per_dim_change=0.001,
     change_band=0.0002,
     change_images=128,
+    outside=1,
 )
 
 

@@ -11,7 +11,7 @@ from glow_core import GlowConfig, ImportOptions, save_checkpoint
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines.exact import ExactEngine
 from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import EngineError, MissingDependencyError, UsageError
+from glow_deploy.errors import EngineError, MissingDependencyError, UnsoundModelError, UsageError
 from glow_deploy.export import export
 
 CONFIG = GlowConfig(image_size=(8, 8), channels=1, levels=2, steps=2, width=8, n_bits=5, coupling="additive")
@@ -70,7 +70,7 @@ def test_the_narrowest_width_within_the_band_is_found(exported, monkeypatch):
     monkeypatch.setattr(
         importlib.import_module("glow_deploy.export.exact"),
         "_change",
-        lambda folded, built, x, y, trained: changes.get(bits_of(built), (0.001, 0.0005)),
+        lambda folded, built, x, y, trained: (*changes.get(bits_of(built), (0.001, 0.0005)), 0),
     )
 
     def bits(band):
@@ -83,6 +83,32 @@ def test_the_narrowest_width_within_the_band_is_found(exported, monkeypatch):
     with pytest.raises(UsageError, match="give a wider band"):
         bits(0.001)
     assert not (exported / "band-0.001").exists()
+
+
+def test_images_that_leave_the_range_are_counted_and_too_many_refused(exported, monkeypatch):
+    module = importlib.import_module("glow_deploy.export.exact")
+    real = module._change
+    assert Bundle.open(exported / "bundle").manifest.numerics.exact.outside == 0
+
+    def out(count):
+        monkeypatch.setattr(module, "_change", lambda *given: (*real(*given)[:2], count))
+        return export(exported / "ckpt.pt", out=exported / f"out-{count}", precision="exact", golden=1)
+
+    assert out(1).manifest.numerics.exact.outside == 1
+    with pytest.raises(UnsoundModelError, match="2 of 32 images leave the range"):
+        out(2)
+    assert not (exported / "out-2").exists()
+
+
+def test_golden_images_are_not_those_of_the_calibration(exported):
+    golden = Bundle.open(exported / "bundle").golden()
+    kept = np.floor(golden.x * 32).astype(int).reshape(8, -1)
+    all_images = pixels(64).reshape(64, -1).astype(int)
+    used = [int(np.flatnonzero((all_images == row).all(axis=1))[0]) for row in kept]
+    assert len(set(used)) == 8
+    figures = Bundle.open(exported / "bundle").manifest.numerics.exact
+    assert figures.images == 32
+    assert min(used) >= 32
 
 
 def bits_of(built):

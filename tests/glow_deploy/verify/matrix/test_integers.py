@@ -54,14 +54,21 @@ def compare(bundle, *backends):
 def test_a_sound_bundle_has_no_differing_number(exact):
     report = compare(exact.bundle, open_ort(exact.bundle))
     assert [row.what for row in report.rows] == ["integers", "pixels", "integers by batch"]
-    assert report.rows[0].values == 12 * 64
+    assert report.rows[0].values == 12 * 64  # golden
+    assert report.rows[1].values == 12 * 64 + 12  # and whether each is in range
     assert not exact_failures(report)
     assert report.line.startswith("exact: 0 of ")
 
 
 @pytest.mark.parametrize(
     ("role", "name", "by", "what"),
-    [("encoder", "z2", 1.0, "integers"), ("decoder", "x", 1e-6, "pixels"), ("encoder", "in_range", -1.0, "range")],
+    [
+        ("encoder", "z2", 1.0, "integers"),
+        ("decoder", "x", 1e-6, "pixels"),
+        ("encoder", "in_range", -1.0, "range"),
+        ("encoder", "in_range", -1.0, "integers"),
+        ("decoder", "in_range", -1.0, "pixels"),
+    ],
 )
 def test_one_number_off_on_one_backend_is_a_failure(exact, role, name, by, what):
     good = open_ort(exact.bundle)
@@ -74,6 +81,41 @@ def test_one_number_off_on_one_backend_is_a_failure(exact, role, name, by, what)
     assert any(what in failure.gate.quantity for failure in failures)
     assert all(failure.verdict == "round_trip" for failure in failures)
     assert any("other" in failure.where for failure in failures)
+
+
+def test_an_image_out_of_range_is_a_failure_with_one_backend(exact):
+    from glow_deploy.engines.exact import ExactEngine
+
+    good = open_ort(exact.bundle)
+    bad = replace(good, encoder=ExactEngine(Spoilt(good.encoder.integers, "in_range", -1.0)))
+    report = compare(exact.bundle, bad)
+    assert [failure.gate.quantity for failure in exact_failures(report)] == ["images out of range"]
+    assert "images are not in range" in report.line
+
+
+class Batchwise(Spoilt):
+    """An engine that is wrong at one size of batch."""
+
+    def run(self, feeds):
+        alike = len(next(iter(feeds.values()))) == 3
+        return super().run(feeds) if alike else self._engine.run(feeds)
+
+
+@pytest.mark.parametrize(("role", "name"), [("encoder", "z1"), ("decoder", "x")])
+def test_a_size_of_batch_that_gives_other_numbers_is_a_failure(exact, role, name):
+    from glow_deploy.engines.exact import ExactEngine
+
+    good = open_ort(exact.bundle)
+    bad = replace(good, **{role: ExactEngine(Batchwise(getattr(good, role).integers, name, 1.0))})
+    assert [failure.gate.quantity for failure in exact_failures(compare(exact.bundle, bad))] == [
+        "differing integers by batch"
+    ]
+
+
+def test_nothing_compared_is_a_failure(exact):
+    report = compare(exact.bundle)
+    assert report.rows == ()
+    assert [failure.verdict for failure in exact_failures(report)] == ["round_trip"]
 
 
 def test_verify_says_how_many_were_compared(exact):
