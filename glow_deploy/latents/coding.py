@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glow_deploy.arguments import as_flag, as_seed, as_whole, settle
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import DataError, UnsoundModelError, UsageError
 from glow_deploy.images import bits_per_dim
 from glow_deploy.notebook import html_table
@@ -171,12 +172,12 @@ def encode_stream(
     for batch in ready:
         out = {name: array.copy() for name, array in batch.run(batch.centre()).items()}
         for name in (*levels, "log_prob"):
-            _need_finite(out[name], name, batch.names)
+            _need_finite(out[name], name, batch.names, precision=encoder.details.precision)
         log_prob = out["log_prob"].astype(np.float64)
         mean = np.zeros(len(batch))
         for x in batch.noisy():
             noisy = batch.run(x)["log_prob"]
-            _need_finite(noisy, "log_prob", batch.names)
+            _need_finite(noisy, "log_prob", batch.names, precision=encoder.details.precision)
             mean += noisy.astype(np.float64) / settings.draws
         dims = math.prod(batch.pixels.shape[1:])
         yield Latents(
@@ -270,10 +271,14 @@ def _likeliest(by_class: npt.NDArray[np.float64], names: Sequence[str]) -> npt.N
     return np.asarray(by_class.argmax(axis=1))
 
 
-def _need_finite(array: npt.NDArray[np.floating], what: str, names: Sequence[str]) -> None:
+def _need_finite(array: npt.NDArray[np.floating], what: str, names: Sequence[str], *, precision: str = "") -> None:
     bad = np.flatnonzero(~finite_rows(array))
     if bad.size:
-        raise UnsoundModelError(
-            f"{what} of {names[int(bad[0])]} is not finite ({bad.size} of {len(array)} images in its batch); the model "
-            "cannot encode it"
-        )
+        where = f"{names[int(bad[0])]} is not"
+        counted = f"({bad.size} of {len(array)} images in its batch)"
+        if precision == EXACT:
+            raise UnsoundModelError(
+                f"{where} in the range that the integers are proven in {counted}: it is too unlike the images of the "
+                "calibration; export with more varied images in data=, or with another precision"
+            )
+        raise UnsoundModelError(f"{what} of {where} finite {counted}; the model cannot encode it")

@@ -17,7 +17,7 @@ from glow_deploy.folding.fold import fold
 from glow_deploy.graphs.describe import describe
 from glow_deploy.graphs.graph import Graph
 
-__all__ = ["CONFIGS", "Made", "feeds_of", "make", "ort_run", "pictures", "torch_run"]
+__all__ = ["CONFIGS", "Made", "feeds_of", "make", "make_of", "ort_run", "pictures", "torch_run"]
 
 CONFIGS = {
     "rgb": GlowConfig(image_size=(8, 8), levels=2, steps=2, width=16, coupling="additive", n_bits=5),
@@ -74,7 +74,11 @@ def pictures(shape, n_bits, count, seed=0):
 def make(glow, **options):
     """Fold a model and build its exact graphs."""
     folded = fold(glow)
-    levels = linear_steps(folded)
+    return make_of(folded, levels=linear_steps(folded), **options)
+
+
+def make_of(folded, *, levels, **options):
+    """Build the exact graphs of a folded model whose linear steps are known."""
     built = build_exact(folded, pictures(folded.image_shape, folded.n_bits, 16), levels=levels, **options)
 
     def graph(role, build):

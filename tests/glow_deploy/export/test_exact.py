@@ -111,6 +111,19 @@ def test_golden_images_are_not_those_of_the_calibration(exported):
     assert min(used) >= 32
 
 
+def test_an_image_out_of_range_is_named_with_the_range(exported, monkeypatch):
+    real = ExactEngine.run
+
+    def nothing_in_range(self, feeds):
+        return {name: np.full_like(array, np.nan) for name, array in real(self, feeds).items()}
+
+    values = np.zeros((2, 8, 8, 1), np.uint8)
+    with glow_deploy.load(exported / "bundle") as model:
+        monkeypatch.setattr(ExactEngine, "run", nothing_in_range)
+        with pytest.raises(UnsoundModelError, match="not in the range that the integers are proven in"):
+            model.encode(values)
+
+
 def bits_of(built):
     return built.model.levels[0].steps[0].conditioner.largest.bit_length()
 
