@@ -58,10 +58,13 @@ class OnnxRuntimeEngine(EngineBase):
                 f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on an NVIDIA GPU, or run "
                 "`glow-deploy export CKPT --precision mixed`"
             )
-        if device.kind == "cpu" and graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
+        if graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
+            why = "ONNX Runtime has no bfloat16 convolution for the CPU"
+            if device.kind != "cpu":
+                why = "on CUDA a bfloat16 convolution may be rounded before its bias is added, and give other integers"
             raise MissingDependencyError(
-                f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on openvino-cpu, or "
-                "run `glow-deploy export CKPT --precision exact --native bf16-carried` for the same integers"
+                f"{source}: {why}: run it on openvino-cpu, or run `glow-deploy export CKPT --precision exact --native "
+                "bf16-carried` for the same integers"
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(

@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
 from glow_deploy.engines import onnxruntime as engine_module
-from glow_deploy.engines.onnxruntime import open_onnx
+from glow_deploy.engines.device import Device
+from glow_deploy.engines.onnxruntime import OnnxRuntimeEngine, open_onnx
 from glow_deploy.errors import BundleError, EngineError, MissingDependencyError, UsageError
 
 
@@ -246,3 +248,12 @@ def test_engines_run_without_torch_and_print_nothing(bundle):
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "(2,)\n", "")
+
+
+@pytest.mark.parametrize(("device", "why"), [("cpu", "no bfloat16 convolution"), ("cuda", "before its bias is added")])
+def test_bfloat16_convolutions_of_integers_are_refused_on_either_device(device, why):
+    graph = SimpleNamespace(
+        facts=SimpleNamespace(precision="exact"), metadata={"glow_deploy.exact.native": "bf16"}, inputs=(), outputs=()
+    )
+    with pytest.raises(MissingDependencyError, match=f"{why}.*openvino-cpu.*bf16-carried"):
+        OnnxRuntimeEngine(b"", graph=graph, device=Device(device), source="enc")
