@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # ONNX Runtime for the CPU or for CUDA. RUNTIME=cpu saves 284 MB where there is no NVIDIA GPU.
 RUNTIME ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 STAMP := $(VENV)/.installed-$(RUNTIME)
+# Compiled modules are kept, whatever the shell says: hundreds of processes of the tests import the same ones.
+export PYTHONDONTWRITEBYTECODE :=
 # One thread a worker: the small models of the tests gain nothing from more. Three workers keep two cores busy, because
 # many tests wait for a process or a clock.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
