@@ -461,6 +461,7 @@ ELSEWHERE = {
     "glow_deploy/verify/report/stress.py": "glow_deploy/verify/stress/test_run.py",
     "glow_deploy/verify/report/stress_rows.py": "glow_deploy/verify/stress/test_table.py",
     "glow_deploy/verify/report/weights.py": "glow_deploy/verify/weights/test_check.py",
+    "glow_deploy/verify/measured.py": "glow_deploy/verify/test_sound.py",
     "glow_deploy/verify/run.py": "glow_deploy/verify/test_sound.py",
     "glow_deploy/verify/sources.py": "glow_deploy/verify/test_sound.py",
     "glow_deploy/verify/sections.py": "cli/commands/test_verify.py",
