@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 
 from glow_deploy.artifact.signature import EXACT
-from glow_deploy.protocol import Engine, EngineDetails, Role, TensorSpec
+from glow_deploy.protocol import Engine, TensorSpec
+
+from .base import EngineBase
 
 __all__ = ["ExactEngine", "like_others"]
 
@@ -19,7 +17,7 @@ def like_others(engine: Engine) -> Engine:
     return ExactEngine(engine) if engine.details.precision == EXACT else engine
 
 
-class ExactEngine:
+class ExactEngine(EngineBase):
     """Shows an exact encoder or decoder with the tensors of any other.
 
     The encoder gives its integers as standard normal numbers; the decoder rounds those to the very same integers, and
@@ -32,62 +30,21 @@ class ExactEngine:
 
     def __init__(self, integers: Engine) -> None:
         self.integers = integers
-        latents = tuple(spec for spec in integers.inputs + integers.outputs if spec.name[:1] == "z")
-        encoder = integers.role == "encoder"
-        known = ("x", "y", "log_prob")
-        self._inputs = tuple(spec for spec in integers.inputs if spec in latents or spec.name in known)
-        self._outputs = tuple(spec for spec in integers.outputs if spec in latents or spec.name in known)
-        self._latents = tuple(spec.name for spec in latents) if encoder else ()
+        super().__init__(
+            role=integers.role,
+            n_bits=integers.n_bits,
+            inputs=[spec for spec in integers.inputs if _is_shown(spec)],
+            outputs=[spec for spec in integers.outputs if _is_shown(spec)],
+            details=integers.details,
+            num_classes=integers.num_classes,
+        )
 
-    @property
-    def role(self) -> Role:
-        """Which direction the engine computes."""
-        return self.integers.role
-
-    @property
-    def n_bits(self) -> int:
-        """Bit depth of the model's pixels."""
-        return self.integers.n_bits
-
-    @property
-    def num_classes(self) -> int | None:
-        """K of a class-conditional model."""
-        return self.integers.num_classes
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` takes."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` gives."""
-        return self._outputs
-
-    @property
-    def details(self) -> EngineDetails:
-        """What really runs."""
-        return self.integers.details
-
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run one batch.
-
-        Args:
-            feeds: as for every engine.
-
-        Returns:
-            Likewise; rows that are not in range hold NaN.
-
-        Raises:
-            EngineError: a name, dtype or shape does not fit, or the backend failed.
-        """
+    def _run(self, arrays: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
         if self.role == "encoder":
-            found = self.integers.run(feeds)
-            results = {name: found[name.replace("z", "normal")] for name in self._latents}
-            results["log_prob"] = found["log_prob"]
+            found = self.integers.run(arrays)
+            results = {spec.name: found[_normal(spec.name)] for spec in self.outputs}
         else:
-            rows = next((len(array) for array in feeds.values() if np.ndim(array)), 0)
-            found = self.integers.run({**feeds, "as_normal": np.ones((rows, 1, 1, 1), dtype=np.float32)})
+            found = self.integers.run({**arrays, "as_normal": np.ones((batch, 1, 1, 1), dtype=np.float32)})
             results = {"x": found["x"]}
         outside = found["in_range"] != 1.0
         if outside.any():
@@ -96,14 +53,14 @@ class ExactEngine:
                 array[outside] = np.nan
         return results
 
-    def close(self) -> None:
-        """Give memory and device back."""
+    def _close(self) -> None:
         self.integers.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _is_shown(spec: TensorSpec) -> bool:
+    return spec.name[:1] == "z" or spec.name in ("x", "y", "log_prob")
+
+
+def _normal(name: str) -> str:
+    """The tensor of standard normal numbers beside one of integers."""
+    return name.replace("z", "normal")
