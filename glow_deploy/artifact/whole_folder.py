@@ -41,7 +41,9 @@ def check_folder_target(place: Path, *, ours: set[str], force: bool) -> None:
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
         if (not path.is_dir() or path.is_symlink()) and name not in ours:
-            raise UsageError(f"{place} holds {name}, which this tool did not write; give a new or empty folder")
+            raise UsageError(
+                f"{place} holds {name}, which this tool did not write, or not like that; move it, or give a new folder"
+            )
 
 
 def write_folder(place: Path, files: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from glow_deploy.arguments import as_path
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.files import read_regular, sha256_bytes
+from glow_deploy.artifact.files import read_regular, sha256_bytes, sha256_file
 from glow_deploy.artifact.whole_folder import check_folder_target, write_folder
 from glow_deploy.errors import UsageError
 
@@ -66,11 +66,23 @@ def write_repository(
 
 
 def _written(place: Path) -> set[str]:
-    """Files that an earlier run wrote, and what Python made of them; empty where the folder is none of ours."""
+    """Files that are as an earlier run wrote them, and what Python made of them; empty where no run wrote the folder.
+
+    A configuration that was changed by hand is its author's.
+    """
     try:
         found = json.loads(read_regular(place / MARKER, most=1 << 20, error=UsageError))
-        files = {MARKER, *map(str, found["files"])}
-    except (UsageError, ValueError, KeyError, TypeError, RecursionError):
+        listed = {str(name): str(digest) for name, digest in found["files"].items()}
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
+    files = {MARKER, *(name for name, digest in listed.items() if _is_as_listed(place, name, digest))}
     compiled = (path.relative_to(place) for path in place.glob("*/*/__pycache__/model.*.pyc"))
     return files | {path.as_posix() for path in compiled if f"{path.parents[1].as_posix()}/model.py" in files}
+
+
+def _is_as_listed(place: Path, name: str, digest: str) -> bool:
+    # Only what lies in the folder is looked at, and no link is followed: the list is a file like any other.
+    path = place / name
+    if ".." in path.parts or path.is_symlink() or not path.is_file() or place not in path.parents:
+        return False
+    return sha256_file(path) == digest

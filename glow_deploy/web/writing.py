@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from glow_core.temporaries import left_by_the_dead, temporary_name
-from glow_deploy.artifact.files import atomic_write, remove_temporaries, sha256_bytes, sync_folder
+from glow_deploy.artifact.files import atomic_write, remove_temporaries, sha256_bytes
+from glow_deploy.artifact.whole_folder import write_folder
 from glow_deploy.errors import UsageError
 
 from .listing import LISTING, is_as_listed, listing_bytes, read_listing
 
 __all__ = ["check_target", "write_site"]
-
-_UNFINISHED = ".unfinished"
 
 
 def check_target(path: Path, *, force: bool) -> None:
@@ -55,7 +52,7 @@ def write_site(path: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     new = {name: frozenset({sha256_bytes(data)}) for name, data in files.items()}
     try:
         if not path.exists():
-            _write_new(path, {**files, LISTING: listing_bytes(new)})
+            write_folder(path, {**files, LISTING: listing_bytes(new)})
             return
         earlier = read_listing(path) if any(path.iterdir()) else {}
         either = {name: earlier.get(name, frozenset()) | new.get(name, frozenset()) for name in {*earlier, *new}}
@@ -93,17 +90,3 @@ def _remove(path: Path, name: str, digests: frozenset[str]) -> None:
     (path / name).unlink(missing_ok=True)
     with suppress(OSError):
         (path / name).parent.rmdir()
-
-
-def _write_new(path: Path, files: Mapping[str, bytes]) -> None:
-    for left in left_by_the_dead(path, suffix=_UNFINISHED):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = path.with_name(temporary_name(path.name, suffix=_UNFINISHED))
-    try:
-        for name, data in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-        sync_folder(folder)
-        folder.rename(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -45,6 +45,30 @@ def test_a_repository_is_replaced_on_demand_and_nothing_else_ever(bundle, other_
     assert [path.name for path in tmp_path.iterdir()] == ["repo"]
 
 
+def test_what_was_changed_by_hand_is_never_lost(bundle, tmp_path):
+    place = tmp_path / "repo"
+    write_repository(bundle, place)
+    tuned = place / "glow-encoder" / "config.pbtxt"
+    tuned.write_text(tuned.read_text() + "# two instances are enough here\n")
+    before = everything(place)
+    with pytest.raises(
+        UsageError, match=r"glow-encoder/config\.pbtxt, which this tool did not write, or not like that"
+    ):
+        write_repository(bundle, place, settings=TritonSettings(force=True))
+    assert everything(place) == before
+
+
+def test_a_list_of_somebody_elses_files_makes_no_repository(bundle, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("x")
+    for files in ({"thesis.txt": "0" * 64}, {"thesis.txt": None}, ["thesis.txt"], {"../mine/thesis.txt": "x"}, 3):
+        (mine / MARKER).write_text(json.dumps({"files": files}))
+        with pytest.raises(UsageError):
+            write_repository(bundle, mine, settings=TritonSettings(force=True))
+    assert (mine / "thesis.txt").read_text() == "x"
+
+
 def test_a_repository_that_a_server_has_run_is_replaced(bundle, tmp_path):
     place = tmp_path / "repo"
     write_repository(bundle, place)

@@ -111,12 +111,10 @@ def test_a_site_that_was_cut_short_is_replaced_whole(tmp_path, monkeypatch):
 
 
 def test_what_fails_half_way_leaves_no_new_folder(tmp_path, monkeypatch):
-    from pathlib import Path
-
-    def full(self, data):
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UsageError, match="No space left"):
         write_site(tmp_path / "site", FIRST, force=False)
     assert list(tmp_path.iterdir()) == []
