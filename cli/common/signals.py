@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM, for every command: unwind, so that nothing stays behind, say one line, exit with 128 + number.
 
-The first signal raises `KeyboardInterrupt` or `Terminated` in the main thread. Libraries may swallow that, or turn it
-into an error of their own; what counts is that it was received. A second signal ends the process at once.
+The first signal raises `KeyboardInterrupt` or `Terminated` in the main thread, or as soon as no module is being
+imported there. Libraries may swallow that, or turn it into an error of their own; what counts is that it was received.
+A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from glow_core.presses import Presses, catch, put_back
 __all__ = ["Terminated", "ended_by_signals", "received_signal", "tell_signal"]
 
 
+_SOON = 0.02  # seconds after which a signal that came during an import is handled again
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP. What is done for Ctrl-C is done for them."""
 
@@ -30,6 +34,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self._presses = Presses()
+        self._waits = False
         self.told = False
 
     @property
@@ -39,11 +44,41 @@ class _Ending:
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """Handle one signal."""
-        before = self.received
-        if self._presses.again(number):
+        first = self.received is None
+        if self._waits:
+            self._waits = False  # our own reminder, or as good as one
+            first = True
+        elif self._presses.again(number):
             os._exit(128 + number)
-        if before is None:
+        if not first:
+            return
+        if _is_importing(frame):
+            self._remind(number)
+        else:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def _remind(self, number: int) -> None:
+        """Let the signal come again shortly; which thread sends it makes no difference to Python."""
+
+        def send() -> None:
+            self._waits = True
+            signal.raise_signal(number)
+
+        timer = threading.Timer(_SOON, send)
+        timer.daemon = True
+        timer.start()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether the main thread is in the middle of an import.
+
+    A compiled module may call Python code as it starts. What is raised there may be lost, or end in an abort.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 _ENDING: ContextVar[_Ending | None] = ContextVar("ending", default=None)

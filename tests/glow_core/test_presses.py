@@ -70,7 +70,7 @@ def test_all_are_put_back_whenever_a_signal_comes(monkeypatch, at, masked):
         found = real(number, handler)
         if number == at and not pressed:
             pressed.append(number)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return found
 
     monkeypatch.setattr(signal, "signal", then_a_press)

@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -13,7 +12,7 @@ def test_a_signal_is_handled_at_the_end_of_the_block():
     def work():
         with interrupts_deferred() as waiting:
             assert not waiting
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             steps.append("went on")
             assert waiting
 
@@ -36,7 +35,7 @@ def test_a_handler_of_the_user_gets_it(monkeypatch):
     before = signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
     try:
         with interrupts_deferred() as waiting:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             assert (bool(waiting), got) == (True, [])
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -68,7 +67,7 @@ def test_a_signal_while_the_handlers_are_put_back_leaves_none_of_ours(monkeypatc
         found = real(number, handler)
         if restoring and number == signal.SIGINT:
             restoring = False
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return found
 
     monkeypatch.setattr(signal, "signal", then_a_press)
@@ -82,7 +81,7 @@ def test_a_signal_while_the_handlers_are_put_back_leaves_none_of_ours(monkeypatc
         with pytest.raises(KeyboardInterrupt):
             work()
         assert signal.getsignal(signal.SIGTERM) is term
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     finally:
         real(signal.SIGTERM, before)
     assert got == [signal.SIGTERM]

@@ -103,7 +103,7 @@ def test_before_anything_is_imported_it_is_one_line_too(tmp_path, module, number
         "import os, signal, sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == '{module}': os.kill(os.getpid(), signal.{number})\n"
+        f"        if name == '{module}': signal.raise_signal(signal.{number})\n"
         "sys.meta_path.insert(0, Finder())\n"
         "sys.argv = ['glow-deploy', 'doctor']\n"
         "from glow_cli.entry import run\n"
@@ -119,7 +119,7 @@ def run_code(body: str, number: str) -> subprocess.CompletedProcess[str]:
         "import os, signal, sys, time\n"
         "from glow_cli.common.errors import exit_codes\n"
         "from glow_cli.common.signals import ended_by_signals\n"
-        "def send(): os.kill(os.getpid(), signal." + number + ")\n"
+        "def send(): signal.raise_signal(signal." + number + ")\n"
         "with ended_by_signals(), exit_codes():\n" + body
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -146,6 +146,24 @@ def test_what_was_received_counts(body, number, status):
     assert done.stdout == ("cleared up\n" if "finally" in body else "")
 
 
+@pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("swallows", [True, False])
+def test_an_import_is_never_cut_short(tmp_path, number, status, swallows):
+    """A compiled module that starts may lose what is raised there, or abort."""
+    lines = ["import signal", f"signal.raise_signal(signal.{number})", "print('imported', flush=True)"]
+    if swallows:
+        lines = ["try:", *(f"    {line}" for line in lines), "except BaseException: pass"]
+    (tmp_path / "begun.py").write_text("\n".join(lines))
+    body = (
+        f"    sys.path.insert(0, {str(tmp_path)!r})\n"
+        "    import begun\n"
+        "    for _ in range(500): time.sleep(0.01)\n"
+        "    print('never said')\n"
+    )
+    done = run_code(body, number)
+    assert (done.returncode, done.stdout) == (status, "imported\n")
+
+
 def test_a_second_signal_ends_it_at_once():
     body = (
         "    try: send()\n"
@@ -166,7 +184,7 @@ def test_a_signal_that_is_switched_off_stays_off():
         "import os, signal\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "from glow_cli.common.signals import ended_by_signals\n"
-        "with ended_by_signals(): os.kill(os.getpid(), signal.SIGHUP); print('goes on')\n"
+        "with ended_by_signals(): signal.raise_signal(signal.SIGHUP); print('goes on')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "goes on\n")
@@ -194,7 +212,7 @@ def test_a_signal_while_the_handlers_are_put_back_ends_it_too(at, number, for_go
         "    found = real(which, handler)\n"
         f"    if ending and which == signal.{at}:\n"
         "        ending = False\n"
-        f"        os.kill(os.getpid(), signal.{number})\n"
+        f"        signal.raise_signal(signal.{number})\n"
         "    return found\n"
         "signal.signal = press\n"
         f"with ended_by_signals(for_good={for_good}): ending = True\n"
