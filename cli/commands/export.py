@@ -86,10 +86,10 @@ def export(
         typer.Option(metavar="X", help="exact with --bits auto: what bits/dim may grow by; 0.005 by default."),
     ] = None,
     native: Annotated[
-        Literal["bf16", "bf16-carried"] | None,
+        Literal["bf16", "bf16-carried", "fp16", "fp16-carried"] | None,
         typer.Option(
-            help="exact: hidden convolutions in bfloat16, for CPUs and GPUs that have it; or the same integers carried "
-            "in float32, for all others."
+            help="exact: hidden convolutions in bfloat16 or float16, for OpenVINO on CPUs that have it; or the same "
+            "integers carried in float32, for all others."
         ),
     ] = None,
     data: Data = None,

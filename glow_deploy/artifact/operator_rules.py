@@ -95,10 +95,12 @@ def _conv(node: Node) -> tuple[list[TensorSize], int]:
     if not x.batched or len(x.dims) != 3 or not weight.stored or len(weight.dims) != 4 or weight.element not in FLOAT:
         raise RuleError("is not a convolution of images with a weight [O,C,k,k]")
     outputs, channels, size, width = weight.dims
-    if size != width or size % 2 == 0 or channels != x.dims[0] or x.element != weight.element:
+    group = node.attributes.get("group", 1)
+    if not isinstance(group, int) or group < 1 or outputs % group or channels * group != x.dims[0]:
+        raise RuleError(f"takes {x.dims[0]} channels with a weight {list(weight.dims)} and a group of {group}")
+    if size != width or size % 2 == 0 or x.element != weight.element:
         raise RuleError(f"takes {x.dims[0]} channels with a weight {list(weight.dims)}; a square odd kernel is needed")
     plain: Attributes = {
-        "group": 1,
         "strides": (1, 1),
         "dilations": (1, 1),
         "auto_pad": "NOTSET",

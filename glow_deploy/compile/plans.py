@@ -16,6 +16,7 @@ from glow_deploy.artifact.flavors import LABELS, SUFFIXES
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.graph_file import GraphFile, read_graph
 from glow_deploy.artifact.limits import SIZE_LIMIT
+from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.artifact.plan_header import read_header
 from glow_deploy.artifact.sidecar import Sidecar, sidecar_path
 from glow_deploy.engines.cuda import Cuda
@@ -101,6 +102,11 @@ def _compile_one(
     tell: ShareProgress | None,
 ) -> tuple[CompiledPlan, bytes]:
     graph = read_graph(data, source=str(graph_path))
+    if graph.metadata.get(f"{PREFIX}exact.native") in ("bf16", "fp16"):
+        raise UsageError(
+            f"{graph_path}: in 16 bit TensorRT may sum in float16, multiply by Winograd's way, or round before it adds "
+            "a bias, and each gives other integers: compile a bundle exported without --native"
+        )
     start = time.perf_counter()
     plan = build_plan(
         data,

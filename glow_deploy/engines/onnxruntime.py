@@ -25,6 +25,10 @@ from .trial import try_graph
 __all__ = ["OnnxRuntimeEngine", "cuda_problem", "open_onnx"]
 
 _LONGEST = 400  # characters of what ONNX Runtime has to say
+_NATIVE = {
+    "bf16": "ONNX Runtime has no bfloat16 convolution for the CPU",
+    "fp16": "on the CPU ONNX Runtime computes a float16 convolution in float32 and does not round its result",
+}
 _FATAL = 4  # ONNX Runtime's own severity scale; its errors reach us as exceptions
 
 
@@ -58,13 +62,14 @@ class OnnxRuntimeEngine(EngineBase):
                 f"{source}: ONNX Runtime has no bfloat16 convolution for the CPU: run it on an NVIDIA GPU, or run "
                 "`glow-deploy export CKPT --precision mixed`"
             )
-        if graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
-            why = "ONNX Runtime has no bfloat16 convolution for the CPU"
+        native = graph.metadata.get(f"{PREFIX}exact.native")
+        if native in _NATIVE:
+            why = _NATIVE[native]
             if device.kind != "cpu":
-                why = "on CUDA a bfloat16 convolution may be rounded before its bias is added, and give other integers"
+                why = "on CUDA a 16-bit convolution may be rounded before its bias is added, and give other integers"
             raise MissingDependencyError(
                 f"{source}: {why}: run it on openvino-cpu, or run `glow-deploy export CKPT --precision exact --native "
-                "bf16-carried` for the same integers"
+                f"{native}-carried` for the same integers"
             )
         self._session: Any = _session(model, device, source, threads)
         super().__init__(

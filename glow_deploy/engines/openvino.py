@@ -35,6 +35,7 @@ _DEVICES: dict[OpenVinoName, str] = {
     "openvino-cpu-default": "CPU",
 }
 _HINT = "INFERENCE_PRECISION_HINT"
+_AS_TYPED = "dynamic"  # with the mode ACCURACY: every tensor in the number that the graph gives it
 _PLACE = re.compile(r"^(Exception from|Check '.*' failed at) \S+:\d+:?$")  # where in its source; of no use here
 
 
@@ -66,10 +67,12 @@ class OpenVinoEngine(EngineBase):
     ) -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"the number of threads must be at least 1, got {threads}")
-        if graph.metadata.get(f"{PREFIX}exact.native") == "bf16-carried":
+        native = graph.metadata.get(f"{PREFIX}exact.native", "")
+        if native.endswith("-carried"):
+            number = native.removesuffix("-carried")
             raise EngineError(
-                f"{source}: OpenVINO leaves out casts to bfloat16 and back, and would give other integers: export with "
-                "--native bf16, which it computes right, or without --native"
+                f"{source}: OpenVINO leaves out casts to 16 bit and back, and would give other integers: export with "
+                f"--native {number}, which it computes right, or without --native"
             )
         if graph.facts.precision == EXACT and backend.endswith("-default"):
             raise EngineError(
@@ -143,27 +146,41 @@ def _compile(
             f"{backend} cannot run here: OpenVINO reports no {device}, only {', '.join(known) or 'nothing'}"
         )
     asked: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if not backend.endswith("-default"):
+    native = graph.metadata.get(f"{PREFIX}exact.native")
+    if native == "fp16":
+        # Under the hint f32 float16 convolutions are computed in float32 and not rounded.
+        asked |= {"EXECUTION_MODE_HINT": "ACCURACY", _HINT: _AS_TYPED}
+    elif not backend.endswith("-default"):
         asked[_HINT] = "f32"
     if threads is not None and device == "CPU":
         asked["INFERENCE_NUM_THREADS"] = threads
     try:
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(model), device, asked)
+        read = core.read_model(model)
+        typed = _typed(read)
+        compiled = core.compile_model(read, device, asked)
         given = compiled.get_property(_HINT).get_type_name()
     except Exception as error:  # its exceptions share no base class narrower than this
         raise EngineError(f"OpenVINO cannot open {source} on its {device}: {_one_line(error)}") from None
     # Read back: a device that knows no float32 may take another format instead.
     formats = _formats(compiled)
-    lower = [given] if given != "f32" else [name for name in formats if graph.facts.precision in ("fp32", EXACT)]
-    if graph.metadata.get(f"{PREFIX}exact.native") == "bf16":
-        lower = [name for name in lower if name != "bf16"]  # those convolutions are typed so
+    due = {"bf16": ("f32", "bf16"), "fp16": ("f32", "f16")}.get(native or "", ("f32",))
+    strict = graph.facts.precision in ("fp32", EXACT)
+    lower = list(formats) if strict and set(formats) - set(due) else []
+    if given != asked.get(_HINT, given):
+        lower = [given]
+    if native == "fp16" and formats["f16"] != typed:
+        raise EngineError(
+            f"OpenVINO computes {formats['f16']} of the {typed} float16 convolutions of {source} in float16 on its "
+            f"{device}, and the others would give other integers: run `glow-deploy export CKPT --precision exact "
+            "--native fp16-carried` for the same integers in ONNX Runtime"
+        )
     if graph.facts.precision == EXACT and not formats:
         raise EngineError(
             f"OpenVINO does not tell in which format it computes {source} on its {device}, and integers are exact in "
             "float32 alone: run it on openvino-cpu"
         )
-    if _HINT in asked and set(lower) - {"f32"}:
+    if _HINT in asked and lower:
         raise EngineError(
             f"OpenVINO computes {source} in {' and '.join(lower)} on its {device}, where f32 was asked for: take "
             "another device"
@@ -175,6 +192,14 @@ def _compile(
         precision=graph.facts.precision,
         tf32=False,
         versions={"openvino": _version(openvino)},
+    )
+
+
+def _typed(model: Any) -> int:
+    """How many convolutions of a model are typed in float16."""
+    kinds = ("Convolution", "GroupConvolution")
+    return sum(
+        op.get_type_name() in kinds and op.get_output_element_type(0).get_type_name() == "f16" for op in model.get_ops()
     )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from glow_deploy.folding.arrays import step_path
 
+from .narrow import NarrowNumber, digits_of, edge_kernel
+
 __all__ = [
     "ExactGlow",
     "ExactLevel",
@@ -46,6 +48,8 @@ class IntegerConv:
         edge: what is added near the border, as in `FoldedConv`, int64; None for none.
         parts: the inputs are taken in so many equal parts, whose sums are rounded one by one; the bias and the edge are
             in the first.
+        digits: bits of the digits that the edge is taken in, in convolutions of 16-bit numbers: each is a kernel over a
+            plane of ones. None where it is added by itself.
     """
 
     weight: np.ndarray
@@ -53,6 +57,13 @@ class IntegerConv:
     shift: np.ndarray
     edge: np.ndarray | None = None
     parts: int = 1
+    digits: int | None = None
+
+    def edge_kernels(self) -> list[np.ndarray]:
+        """The edge as kernels over planes of ones: [out,3,3] int64 each, for planes of 1, 2^digits, ..."""
+        assert self.edge is not None
+        assert self.digits is not None
+        return digits_of(edge_kernel(self.edge), self.digits)
 
     def largest_sums(self, largest: int) -> np.ndarray:
         """Bound every partial sum of each output channel, in whatever order it is summed, for inputs up to `largest`.
@@ -64,7 +75,10 @@ class IntegerConv:
         taps = np.abs(self.weight).reshape(outputs, self.parts, inputs // self.parts, -1).sum(axis=(2, 3)).T
         sums: np.ndarray = taps * largest
         sums[0] += np.abs(self.bias)
-        if self.edge is not None:
+        if self.edge is not None and self.digits is not None:
+            for place, kernel in enumerate(self.edge_kernels()):
+                sums[0] += np.abs(kernel).sum(axis=(1, 2)) << (self.digits * place)
+        elif self.edge is not None:
             sums[0] += np.abs(self.edge).max(axis=(1, 2))
         return sums
 
@@ -75,12 +89,12 @@ class IntegerConv:
         return results
 
 
-def read_bound(largest: int, *, narrow: bool) -> int:
+def read_bound(largest: int, *, narrow: NarrowNumber | None) -> int:
     """Bound the magnitudes that a weight of a conditioner's first convolution meets, both limbs together.
 
     In bfloat16 an input is high * 2^3 + low. Rounding takes high to the next multiple, so 1,023 is 1,024 - 1.
     """
-    if not narrow:
+    if narrow != "bf16":
         return largest
     unit = 1 << NARROW_LIMB_BITS
     return -(-largest // unit) * unit + unit // 2
@@ -111,13 +125,13 @@ class IntegerConditioner:
         conv1: first convolution.
         conv2: second.
         conv3: third.
-        narrow: the first two leave their sums in bfloat16, rounded once, before they are clipped: what a convolution
-            typed in bfloat16 does by itself.
+        narrow: the first two leave their sums in bfloat16 or float16, rounded once, before they are clipped: what a
+            convolution typed so does by itself.
     """
 
     input: Rounded
     largest: int
-    narrow: bool
+    narrow: NarrowNumber | None
     conv1: IntegerConv
     conv2: IntegerConv
     conv3: IntegerConv
@@ -233,6 +247,11 @@ class ExactGlow:
         """D, the number of values in one image."""
         channels, height, width = self.image_shape
         return channels * height * width
+
+    @property
+    def narrow(self) -> NarrowNumber | None:
+        """The 16-bit number that conditioners' hidden sums are rounded to; it is the same everywhere."""
+        return self.levels[0].steps[0].conditioner.narrow if self.levels else None
 
     @property
     def grid_bits(self) -> int:

@@ -15,6 +15,7 @@ from .arrays import ExactGlow, ExactLevel, ExactPrior, ExactSplit, ExactStep, Sh
 from .conditioners import integer_conditioner, integer_conv, rounding_of
 from .interpret import ExactModel
 from .linear import LinearStep, limit_bits, linear_steps
+from .narrow import FORMATS, NarrowNumber
 from .proof import prove
 from .shears import is_lower, product, refine
 
@@ -24,8 +25,6 @@ BITS = 8
 """Bits of a conditioner's weights, and a sign, and of its activations: bfloat16 holds them exactly."""
 
 LEAST_BITS, MOST_BITS = 4, 11
-
-NARROW_BITS = 8
 
 SHEAR_BITS = 11
 """Bits of a shear's weights, and a sign: TF32 holds them exactly."""
@@ -66,7 +65,7 @@ def build_exact(
     x: np.ndarray,
     *,
     bits: int = BITS,
-    narrow: bool = False,
+    narrow: NarrowNumber | None = None,
     levels: tuple[tuple[LinearStep, ...], ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
@@ -79,8 +78,8 @@ def build_exact(
         folded: the trained model.
         x: images [N,C,H,W] in [0,1); more make better ranges.
         bits: of a conditioner's weights (and a sign) and of its activations, 4 to 11; 8 at most for bfloat16.
-        narrow: round the hidden sums of conditioners to bfloat16, so that the same integers come from convolutions in
-            bfloat16 and in float32.
+        narrow: round the hidden sums of conditioners to bfloat16 or float16, so that the same integers come from
+            convolutions in that type and in float32.
         levels: the linear steps, where they are known from another call.
         progress: told steps done and all steps, twice as many as the model has.
 
@@ -91,8 +90,8 @@ def build_exact(
     refuse_affine(folded.coupling)
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise UsageError(f"bits is {bits}; a conditioner's weights have {LEAST_BITS} to {MOST_BITS} bits and a sign")
-    if narrow:
-        _need_narrow(folded, bits)
+    if narrow is not None and bits > FORMATS[narrow].bits:
+        raise UsageError(f"bfloat16 holds integers of {FORMATS[narrow].bits} bits exactly, and bits is {bits}")
     total = sum(len(level.steps) for level in folded.levels)
     report = progress or (lambda done, total: None)
     if levels is None:
@@ -125,16 +124,6 @@ def build_exact(
     )
 
 
-def _need_narrow(folded: FoldedGlow, bits: int) -> None:
-    if bits > NARROW_BITS:
-        raise UsageError(f"bfloat16 holds integers of {NARROW_BITS} bits exactly, and bits is {bits}")
-    if any(step.conditioner.conv1.edge is not None for level in folded.levels for step in level.steps):
-        raise UsageError(
-            "this model's convolutions know the border of the image, and exact graphs of such models cannot yet have "
-            "convolutions in bfloat16: leave that out"
-        )
-
-
 class _Builder:
     def __init__(
         self,
@@ -144,7 +133,7 @@ class _Builder:
         limit: int,
         fraction_bits: int,
         bits: int,
-        narrow: bool,
+        narrow: NarrowNumber | None,
     ) -> None:
         self._folded, self._levels, self._bits, self._narrow = folded, levels, bits, narrow
         self._spacing = 2.0 ** -(folded.n_bits + fraction_bits)

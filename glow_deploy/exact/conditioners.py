@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from glow_deploy.folding.arrays import edge_map
 from glow_deploy.numerics.float64.ops import OPERATORS
 
 from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded, read_bound
+from .narrow import FORMATS, NarrowNumber
 
 __all__ = ["INPUT_BITS", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
 
@@ -22,7 +24,7 @@ INPUT_BITS = 10
 # of 64 images costs 0.0014 bits/dim whatever the widths; at 1.3 times it, no more than rounding does.)
 _HEADROOM = 1.5
 _LEAST_SHARE = 1e-3  # of the usual range, for channels that are never or hardly ever positive
-_ROOM = ACCUMULATOR - 2**16  # a bias that is rounded to eight bits afterwards may grow by 2^15
+_ROOM = ACCUMULATOR - 2**16  # a bias that is rounded to eight or eleven bits afterwards may grow by 2^15
 _LEAST_SHIFT, _MOST_SHIFT = -24, 40
 
 
@@ -50,7 +52,14 @@ def rounding_of(q: np.ndarray) -> Rounded:
 
 
 def integer_conv(
-    conv: FoldedConv, *, scale: np.ndarray, largest_weight: int, largest_input: int, parts: int = 1
+    conv: FoldedConv,
+    *,
+    scale: np.ndarray,
+    largest_weight: int,
+    largest_input: int,
+    parts: int = 1,
+    most_shift: int = _MOST_SHIFT,
+    digits: int | None = None,
 ) -> IntegerConv:
     """Round a convolution, each output channel in the finest steps that its bounds allow.
 
@@ -60,6 +69,8 @@ def integer_conv(
         largest_weight: magnitude that no integer weight passes.
         largest_input: magnitude of the inputs.
         parts: of the inputs, see `IntegerConv`.
+        most_shift: the finest steps are 2^-most_shift.
+        digits: of the edge, see `IntegerConv`.
 
     Returns:
         All partial sums stay below 2^24; a channel whose sums would not gets coarser weights.
@@ -69,7 +80,7 @@ def integer_conv(
     edge = None if conv.edge is None else conv.edge.astype(np.float64) / scale[:, None, None]
     peak = np.abs(weight).max(axis=(1, 2, 3))
     shift = np.floor(np.log2(largest_weight / np.maximum(peak, 1e-30)))
-    shift = np.clip(shift, _LEAST_SHIFT, _MOST_SHIFT).astype(np.int64)
+    shift = np.clip(shift, _LEAST_SHIFT, most_shift).astype(np.int64)
     while True:
         unit = np.exp2(shift.astype(np.float64))
         found = IntegerConv(
@@ -78,6 +89,7 @@ def integer_conv(
             shift=shift,
             edge=None if edge is None else np.rint(edge * unit[:, None, None]).astype(np.int64),
             parts=parts,
+            digits=None if edge is None else digits,
         )
         too_large = found.largest_sums(largest_input).max(axis=0) >= _ROOM
         too_large |= np.abs(found.weight).max(axis=(1, 2, 3)) > largest_weight
@@ -87,7 +99,13 @@ def integer_conv(
 
 
 def integer_conditioner(
-    net: FoldedConditioner, q: np.ndarray, *, spacing: float, sign: np.ndarray, bits: int, narrow: bool = False
+    net: FoldedConditioner,
+    q: np.ndarray,
+    *,
+    spacing: float,
+    sign: np.ndarray,
+    bits: int,
+    narrow: NarrowNumber | None = None,
 ) -> IntegerConditioner:
     """Round a conditioner, with the ranges of its activations taken from calibration images.
 
@@ -104,20 +122,23 @@ def integer_conditioner(
     """
     largest, largest_weight = 2**bits - 1, 2**bits
     rounding = rounding_of(q)
+    scaled1 = _scaled(net.conv1, np.full(q.shape[1], spacing * 2.0**rounding.shift))
     hidden1 = np.maximum(convolve_real(q * spacing, net.conv1), 0.0)
-    step1 = _steps(hidden1, largest)
+    step1 = _steps(hidden1, largest, scaled1, narrow=narrow)
+    scaled2 = _scaled(net.conv2, step1)
     hidden2 = np.maximum(convolve_real(hidden1, net.conv2), 0.0)
-    step2 = _steps(hidden2, largest)
-    input_step = np.full(q.shape[1], spacing * 2.0**rounding.shift)
-    conv1 = integer_conv(
-        _scaled(net.conv1, input_step),
-        scale=step1,
+    step2 = _steps(hidden2, largest, scaled2, narrow=narrow)
+    made = partial(
+        integer_conv,
         largest_weight=largest_weight,
-        largest_input=read_bound(rounding.largest, narrow=narrow),
+        most_shift=FORMATS[narrow].most_shift if narrow else _MOST_SHIFT,
+        digits=FORMATS[narrow].bits if narrow else None,
     )
-    conv2 = integer_conv(_scaled(net.conv2, step1), scale=step2, largest_weight=largest_weight, largest_input=largest)
+    conv1 = made(scaled1, scale=step1, largest_input=read_bound(rounding.largest, narrow=narrow))
+    conv2 = made(scaled2, scale=step2, largest_input=largest)
     if narrow:
-        conv1, conv2 = (replace(conv, bias=_eight_bits(conv.bias)) for conv in (conv1, conv2))
+        rounded = FORMATS[narrow].rounded_bias
+        conv1, conv2 = (replace(conv, bias=rounded(conv.bias, conv.shift)) for conv in (conv1, conv2))
     out = spacing * sign
     conv3 = integer_conv(
         _scaled(net.conv3, step2),
@@ -129,13 +150,6 @@ def integer_conditioner(
     return IntegerConditioner(input=rounding, largest=largest, narrow=narrow, conv1=conv1, conv2=conv2, conv3=conv3)
 
 
-def _eight_bits(bias: np.ndarray) -> np.ndarray:
-    """Round integers to eight significant bits, which bfloat16 holds; none grows beyond the next power of two."""
-    unit = np.exp2(np.maximum(np.floor(np.log2(np.maximum(np.abs(bias), 1))) - 7, 0))
-    rounded: np.ndarray = (np.rint(bias / unit) * unit).astype(np.int64)
-    return rounded
-
-
 def _parts(conv: FoldedConv, largest: int) -> int:
     """How many parts leave room for weights of eight bits, a quarter of the largest on average."""
     inputs, taps = conv.weight.shape[1], conv.weight.shape[2] * conv.weight.shape[3]
@@ -145,11 +159,21 @@ def _parts(conv: FoldedConv, largest: int) -> int:
     return parts
 
 
-def _steps(hidden: np.ndarray, largest: int) -> np.ndarray:
-    """The step of each channel's activations; one that is never positive gets that of the others."""
+def _steps(hidden: np.ndarray, largest: int, conv: FoldedConv, *, narrow: NarrowNumber | None) -> np.ndarray:
+    """The step of each channel's activations; one that is never positive gets that of the others.
+
+    Args:
+        hidden: what `conv` gives on the calibration images.
+        largest: of the activations, in steps.
+        conv: its weights and biases must not be too many steps for the 16-bit format.
+        narrow: that format.
+    """
     top = hidden.max(axis=(0, 2, 3))
     usual = float(np.median(top[top > 0])) if (top > 0).any() else 1.0
     steps: np.ndarray = _HEADROOM * np.maximum(top, _LEAST_SHARE * usual) / largest
+    if narrow:
+        real = np.maximum(np.abs(conv.weight).max(axis=(1, 2, 3)), np.abs(conv.bias))
+        steps = np.maximum(steps, real / FORMATS[narrow].largest_real)
     return steps
 
 

@@ -28,7 +28,7 @@ def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
     Args:
         model: the integers.
         metadata: stored in the graph.
-        native: type the conditioners' hidden convolutions in bfloat16, which their integers allow.
+        native: type the conditioners' hidden convolutions in the 16-bit number that their sums are rounded to.
     """
     return _Decoder(model, native=native).build(metadata)
 
@@ -36,7 +36,7 @@ def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
 class _Decoder:
     def __init__(self, model: ExactGlow, *, native: bool) -> None:
         self._model, self._native = model, native
-        self._graph = GraphBuilder("glow_decoder", bfloat16=native)
+        self._graph = GraphBuilder("glow_decoder", bfloat16=native and model.narrow == "bf16")
         self._nodes = ExactNodes(model, self._graph, native=native)
 
     def build(self, metadata: GraphMetadata) -> Graph:

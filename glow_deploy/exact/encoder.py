@@ -29,7 +29,7 @@ def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
     Args:
         model: the integers.
         metadata: stored in the graph.
-        native: type the conditioners' hidden convolutions in bfloat16, which their integers allow.
+        native: type the conditioners' hidden convolutions in the 16-bit number that their sums are rounded to.
     """
     return _Encoder(model, native=native).build(metadata)
 
@@ -37,7 +37,7 @@ def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
 class _Encoder:
     def __init__(self, model: ExactGlow, *, native: bool) -> None:
         self._model, self._native = model, native
-        self._graph = GraphBuilder("glow_encoder", bfloat16=native)
+        self._graph = GraphBuilder("glow_encoder", bfloat16=native and model.narrow == "bf16")
         self._nodes = ExactNodes(model, self._graph, native=native)
         self._constant = model.log_volume() - 0.5 * model.dims * math.log(2 * math.pi)
         self._terms: list[str] = []

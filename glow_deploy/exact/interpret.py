@@ -158,7 +158,7 @@ class ExactModel:
         for conv in (net.conv1, net.conv2):
             sums = scaled_sums(hidden, conv)[0]
             if net.narrow:
-                sums = round_values(sums, "bf16")
+                sums = round_values(sums, net.narrow)
             hidden = np.rint(np.clip(sums, 0, net.largest)).astype(np.int64)
         total = np.zeros((1, 1, 1, 1), dtype=np.int64)
         for part in scaled_sums(hidden, net.conv3):

@@ -23,6 +23,8 @@ from .arrays import (
     Rounded,
     Shear,
 )
+from .narrow import FORMATS, NarrowNumber
+from .operands import edge_planes, narrow_conv
 
 __all__ = ["ExactNodes"]
 
@@ -35,7 +37,7 @@ class ExactNodes:
     Args:
         model: the integers.
         graph: to add to.
-        native: type hidden convolutions in bfloat16.
+        native: type hidden convolutions in the 16-bit number that their sums are rounded to.
     """
 
     def __init__(self, model: ExactGlow, graph: GraphBuilder, *, native: bool = False) -> None:
@@ -79,8 +81,9 @@ class ExactNodes:
         graph, path = self._graph, f"{path}/coupling"
         hidden = self.read(first, net.input, name=f"{path}/input")
         for number, conv in enumerate((net.conv1, net.conv2), start=1):
-            if net.narrow:
-                hidden = self._narrow_conv(hidden, conv, name=f"{path}/conv{number}", size=size, limbs=number == 1)
+            if net.narrow is not None:
+                where = f"{path}/conv{number}"
+                hidden = self._narrow_conv(hidden, conv, net.narrow, name=where, size=size, first=number == 1)
             else:
                 hidden = self.conv(hidden, conv, name=f"{path}/conv{number}", size=size)
             hidden = self.clip(hidden, 0, net.largest, name=f"{path}/clip{number}")
@@ -113,25 +116,40 @@ class ExactNodes:
         folded = FoldedConv(weight=weight, bias=bias, edge=edge)
         return edged_conv(self._graph, tensor, folded, name=name, size=size, group=conv.parts)
 
-    def _narrow_conv(self, tensor: str, conv: IntegerConv, *, name: str, size: tuple[int, int], limbs: bool) -> str:
-        """Add a convolution whose exact sum is rounded to bfloat16 once: typed so, or by a cast there and back."""
+    def _narrow_conv(
+        self, tensor: str, conv: IntegerConv, number: NarrowNumber, *, name: str, size: tuple[int, int], first: bool
+    ) -> str:
+        """Add a convolution whose exact sum is rounded to 16 bit once: typed so, or by a cast there and back."""
         graph = self._graph
         if not self._native:
-            sums = graph.cast(self.conv(tensor, conv, name=name, size=size), "bf16", name=f"{name}/narrow")
+            sums = graph.cast(self.conv(tensor, conv, name=name, size=size), number, name=f"{name}/narrow")
             return graph.cast(sums, "fp32", name=f"{name}/wide")
-        scale = np.exp2(-conv.shift.astype(np.float64))
-        weight = conv.weight * scale[:, None, None, None]
+        narrow, limbs = FORMATS[number], first and number == "bf16"
+        inputs = [tensor]
         if limbs:
             # Ten bits and a sign are two numbers of eight bits at most, for which the same weights stand twice.
             scaled = graph.node("Mul", [tensor, self.scalar(2.0**-NARROW_LIMB_BITS)], name=f"{name}/scale")
             rounded = graph.node("Round", [scaled], name=f"{name}/limb")
             high = graph.node("Mul", [rounded, self.scalar(2.0**NARROW_LIMB_BITS)], name=f"{name}/high")
-            low = graph.node("Sub", [tensor, high], name=f"{name}/low")
-            tensor = graph.node("Concat", [high, low], name=f"{name}/limbs", axis=1)
-            weight = np.concatenate((weight, weight), axis=1)
-        narrow = graph.cast(tensor, "bf16", name=f"{name}/narrow")
-        folded = FoldedConv(weight=weight, bias=conv.bias * scale)
-        return graph.cast(graph.conv(narrow, folded, name=name, number="bf16"), "fp32", name=f"{name}/wide")
+            inputs = [high, graph.node("Sub", [tensor, high], name=f"{name}/low")]
+        if conv.edge is not None:
+            inputs.append(self._planes(tensor, edge_planes(conv), name=name))
+        if len(inputs) > 1:
+            tensor = graph.node("Concat", inputs, name=f"{name}/limbs", axis=1)
+        if narrow.input_shift:
+            tensor = graph.node("Mul", [tensor, self.scalar(2.0**-narrow.input_shift)], name=f"{name}/scale_input")
+        tensor = graph.cast(tensor, number, name=f"{name}/narrow")
+        folded = narrow_conv(conv, narrow, limbs=limbs)
+        return graph.cast(graph.conv(tensor, folded, name=name, number=number), "fp32", name=f"{name}/wide")
+
+    def _planes(self, tensor: str, values: np.ndarray, *, name: str) -> str:
+        """Make planes of constants, [batch,planes,H,W], in which zero padding shows where the border is."""
+        graph = self._graph
+        axis = graph.constant("constants/channels", np.array([1], dtype=np.int64))
+        total = graph.node("ReduceSum", [tensor, axis], name=f"{name}/plane", keepdims=1)
+        ones = self.clip(total, 1, 1, name=f"{name}/ones")
+        held = graph.constant(f"{name}/planes/value", values[None, :, None, None])
+        return graph.node("Mul", [ones, held], name=f"{name}/planes")
 
     def distribution(
         self,

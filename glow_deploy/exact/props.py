@@ -17,15 +17,15 @@ def exact_props(model: ExactGlow, *, native: bool = False) -> dict[str, str]:
     """Return metadata_props: the grid of x, the range, and the spacing of each latent's integers.
 
     z of level i, as an integer, stands for h = z * spacing_i around its mean. `native` graphs have the hidden
-    convolutions of the conditioners in bfloat16; `bf16-carried` says that theirs are cast there and back.
+    convolutions of the conditioners in bfloat16 or float16; `-carried` says that theirs are cast there and back.
     """
-    narrow = any(step.conditioner.narrow for level in model.levels for step in level.steps)
+    narrow = model.narrow
     values = {
         "exact.id": exact_id(model),
         "exact.grid_bits": str(model.grid_bits),
         "exact.fraction_bits": str(model.fraction_bits),
         "exact.limit": str(model.limit),
-        "exact.native": ("bf16" if native else "bf16-carried") if narrow else "",
+        "exact.native": (narrow if native else f"{narrow}-carried") if narrow else "",
         "exact.spacings": " ".join(f"{spacing:.17g}" for spacing in model.spacings),
     }
     return {PREFIX + key: value for key, value in values.items()}

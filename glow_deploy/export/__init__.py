@@ -58,8 +58,8 @@ def export(
         ir_version=None: version of the files, 7 to 10, likewise; None is that of the ONNX release of `opset`.
         bits=None: with `exact`: bits of the conditioners' weights and activations, 4 to 11, or "auto"; None is 8.
         band=None: with `bits="auto"`: what bits/dim may grow by; None is 0.005.
-        native=None: with `exact`: `bf16` for hidden convolutions in bfloat16, `bf16-carried` for the same integers in
-            float32; None is float32 throughout.
+        native=None: with `exact`: `bf16` or `fp16` for hidden convolutions in 16 bit, `bf16-carried` or `fp16-carried`
+            for the same integers in float32; None is float32 throughout.
         data=None: where golden images come from: a folder, an .npz file, `faces`, ...; None takes those that the
             checkpoint carries, or the model's own samples.
         golden=64: golden images at most; None for none.

@@ -11,9 +11,10 @@ import numpy as np
 
 from glow_deploy.artifact.exact_figures import ExactFigures
 from glow_deploy.errors import UnsoundModelError, UsageError
-from glow_deploy.exact.build import BITS, LEAST_BITS, MOST_BITS, NARROW_BITS, Built, build_exact
+from glow_deploy.exact.build import BITS, LEAST_BITS, MOST_BITS, Built, build_exact
 from glow_deploy.exact.interpret import ExactLatents, ExactModel
 from glow_deploy.exact.linear import linear_steps
+from glow_deploy.exact.narrow import FORMATS, NarrowNumber
 from glow_deploy.exact.proof import prove
 from glow_deploy.images import bits_per_dim
 from glow_deploy.numerics.statistics import mean_bound
@@ -22,7 +23,7 @@ from glow_deploy.protocol import Engine, Role
 from .coded import Coded
 from .examine import Findings, Report, measure_yardstick
 from .selfcheck import SelfCheck, batch_sizes
-from .settings import ExportSettings
+from .settings import TYPED, ExportSettings
 
 if TYPE_CHECKING:
     from glow_deploy.artifact.bundle_writer import BundleWriter
@@ -96,8 +97,12 @@ def prepare_exact(
     levels = linear_steps(folded, progress=lambda done, total: report("factoring 1x1 convolutions", done, total))
     automatic = settings.bits == "auto"
     band = BAND if settings.band is None else settings.band
-    narrow = settings.native is not None
-    for bits in range(LEAST_BITS, (NARROW_BITS if narrow else MOST_BITS) + 1) if automatic else (_bits(settings),):
+    narrow: NarrowNumber | None = None
+    if settings.native is not None:
+        narrow = "bf16" if settings.native.startswith("bf16") else "fp16"
+    for bits in (
+        range(LEAST_BITS, (FORMATS[narrow].bits if narrow else MOST_BITS) + 1) if automatic else (_bits(settings),)
+    ):
         stage = f"integers of {bits} bits"
         report(stage)
         built = build_exact(
@@ -162,7 +167,7 @@ def write_exact(
         folded: the trained model.
         prepared: the integers.
         writer: of the bundle.
-        native: hidden convolutions are typed in bfloat16.
+        native: hidden convolutions are typed in 16 bit.
 
     Raises:
         UsageError: a graph would not fit in one ONNX file, or cannot be written.
@@ -221,7 +226,7 @@ def examine_exact(
     elif not np.array_equal(x_hat, x):
         problems.append("the integers do not come back")
     report("checking the graphs in ONNX Runtime")
-    engines = _carried(graphs(), prepared) if settings.native == "bf16" else graphs()
+    engines = _carried(graphs(), prepared) if settings.native in TYPED else graphs()
     check = _check(engines, run, x, y, n_bits=prepared.built.model.n_bits)
     problems += [
         f"{name}: {int(count)} values differ from the integers" for name, count in check.max_errors.items() if count
@@ -265,7 +270,7 @@ class _Twin:
 
 
 def _carried(graphs: Mapping[Role, WrittenGraph], prepared: Prepared) -> Mapping[Role, _Twin]:
-    """Build the graphs that give the same integers in float32: ONNX Runtime's CPU runs no bfloat16 convolution."""
+    """Build the graphs that give the same integers in float32: ONNX Runtime's CPU has no 16-bit convolution."""
     from glow_deploy.exact.decoder import build_exact_decoder
     from glow_deploy.exact.encoder import build_exact_encoder
     from glow_deploy.graphs.serialize import serialize

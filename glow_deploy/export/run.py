@@ -27,7 +27,7 @@ from .build import WrittenGraph, build_graphs
 from .exact import EXACT_IMAGES, Prepared, examine_exact, prepare_exact, write_exact
 from .examine import Findings, RunGraphs, examine, is_finite
 from .reading import origin_notes, suspected_misreading
-from .settings import CALIBRATION_IMAGES, ExportSettings
+from .settings import CALIBRATION_IMAGES, TYPED, ExportSettings
 from .sixteen_bit import examine_narrow
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                 lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
             )
         else:
-            native = settings.native == "bf16"
+            native = settings.native in TYPED
             building = worker.submit(lambda: write_exact(folding.result(), exact, writer, native=native))
         if isinstance(images, str):
             found = Findings(problems=[images])

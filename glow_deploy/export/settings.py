@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from glow_deploy.data.reading import Reading
     from glow_deploy.graphs.target import GraphTarget
 
-__all__ = ["CALIBRATION_IMAGES", "ExportOptions", "ExportSettings", "Io", "Precision"]
+__all__ = ["CALIBRATION_IMAGES", "TYPED", "ExportOptions", "ExportSettings", "Io", "Precision"]
 
 CALIBRATION_IMAGES = 256
 """Of `auto`, at least and by default."""
 
 Io = Literal["float32", "uint8", "uint8-nhwc"]
 
-Native = Literal["bf16", "bf16-carried"]
+Native = Literal["bf16", "bf16-carried", "fp16", "fp16-carried"]
+
+TYPED: tuple[Native, ...] = ("bf16", "fp16")
+"""Of these the graphs hold convolutions of 16-bit numbers."""
 
 Precision = Literal["fp32", "mixed", "bf16-mixed", "auto", "fp16", "exact"]
 
@@ -47,8 +50,9 @@ class ExportSettings:
         bits: of `exact`: bits of a conditioner's weights and activations, 4 to 11, 8 by default; or `auto`, the fewest
             that keep the likelihood within `band`.
         band: of `exact` with `bits` `auto`: what bits/dim may grow by, 0.005 by default.
-        native: of `exact`: `bf16` types the conditioners' hidden convolutions in bfloat16, which their integers allow;
-            `bf16-carried` gives the same integers from convolutions in float32, for backends without bfloat16.
+        native: of `exact`: `bf16` and `fp16` type the conditioners' hidden convolutions in bfloat16 or float16, which
+            their integers allow; `bf16-carried` and `fp16-carried` give the same integers from convolutions in float32,
+            for backends without them.
         data: where golden images come from (a folder, an .npz file, `faces`, ...); None takes those the checkpoint
             carries, or the model's own samples if it carries none.
         golden: how many golden images at most; None for a bundle without golden vectors.

@@ -11,17 +11,28 @@ from exact_models import CONFIGS, make, make_of
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
-def made(request, perturbed_glow, rgb):
+def made(request, perturbed_glow):
     """Exact graphs of four kinds of models, their weights perturbed."""
-    if request.param == "rgb":
-        return rgb
+    if request.param in ("rgb", "grey-plain-edge"):
+        return request.getfixturevalue({"rgb": "rgb"}.get(request.param, "edged"))
     return make(perturbed_glow(CONFIGS[request.param], seed=3))
 
 
 @pytest.fixture(scope="session")
-def narrow(rgb):
-    """Exact graphs whose hidden sums are rounded to bfloat16."""
-    return make_of(rgb.folded, levels=rgb.levels, narrow=True)
+def edged(perturbed_glow):
+    """Exact graphs of a model whose convolutions know the border."""
+    return make(perturbed_glow(CONFIGS["grey-plain-edge"], seed=3))
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("bf16", "fp16-edge")]
+
+
+@pytest.fixture(scope="session", params=["bf16-edge", "fp16", *SLOW])
+def narrow(request, rgb, edged):
+    """Exact graphs whose hidden sums are rounded to 16 bit."""
+    number, _, edge = request.param.partition("-")
+    source = edged if edge else rgb
+    return make_of(source.folded, levels=source.levels, narrow=number, bits=8 if number == "bf16" else 11)
 
 
 @pytest.fixture(scope="session")

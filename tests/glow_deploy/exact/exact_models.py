@@ -52,7 +52,7 @@ class Made:
     decoder: Graph
 
     def native(self):
-        """Return both graphs with hidden convolutions typed in bfloat16."""
+        """Return both graphs with hidden convolutions typed in 16 bit."""
         return tuple(
             build(
                 self.built.model,
@@ -158,13 +158,13 @@ def _torch_node(torch, op, given, attributes, conv, outputs):
         pad = attributes["pads"][0]
         return [conv(given[0], given[1], *given[2:], padding=pad, groups=attributes.get("group", 1))]
     if op == "Cast":
-        return [given[0].to(torch.float32 if attributes["to"] == 1 else torch.bfloat16)]
+        return [given[0].to({1: torch.float32, 10: torch.float16, 16: torch.bfloat16}[attributes["to"]])]
     if op == "Clip":
         return [torch.minimum(torch.maximum(given[0], given[1]), given[2])]
     if op == "Sum":
         return [reduce(torch.add, given)]
     if op == "ReduceSum":
-        return [torch.sum(given[0], dim=tuple(given[1].tolist()))]
+        return [torch.sum(given[0], dim=tuple(given[1].tolist()), keepdim=bool(attributes["keepdims"]))]
     if op == "Concat":
         return [torch.cat(given, dim=attributes["axis"])]
     if op == "Split":

@@ -51,6 +51,20 @@ def test_a_trunk_without_room_is_no_proof(rgb):
         prove(replace(rgb.built.model, levels=(changed, *rgb.built.model.levels[1:])))
 
 
+def test_an_operand_that_16_bit_cannot_hold_is_no_proof(narrow):
+    level = narrow.built.model.levels[0]
+    step = level.steps[0]
+    net = step.conditioner
+    for name, change, what in (
+        ("conv1", {"shift": net.conv1.shift + 120}, "a weight"),
+        ("conv2", {"bias": net.conv2.bias * 0 + 2**11 + 1}, "a bias"),
+    ):
+        changed = replace(net, **{name: replace(getattr(net, name), **change)})
+        steps = (replace(step, conditioner=changed), *level.steps[1:])
+        with pytest.raises(UnsoundModelError, match=f"level1/step01/coupling/{name}: {what} is no normal number"):
+            prove(replace(narrow.built.model, levels=(replace(level, steps=steps), *narrow.built.model.levels[1:])))
+
+
 def test_pixels_beyond_the_limit_are_no_proof(rgb):
     with pytest.raises(UnsoundModelError, match="pixels reach"):
         prove(replace(rgb.built.model, limit=2**8, limb_bits=4))
@@ -66,6 +80,9 @@ def test_images_of_the_calibration_are_in_range(made):
 def test_both_limbs_of_a_bfloat16_input_are_counted(narrow):
     """1,023 is 1,024 - 1, and a value half way below a multiple of 8 has a low limb of 4."""
     net = narrow.built.model.levels[0].steps[0].conditioner
+    if net.narrow == "fp16":
+        assert net.largest_input == net.input.largest == 1023
+        return
     q = np.arange(-net.input.largest, net.input.largest + 1)
     high = np.rint(q / 8) * 8
     assert np.abs(high).max() + np.abs(q - high).max() <= net.largest_input == 1028

@@ -151,16 +151,24 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options):
         export(tmp_path / "none.pt", **{"precision": "exact", **options})
 
 
-@pytest.mark.parametrize("native", ["bf16", "bf16-carried"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fp16", "fp16-carried")]
+
+
+@pytest.mark.parametrize("native", ["bf16", "bf16-carried", *SLOW])
 def test_native_and_carried_bundles_hold_the_same_integers(exported, native):
     bundle = export(exported / "ckpt.pt", out=exported / native, precision="exact", native=native, golden=4)
     assert not bundle.manifest.numerics.problems
-    kept = [Bundle.open(exported / name).golden() for name in ("bf16", "bf16-carried") if (exported / name).exists()]
+    number = native.partition("-")[0]
+    both = (number, f"{number}-carried")
+    kept = [Bundle.open(exported / name).golden() for name in both if (exported / name).exists()]
     for integers in zip(*(golden.integers for golden in kept), strict=True):
         np.testing.assert_array_equal(integers[0], integers[-1])
-    if native == "bf16":
-        with pytest.raises(MissingDependencyError, match="bf16-carried"):
+    if native == number:
+        with pytest.raises(MissingDependencyError, match=f"{number}-carried"):
             glow_deploy.open_engine(bundle.path / "encoder.onnx", device="cpu")
+        pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is the extra `rtx`")
+        with pytest.raises(UsageError, match="without --native"):
+            glow_deploy.compile(bundle.path, flavor="rtx")
     else:
         pytest.importorskip("openvino", reason="OpenVINO is the extra `openvino`")
         with pytest.raises(EngineError, match="leaves out casts"):
