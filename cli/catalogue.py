@@ -214,6 +214,16 @@ COMMANDS = {
         panel=_USE,
         examples=("glow-deploy project demo-out/ckpt.pt demo-out/faces/face-00.png -o projected.png",),
     ),
+    "bulk": Entry(
+        module="commands.bulk",
+        function="bulk",
+        summary="Encode, score, sample or edit data sets that no single process holds, into shards with an index.",
+        panel=_USE,
+        examples=(
+            "glow-deploy bulk encode demo-out/bundle demo-out/faces --draws 1 --format npz -o latents",
+            "glow-deploy bulk sample demo-out/bundle -n 1000000 --engine ray --workers 64 -o samples",
+        ),
+    ),
     "serve": Entry(
         module="commands.serve",
         function="serve",

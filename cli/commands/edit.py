@@ -96,6 +96,8 @@ def edit(
 
     Amounts are kept within the ranges that `directions` measured. An edit that would still not decode to a sound
     picture is scaled back towards the image until it does, and that is said; nothing non-finite is ever written.
+
+    Data sets beyond one process: `glow-deploy bulk edit`.
     """
     import numpy as np
 

@@ -66,6 +66,8 @@ def encode(
     Writes z1..zL, log_prob, bits_per_dim, bits_per_dim_centre and names as an .npz, and y for class-conditional models.
     bits_per_dim is averaged over dequantisation noise; the value at the bin centre is systematically lower and serves
     to compare backends. --class best also writes class_log_prob, each picture's log-likelihood under every class.
+
+    Data sets beyond one process: `glow-deploy bulk encode`.
     """
     from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine

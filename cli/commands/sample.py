@@ -79,6 +79,8 @@ def sample(
 
     The same seed gives the same latents on every backend and batch size. Draws that do not decode to finite values are
     counted, drawn again and never written.
+
+    Millions of samples: `glow-deploy bulk sample`.
     """
     from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.engines.open import open_engine

@@ -122,6 +122,8 @@ def score(
 
     --map finds the place: it compares the latents, and the likelihood with each patch smoothed away, with those of
     held-out normal images.
+
+    Data sets beyond one process: `glow-deploy bulk score`.
     """
     from glow_deploy.artifact.flavors import graph_backend
     from glow_deploy.artifact.identity import engine_model_id

@@ -54,6 +54,8 @@ _EXTRAS = {
     "matplotlib": "report",
     "jinja2": "report",
     "model_signing": "sign",
+    "ray": "ray",
+    "pyarrow": "ray",
 }
 _OTHERWISE = {"onnxruntime": ", or 'glow-deploy[gpu]' for an NVIDIA GPU"}
 

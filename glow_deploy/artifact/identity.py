@@ -12,7 +12,7 @@ from .plan_header import MAGICS
 from .sidecar import read_sidecar
 from .signed import SignedFiles
 
-__all__ = ["engine_model_id"]
+__all__ = ["engine_facts", "engine_model_id"]
 
 
 def engine_model_id(path: str | Path, *, signed: SignedFiles | None = None) -> str | None:
@@ -32,6 +32,12 @@ def engine_model_id(path: str | Path, *, signed: SignedFiles | None = None) -> s
         SignatureError: what is read is not what was signed.
         EngineError: the file cannot be read.
     """
+    facts = engine_facts(path, signed=signed)
+    return None if facts is None else facts.model_id
+
+
+def engine_facts(path: str | Path, *, signed: SignedFiles | None = None) -> GraphMetadata | None:
+    """Read what an ONNX file, or the sidecar of a plan, says about itself: see `engine_model_id`."""
     path = Path(path)
     check_regular(path, error=EngineError)
     try:
@@ -44,9 +50,9 @@ def engine_model_id(path: str | Path, *, signed: SignedFiles | None = None) -> s
         sidecar = read_sidecar(path, signed=signed)
         if sidecar is None:
             return None
-        return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json").model_id
+        return GraphMetadata.from_props(sidecar.metadata, source=f"{path.name}.json")
     from .graph_file import read_graph
 
     if signed is not None:
         signed.check(path, data)
-    return read_graph(data, source=str(path)).facts.model_id
+    return read_graph(data, source=str(path)).facts

@@ -27,6 +27,7 @@ SMALLER = (
     (r"^bench ", "bench --iterations 3 "),
     (r"^(inpaint|project) ", r"\1 --steps 3 "),
     (r"^verify (.*--data faces)", r"verify --limit 4 --random-draws 2 \1"),
+    (r"-n 1000000 --engine ray --workers 64", "-n 20"),
     (r"^directions ", "directions --limit 60 --range-images 4 "),
 )
 

@@ -30,6 +30,7 @@ RUNS = [
     ["encode", "B", "P", "Q"],
     ["encode", "B", "P", "--draws", "0"],
     ["score", "B", "P", "Q", "--draws", "1"],
+    ["bulk", "sample", "B", "-n", "2", "--format", "npz", "-o", "shards"],
     ["interpolate", "B", "P", "Q", "--steps", "3"],
     ["inpaint", "C", "P", "--box", "2,2,4,4", "--steps", "3"],
     ["project", "C", "P", "--steps", "3", "--bundle", "B"],

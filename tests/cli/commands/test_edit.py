@@ -234,3 +234,30 @@ def test_what_a_file_cannot_show_is_said(edit, pictures):
     result = edit(pictures[0], "-a", "storm=2")
     assert result.exit_code == 0, result.output
     assert "clipped: 1 of 1 pictures" in result.stdout
+
+
+def test_bulk_edits_as_this_command_does(invoke, model, found, pictures, place):
+    """The same pictures, in shards, with how much of each edit is left."""
+    folder = place / "in"
+    folder.mkdir()
+    for path in pictures:
+        (folder / path.name).write_bytes(path.read_bytes())
+    words = (folder, "--directions", found, "--attribute", "smiling=0.5", "--attribute", "storm=0.1")
+    assert invoke("edit", model.bundle, *words, "-o", "one/", "--json", "one.json").exit_code == 0
+    result = invoke("bulk", "edit", model.bundle, *words, "--format", "npz", "--shard-rows", 2, "-o", "shards")
+    assert result.exit_code == 0, result.output
+    assert "3 rows in 2 shards" in result.stdout
+    told = [image["edits"][0] for image in json.loads((place / "one.json").read_text())["images"]]
+    kept, images = [], []
+    for path in sorted((place / "shards").glob("*.npz")):
+        with np.load(path) as shard:
+            kept += shard["kept"].tolist()
+            images += list(shard["images"].transpose(0, 3, 1, 2))
+    assert kept == [edit["kept"] for edit in told]
+    for picture, path in zip(images, sorted((place / "one").iterdir()), strict=True):
+        assert np.array_equal(picture, read_picture(path))
+    missing = invoke("bulk", "edit", model.bundle, folder, "--attribute", "smiling", "-o", "other")
+    assert "name a file of directions: --directions" in missing.stderr
+    unknown = invoke("bulk", "edit", model.bundle, folder, "--directions", found, "--attribute", "wig", "-o", "other")
+    assert unknown.exit_code == 2
+    assert "wig" in unknown.stderr

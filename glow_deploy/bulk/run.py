@@ -1,0 +1,307 @@
+"""A whole bulk run: look at the inputs, make or take up the plan, make what is missing, close the index."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from glow_core.temporaries import is_temporary
+from glow_deploy.arguments import as_choice, as_flag, as_instance, as_path
+from glow_deploy.artifact.files import sha256_file
+from glow_deploy.artifact.folders import check_writable
+from glow_deploy.artifact.identity import engine_facts
+from glow_deploy.artifact.metadata import GraphMetadata
+from glow_deploy.data import LeftOut
+from glow_deploy.engines.pair import engine_file, pair_files
+from glow_deploy.errors import BundleError, DataError, UsageError
+from glow_deploy.progress import StageProgress
+
+from .arrow import import_arrow
+from .index import Index, Record
+from .lock import LOCK, folder_lock
+from .plan import PLAN, Plan, PlannedSource, need_same, options_of, read_plan
+from .pools import Pool, check_pool, open_pool
+from .settings import Action, BulkSettings, Where
+from .sources import Source, Survey, find_sources, stamp
+from .work import Work
+
+__all__ = ["SKIPPED", "BulkResult", "run_bulk"]
+
+SKIPPED = "skipped.txt"
+"""Where the command line lists what was left out."""
+
+_SHARD_BYTES = 256 << 20
+_MOST_SHARD_ROWS = 4096
+_SCORE_BYTES = 128  # of a row of scores
+_DOING: Mapping[Action, str] = {"encode": "encoding", "score": "scoring", "sample": "sampling", "edit": "editing"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkResult:
+    """A finished run.
+
+    Attributes:
+        out: the folder.
+        action: what was done.
+        shards: that it holds.
+        rows: in them.
+        bytes: of them.
+        resumed: shards that an earlier run had made.
+        lost: shards of an earlier run that were gone or damaged, and were made again.
+        skipped: pictures that were left out.
+        bits_per_dim: mean over all rows; None where it is not measured.
+        redrawn: samples that were drawn again, or edits that were scaled back.
+        backends: what ran.
+        workers: processes that worked.
+        made: rows that this run made.
+        seconds: that it took, opening the engines included.
+    """
+
+    out: Path
+    action: Action
+    shards: int
+    rows: int
+    bytes: int
+    resumed: int
+    lost: tuple[str, ...]
+    skipped: tuple[LeftOut, ...]
+    bits_per_dim: float | None
+    redrawn: int
+    backends: tuple[str, ...]
+    workers: int
+    made: int
+    seconds: float
+
+
+def run_bulk(
+    action: Action,
+    model: str | Path,
+    inputs: Sequence[str | Path] = (),
+    *,
+    out: str | Path,
+    directions: str | Path | None = None,
+    settings: BulkSettings | None = None,
+    where: Where | None = None,
+    check: bool = False,
+    progress: StageProgress | None = None,
+) -> BulkResult:
+    """Encode, score or edit every picture of some inputs, or draw samples, into shards with an index.
+
+    A run that was stopped goes on when it is started again with the same arguments: shards that the index lists are not
+    made again. All that a row gets depends on the row, its number and the settings alone, so the shards are the same
+    bit for bit whoever makes them, on processors of one kind.
+
+    Args:
+        action: `encode`, `score`, `sample` or `edit`.
+        model: a bundle; or the one engine that the action needs.
+        inputs: folders of pictures, Parquet files and WebDataset shards, or folders of shards; none for samples.
+        out: the folder for the shards, `plan.json` and `index.jsonl`; made if need be.
+        directions: edit: a file of `glow-deploy directions`.
+        settings: what is done; None for the defaults.
+        where: it is done; None for this process.
+        check: compare the sha256 of every shard of an earlier run, not its size alone.
+        progress: told how many rows are done.
+
+    Raises:
+        UsageError: options that do not go together, or a folder of another run.
+        DataError: an input is damaged or has changed, or a picture cannot be read and may not be left out. What was
+            finished before stays.
+        MissingDependencyError: Ray or `pyarrow` is needed and not installed.
+        GlowDeployError: the model cannot be run, or cannot encode a picture.
+    """
+    kind: Action = as_choice("action", action, get_args(Action))  # type: ignore[assignment]  # it is one of them
+    settings = BulkSettings() if settings is None else as_instance("settings", settings, BulkSettings)
+    where = Where() if where is None else as_instance("where", where, Where)
+    check, folder = as_flag("check", check), as_path("out", out)
+    settings.check_for(kind)
+    began = time.monotonic()
+    files = _files(kind, as_path("model", model), directions, where)
+    facts = _facts(kind, files, settings)
+    shard_rows = settings.shard_rows or _shard_rows(kind, settings, facts)
+    check_pool(where)
+    if settings.format == "parquet":
+        import_arrow("writing Parquet shards")
+    if kind == "sample" and inputs:
+        raise UsageError("samples have no inputs; leave them out")
+    if kind != "sample" and not inputs:
+        raise UsageError(f"there is nothing to {kind}: name folders of pictures, .parquet or .tar files")
+    sources = find_sources([as_path("inputs", path) for path in inputs], column=settings.column)
+    _check_folder(folder)
+    with folder_lock(folder), open_pool(where) as pool:
+        old = read_plan(folder)
+        surveys = _survey(pool, sources, old, progress)
+        plan = Plan(
+            action=kind,
+            options=options_of(kind, settings),
+            files={name: sha256_file(path) for name, path in files.items()},
+            format=settings.format,
+            shard_rows=shard_rows,
+            sources=tuple(_planned(source, found) for source, found in zip(sources, surveys, strict=True)),
+        )
+        if old is None:
+            plan.write(folder)
+        else:
+            need_same(old, plan, out=folder)
+        work = Work(
+            plan=plan,
+            out=str(folder.absolute()),
+            files={name: str(path.absolute()) for name, path in files.items()},
+            sources=sources,
+            stamps=tuple(found.stamp for found in surveys),
+            where=where,
+            skip_unreadable=settings.skip_unreadable,
+        )
+        with Index(folder, plan.tasks()) as index:
+            lost = index.drop_lost(check=check)
+            resumed = len(index.records)
+            made = _make(pool, work, index, progress)
+            missing = index.missing()
+            if missing:
+                raise DataError(f"{len(missing):,} shards were not made, the first {missing[0].shard}; run again")
+            index.rewrite()
+            _sweep(folder)
+            records = index.ordered()
+        workers = pool.workers
+    return _result(kind, folder, records, lost, resumed, made=made, workers=workers, seconds=time.monotonic() - began)
+
+
+def _make(pool: Pool, work: Work, index: Index, progress: StageProgress | None) -> int:
+    """Make what is missing; returns how many rows."""
+    missing = index.missing()
+    if not missing:
+        return 0
+    total = work.plan.rows
+    made = 0
+    done = total - sum(task.last - task.first for task in missing)
+    for record in pool.work(work, missing):
+        index.add(record)
+        made += record.rows
+        done += record.last - record.first
+        if progress is not None:
+            progress(_DOING[work.plan.action], done, total)
+    return made
+
+
+def _survey(
+    pool: Pool, sources: Sequence[Source], old: Plan | None, progress: StageProgress | None
+) -> tuple[Survey, ...]:
+    """Look at the inputs; one whose files have the sizes and times of the plan is not read again."""
+    found: dict[Source, Survey] = {}
+    if old is not None and len(old.sources) == len(sources):
+        for source, before in zip(sources, old.sources, strict=True):
+            if before.kind == source.kind and before.name == source.name and before.stamp == stamp(source):
+                found[source] = Survey(rows=before.rows, sha256=before.sha256, stamp=before.stamp)
+    new = [source for source in sources if source not in found]
+    if new:
+        for source, told in pool.survey(new):
+            found[source] = told
+            if progress is not None:
+                progress("looking at the inputs", len(found), len(sources))
+    return tuple(found[source] for source in sources)
+
+
+def _planned(source: Source, found: Survey) -> PlannedSource:
+    return PlannedSource(name=source.name, kind=source.kind, rows=found.rows, sha256=found.sha256, stamp=found.stamp)
+
+
+def _files(action: Action, model: Path, directions: str | Path | None, where: Where) -> dict[str, Path]:
+    """The files that decide the result, by what they are."""
+    if action != "edit":
+        if directions is not None:
+            raise UsageError(f"directions= are for edit, not for {action}")
+        role = "decoder" if action == "sample" else "encoder"
+        return {role: engine_file(model, role=role, flavor=where.flavor)}  # type: ignore[arg-type]  # it is a role
+    if directions is None:
+        raise UsageError("name a file of directions: directions=")
+    if not model.is_dir():
+        raise UsageError(f"{model} is no bundle; editing needs both engines of one")
+    encoder, decoder = pair_files(model, flavor=where.flavor)
+    return {"encoder": encoder, "decoder": decoder, "directions": as_path("directions", directions)}
+
+
+def _facts(action: Action, files: Mapping[str, Path], settings: BulkSettings) -> GraphMetadata | None:
+    """What the engine says about itself, checked against the options before anything is made."""
+    role = "decoder" if action == "sample" else "encoder"
+    for name, path in files.items():
+        if not path.is_file():
+            raise (DataError if name == "directions" else BundleError)(f"{path}: no such file")
+    facts = engine_facts(files[role])
+    if facts is None:
+        return None
+    if facts.role != role:
+        raise UsageError(f"{files[role]} is the {facts.role}; {action} needs the {role}")
+    if facts.num_classes is None and (settings.labels is not None or settings.best_class):
+        raise UsageError("this model is not class-conditional: leave labels= out")
+    if facts.num_classes is not None and settings.labels is None and not settings.best_class:
+        raise UsageError(f"this model is class-conditional: say which class (labels=), 0 to {facts.num_classes - 1}")
+    wrong = [label for label in settings.labels or () if label >= (facts.num_classes or 0)]
+    if wrong:
+        raise DataError(f"there is no class {wrong[0]}: this model knows 0 to {(facts.num_classes or 1) - 1}")
+    if isinstance(settings.temperature, tuple) and len(settings.temperature) not in (1, facts.levels):
+        raise UsageError(f"{len(settings.temperature)} temperatures were given for {facts.levels} levels")
+    return facts
+
+
+def _shard_rows(action: Action, settings: BulkSettings, facts: GraphMetadata | None) -> int:
+    """Rows of a shard of at most 256 MiB: whole batches."""
+    if facts is None:
+        raise UsageError("the plan does not tell its sizes, as it has no sidecar; give shard_rows=")
+    dims = math.prod(facts.image_size) * facts.channels
+    size = {"encode": 4 * dims, "score": _SCORE_BYTES, "sample": dims, "edit": dims}[action]
+    rows = min(_MOST_SHARD_ROWS, _SHARD_BYTES // size)
+    return max(settings.batch, rows // settings.batch * settings.batch)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a place that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file where a folder is to be written; choose another out=")
+    check_writable(folder)
+    if folder.is_dir() and not (folder / PLAN).exists():
+        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK and not is_temporary(path))
+        if others:
+            raise UsageError(f"{folder} holds {others[0]} and no {PLAN} of a bulk run; choose another out=")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed workers left half-written, of any machine: nobody is at work there any more."""
+    for path in folder.glob(".*"):
+        if is_temporary(path) or path.suffix == ".tries":
+            with suppress(OSError):
+                path.unlink()
+
+
+def _result(
+    action: Action,
+    folder: Path,
+    records: Sequence[Record],
+    lost: Sequence[str],
+    resumed: int,
+    *,
+    made: int,
+    workers: int,
+    seconds: float,
+) -> BulkResult:
+    measured = [(record.bits_per_dim, record.rows) for record in records if record.bits_per_dim is not None]
+    rows = sum(count for _, count in measured)
+    return BulkResult(
+        out=folder,
+        action=action,
+        shards=sum(record.rows > 0 for record in records),
+        rows=sum(record.rows for record in records),
+        bytes=sum(record.size for record in records),
+        resumed=resumed,
+        lost=tuple(lost),
+        skipped=tuple(skipped for record in records for skipped in record.skipped),
+        bits_per_dim=sum(bits * count for bits, count in measured) / rows if rows else None,
+        redrawn=sum(record.redrawn for record in records),
+        backends=tuple(dict.fromkeys(record.backend for record in records)),
+        workers=workers,
+        made=made,
+        seconds=seconds,
+    )

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from glow_deploy.bulk.lock import LOCK, folder_lock
+from glow_deploy.errors import UsageError
+
+
+def test_one_run_at_a_time(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with folder_lock(folder):
+        with pytest.raises(UsageError, match="b: another process works in it"), folder_lock(folder):
+            pass
+        (folder / "kept").touch()
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    with folder_lock(folder):
+        assert (folder / LOCK).exists()
+
+
+def test_a_folder_that_nothing_came_into_goes_again(tmp_path):
+    with pytest.raises(ZeroDivisionError), folder_lock(tmp_path / "new"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write to"), folder_lock(tmp_path / "file"):
+        pass
