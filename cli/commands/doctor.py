@@ -55,6 +55,7 @@ def doctor(json: Json = None, quiet: Quiet = False) -> None:
     output.say(f"TF32: {report.tf32}")
     for arithmetic in report.arithmetic:
         output.say(f"  {arithmetic.backend} computes float32 convolutions in: {arithmetic.text} ({arithmetic.detail})")
+        output.say(f"  {arithmetic.backend} convolves integers, as exact graphs need it: {arithmetic.integers}")
     for name, value in report.environment.items():
         output.say(f"  {name}={value}")
     output.say("")

@@ -5,18 +5,25 @@ switches can be misspelt, ignored or overridden by the environment, and its resu
 """
 
 from .detect import Runner, detect
+from .integer_verdict import IntegerResult, judge_integers
+from .integers import IntegerCanary, make_integers
 from .operands import Canary, make_canary
 from .report import CanaryResult, CanaryUnavailable, ConvolutionResult
-from .run import canary_for, canary_on_server
+from .run import canary_for, canary_on_server, integers_for
 
 __all__ = [
     "Canary",
     "CanaryResult",
     "CanaryUnavailable",
     "ConvolutionResult",
+    "IntegerCanary",
+    "IntegerResult",
     "Runner",
     "canary_for",
     "canary_on_server",
     "detect",
+    "integers_for",
+    "judge_integers",
     "make_canary",
+    "make_integers",
 ]

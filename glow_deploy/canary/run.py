@@ -12,6 +12,8 @@ from glow_deploy.errors import GlowDeployError, UsageError
 
 from .detect import detect
 from .graph import INPUT, OUTPUT, canary_graph
+from .integer_verdict import IntegerResult, judge_integers
+from .integers import make_integers
 from .operands import BATCH, make_canary
 from .report import CanaryResult, CanaryUnavailable
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from glow_deploy.engines.cuda import Cuda
     from glow_deploy.protocol import Engine
 
-__all__ = ["canary_for", "canary_on_server", "compile_canary", "open_canary"]
+__all__ = ["canary_for", "canary_on_server", "compile_canary", "integers_for", "open_canary"]
 
 _SOURCE = "the canary"
 
@@ -51,6 +53,30 @@ def canary_for(
             return engine
         with engine:
             return detect(lambda x: engine.run({INPUT: x})[OUTPUT])
+    except GlowDeployError as error:
+        return CanaryUnavailable(reason=str(error))
+
+
+def integers_for(
+    backend: str, *, device: str = "auto", plan: str | Path | None = None
+) -> IntegerResult | CanaryUnavailable:
+    """Find out whether a backend convolves integers exactly, as exact graphs need it, and if not, why not.
+
+    Args:
+        backend: see `canary_for`.
+        device: likewise.
+        plan: likewise.
+
+    Returns:
+        What was found, or why the canary could not be run.
+    """
+    try:
+        data = canary_graph(make_integers())
+        engine = _open(backend, device=device, plan=None if plan is None else Path(plan), data=data)
+        if isinstance(engine, CanaryUnavailable):
+            return engine
+        with engine:
+            return judge_integers(lambda x: engine.run({INPUT: x})[OUTPUT])
     except GlowDeployError as error:
         return CanaryUnavailable(reason=str(error))
 
@@ -97,11 +123,12 @@ def open_canary(backend: str, *, device: str = "auto", threads: int | None = Non
     return engine
 
 
-def compile_canary(settings: CompileSettings) -> bytes:
+def compile_canary(settings: CompileSettings, *, data: bytes | None = None) -> bytes:
     """Compile the canary's graph with these settings and return the plan.
 
     Args:
         settings: flavour, TF32 and compatibility; the batches that they name are replaced by the canary's own.
+        data: the graph of another canary, for batches of the same size.
 
     Raises:
         CompileError: TensorRT refuses the graph or an option.
@@ -116,7 +143,7 @@ def compile_canary(settings: CompileSettings) -> bytes:
     trt = import_tensorrt(settings.flavor)
     settings = replace(settings, min_batch=1, opt_batch=BATCH, max_batch=BATCH)
     configure = configure_rtx if settings.flavor == "rtx" else configure_tensorrt
-    data = canary_graph(make_canary())
+    data = data or canary_graph(make_canary())
     return build_plan(
         data,
         read_graph(data, source=_SOURCE),
@@ -127,26 +154,29 @@ def compile_canary(settings: CompileSettings) -> bytes:
     )
 
 
-def _open(backend: str, *, device: str, plan: Path | None, threads: int | None = None) -> Engine | CanaryUnavailable:
+def _open(
+    backend: str, *, device: str, plan: Path | None, threads: int | None = None, data: bytes | None = None
+) -> Engine | CanaryUnavailable:
+    data = data or canary_graph(make_canary())
     match backend:
         case "onnxruntime-cpu" | "onnxruntime-cuda":
             from glow_deploy.engines.onnxruntime import open_onnx
 
             where = "cpu" if backend == "onnxruntime-cpu" else _gpu(device)
-            return open_onnx(canary_graph(make_canary()), device=where, source=_SOURCE, threads=threads)
+            return open_onnx(data, device=where, source=_SOURCE, threads=threads)
         case "tensorrt" | "tensorrt-rtx":
-            return _open_plan(backend, device=_gpu(device), plan=plan)
+            return _open_plan(backend, data, device=_gpu(device), plan=plan)
         case _ if graph_backend(backend) != "auto":
             from glow_deploy.engines.open import open_graph
 
-            return open_graph(canary_graph(make_canary()), backend=backend, source=_SOURCE, threads=threads)
+            return open_graph(data, backend=backend, source=_SOURCE, threads=threads)
         case _:
             return CanaryUnavailable(
                 reason=f"there is no canary for {backend} here; `detect` takes a function of yours"
             )
 
 
-def _open_plan(backend: str, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
+def _open_plan(backend: str, data: bytes, *, device: str, plan: Path | None) -> Engine | CanaryUnavailable:
     from glow_deploy.artifact.graph_file import read_graph
     from glow_deploy.engines.cuda import Cuda
     from glow_deploy.engines.device import parse_device
@@ -159,11 +189,11 @@ def _open_plan(backend: str, *, device: str, plan: Path | None) -> Engine | Cana
         return settings
     # In memory from the compiler to the runtime: there is no file that anyone could have changed.
     return TensorRTEngine(
-        compile_canary(settings),
+        compile_canary(settings, data=data),
         trt=import_tensorrt(settings.flavor),
         cuda=cuda,
         flavor=settings.flavor,
-        facts=read_graph(canary_graph(make_canary()), source=_SOURCE).facts,
+        facts=read_graph(data, source=_SOURCE).facts,
         tf32=settings.tf32,
         source=_SOURCE,
     )

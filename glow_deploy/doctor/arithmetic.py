@@ -25,17 +25,21 @@ class Arithmetic:
         text: `float32 (measured)`, `TF32!`, ...; `not measured`.
         detail: the error found beside that of TF32, or why it was not measured.
         float32: what it ought to be; None where it was not measured.
+        integers: whether it convolves integers exactly, as exact graphs need it: `exact`, or why not.
+        exact: the same in one word; None where it was not measured.
     """
 
     backend: str
     text: str
     detail: str
     float32: bool | None
+    integers: str = "not measured"
+    exact: bool | None = None
 
 
 def measure_arithmetic(providers: tuple[Provider, ...], openvino_devices: Mapping[str, str]) -> tuple[Arithmetic, ...]:
     """Run a canary convolution on ONNX Runtime's providers that work, and on OpenVINO's devices."""
-    from glow_deploy.canary import canary_for
+    from glow_deploy.canary import canary_for, integers_for
     from glow_deploy.canary.report import CanaryUnavailable
 
     usable = {each.name for each in providers if each.usable}
@@ -56,7 +60,17 @@ def measure_arithmetic(providers: tuple[Provider, ...], openvino_devices: Mappin
             continue
         other: Literal["bf16", "tf32"] = "bf16" if backend in OPENVINO else "tf32"
         detail = f"error {canary.error:.1e}, {_FORMATS[other]} would be {canary.expected[other]:.1e}"
-        found.append(Arithmetic(backend=backend, text=canary.text, detail=detail, float32=canary.float32))
+        integers = integers_for(backend)
+        found.append(
+            Arithmetic(
+                backend=backend,
+                text=canary.text,
+                detail=detail,
+                float32=canary.float32,
+                integers=integers.reason if isinstance(integers, CanaryUnavailable) else integers.text,
+                exact=None if isinstance(integers, CanaryUnavailable) else integers.sound,
+            )
+        )
     return tuple(found)
 
 

@@ -18,7 +18,13 @@ from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import Rules, VerdictName, rules_for
 from glow_deploy.progress import StageProgress
 from glow_deploy.signing import check_signature
-from glow_deploy.verify.backends.arithmetic import arithmetic_notes, reduced_arithmetic, with_canaries
+from glow_deploy.verify.backends.arithmetic import (
+    arithmetic_notes,
+    integer_failures,
+    integer_reasons,
+    reduced_arithmetic,
+    with_canaries,
+)
 from glow_deploy.verify.backends.backend import open_backends
 from glow_deploy.verify.backends.saved import blame_digits, saved_notes, saved_report
 from glow_deploy.verify.matrix.causes import explain
@@ -138,7 +144,8 @@ def _verify(
     )
     failures = (
         *weight_failures(weights, steps),
-        *(() if exact is None else exact_failures(exact)),
+        *(() if exact is None else exact_failures(exact, integer_reasons(reports))),
+        *integer_failures(reports),
         *blame_digits(
             explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
             saved,

@@ -4,29 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
 from glow_deploy.artifact.signature import EXACT
-from glow_deploy.canary import canary_for, canary_on_server, detect, make_canary
+from glow_deploy.canary import canary_for, canary_on_server, detect, integers_for, make_canary
+from glow_deploy.canary.integer_verdict import IntegerResult
+from glow_deploy.canary.integers import PROBES
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 from glow_deploy.kserve.address import is_remote
-from glow_deploy.verify.report.verification import BackendReport
+from glow_deploy.numerics.gates import GateResult
+from glow_deploy.verify.report.verification import BackendReport, Failure
 
 from .backend import REFERENCE, SIMULATED, YARDSTICK
 from .saved import SAVED
 
-__all__ = ["arithmetic_notes", "reduced_arithmetic", "with_canaries"]
+__all__ = ["arithmetic_notes", "integer_failures", "integer_reasons", "reduced_arithmetic", "with_canaries"]
 
 
 def with_canaries(
     reports: tuple[BackendReport, ...], bundle: Bundle, *, device: str, timeout: float = 60.0
 ) -> tuple[BackendReport, ...]:
-    """Run the canary on every backend used; a server has `timeout` seconds for it."""
+    """Run the canary on every backend used, of integers too for an exact bundle; a server has `timeout` seconds."""
+    exact = bundle.manifest.precision == EXACT
     return tuple(
-        replace(report, canary=_canary(report.name, bundle, device=device, timeout=timeout)) if report.used else report
+        replace(
+            report,
+            canary=_canary(report.name, bundle, device=device, timeout=timeout),
+            integers=_integers(report.name, bundle, device=device) if exact else None,
+        )
+        if report.used
+        else report
         for report in reports
     )
+
+
+def integer_reasons(reports: tuple[BackendReport, ...]) -> dict[str, str]:
+    """Why integers are not exact on a backend, by its name, where the canary of integers found that they are not."""
+    return {
+        report.name: report.integers.reason
+        for report in reports
+        if isinstance(report.integers, IntegerResult) and not report.integers.sound
+    }
+
+
+def integer_failures(reports: tuple[BackendReport, ...]) -> Iterator[Failure]:
+    """Judge the backends whose arithmetic the proof of exact graphs does not cover, whatever the images say."""
+    for report in reports:
+        found = report.integers
+        if not isinstance(found, IntegerResult) or found.sound:
+            continue
+        gate = GateResult(
+            quantity="differing integers of the canary",
+            statistic="count",
+            level=None,
+            value=float(sum(found.differing.values())),
+            limit=0.0,
+            passed=False,
+            derivation="integers are equal or they are not",
+            verdict="round_trip",
+        )
+        yield Failure(
+            verdict="round_trip", where=report.name, images="canary", level=None, gate=gate, cause=found.reason
+        )
 
 
 def reduced_arithmetic(reports: tuple[BackendReport, ...]) -> dict[str, str]:
@@ -53,6 +94,14 @@ def arithmetic_notes(reports: tuple[BackendReport, ...], *, precision: str) -> I
                 f"{report.name} computes these graphs' 16-bit convolutions in float32, as OpenVINO itself tells: its "
                 "errors are not those of a GPU"
             )
+        if isinstance(report.integers, CanaryUnavailable):
+            yield f"{report.name}: whether it convolves integers exactly was not measured: {report.integers.reason}"
+        elif report.integers is not None:
+            each = ", ".join(PROBES)
+            words = (
+                f"exactly ({each})" if report.integers.arithmetic == "exact" else f"not exactly: {report.integers.text}"
+            )
+            yield f"{report.name}: convolves integers {words}"
         canary = report.canary
         if report.name == SAVED and isinstance(canary, CanaryResult):
             continue  # told with what else is known of it
@@ -76,6 +125,19 @@ def _all_in_float32(report: BackendReport) -> bool:
     return report.decoder is not None and str(report.decoder["provider"]).endswith(f"{CONVOLUTIONS_IN} f32")
 
 
+def _integers(name: str, bundle: Bundle, *, device: str) -> IntegerResult | CanaryUnavailable | None:
+    if name in (REFERENCE, SIMULATED, YARDSTICK):
+        return None  # they have no graph of integers
+    if is_remote(name):
+        return CanaryUnavailable(reason="a server is asked for no canary of integers")
+    return integers_for(name, device=device, plan=_plan(name, bundle))
+
+
+def _plan(name: str, bundle: Bundle) -> Path | None:
+    flavor = BACKEND_FLAVORS.get(name)
+    return None if flavor is None else bundle.path / engine_files(flavor)[1]
+
+
 def _canary(name: str, bundle: Bundle, *, device: str, timeout: float) -> CanaryResult | CanaryUnavailable | None:
     if name in (REFERENCE, SIMULATED):
         return None  # float64, and what the graphs say
@@ -86,6 +148,4 @@ def _canary(name: str, bundle: Bundle, *, device: str, timeout: float) -> Canary
         return detect(lambda x: run_convolutions(x, weights))
     if is_remote(name):
         return canary_on_server(name, timeout=timeout)
-    flavor = BACKEND_FLAVORS.get(name)
-    plan = None if flavor is None else bundle.path / engine_files(flavor)[1]
-    return canary_for(name, device=device, plan=plan)
+    return canary_for(name, device=device, plan=_plan(name, bundle))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,8 +56,14 @@ def compare_integers(
     return ExactReport(rows=tuple(rows.values()))
 
 
-def exact_failures(report: ExactReport) -> tuple[Failure, ...]:
-    """Turn every comparison that found a difference, or an image out of range, into a failure."""
+def exact_failures(report: ExactReport, reasons: Mapping[str, str] | None = None) -> tuple[Failure, ...]:
+    """Turn every comparison that found a difference, or an image out of range, into a failure.
+
+    Args:
+        report: the comparisons.
+        reasons: why integers are not exact on a backend, by its name, where the canary told.
+    """
+    known = reasons or {}
     found = []
     if not report.rows:
         gate = GateResult(
@@ -75,11 +81,13 @@ def exact_failures(report: ExactReport) -> tuple[Failure, ...]:
             Failure(verdict="round_trip", where="no backend", images=GOLDEN_SET, level=None, gate=gate, cause=cause)
         )
     for row in report.rows:
+        told = [f"{name}: {known[name]}" for name in dict.fromkeys((row.first, row.second)) if name in known]
         for quantity, count, cause in (
             (
                 f"differing {row.what}",
                 row.differing,
-                "a weight was changed, or the backend rounds, sums or multiplies in another way than float32",
+                "; ".join(told)
+                or "a weight was changed, or the backend rounds, sums or multiplies in another way than float32",
             ),
             (
                 "images out of range",

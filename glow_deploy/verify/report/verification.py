@@ -14,6 +14,7 @@ from .rows import BatchReport, CellReport, RandomReport, ReferenceReport, gate_d
 
 if TYPE_CHECKING:
     from glow_deploy.budget.report import BudgetReport
+    from glow_deploy.canary.integer_verdict import IntegerResult
     from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
 
     from .baseline import BaselineReport
@@ -53,6 +54,7 @@ class BackendReport:
         encoder: facts of the encoder's engine: provider, device, precision, tf32, versions, max_batch; None if absent.
         decoder: the same of the decoder's.
         canary: the arithmetic that a float32 convolution really got, measured; None for the float64 reference.
+        integers: of exact bundles: what becomes of integers there; None where that was not asked.
     """
 
     name: str
@@ -60,6 +62,7 @@ class BackendReport:
     encoder: Mapping[str, Any] | None = None
     decoder: Mapping[str, Any] | None = None
     canary: CanaryResult | CanaryUnavailable | None = None
+    integers: IntegerResult | CanaryUnavailable | None = None
 
     @property
     def used(self) -> bool:
@@ -76,6 +79,7 @@ class BackendReport:
             "encoder": dict(self.encoder),
             "decoder": dict(self.decoder),
             "canary": None if self.canary is None else self.canary.to_dict(),
+            **({} if self.integers is None else {"integers": self.integers.to_dict()}),
         }
 
 

@@ -11,6 +11,7 @@ def test_the_cpu_is_found_to_compute_in_float32():
     if "openvino-cpu" in found:
         assert found["openvino-cpu"].float32 is True
         assert "bfloat16 would be" in found["openvino-cpu"].detail
+    assert (found["onnxruntime-cpu"].integers, found["onnxruntime-cpu"].exact) == ("exact", True)
 
 
 def test_reduced_arithmetic_is_advised_against_with_its_cause():

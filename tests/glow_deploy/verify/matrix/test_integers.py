@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -125,8 +126,40 @@ def test_verify_says_how_many_were_compared(exact):
     reasons = {backend.name: backend.reason for backend in report.backends}
     assert reasons["simulated"].startswith("exact graphs are not simulated")
     assert report.to_dict()["exact"]["rows"][0]["differing"] == 0
+    assert "onnxruntime-cpu: convolves integers exactly (1x1, 3x3, wide)" in report.notes
+    backends = {part["name"]: part.get("integers") for part in report.to_dict()["backends"]}
+    assert backends["onnxruntime-cpu"]["sound"] is True
     checks = {check.name: check.found for check in report.weights.checks}
     assert set(checks.values()) == {"pass"}
+
+
+@pytest.mark.parametrize(("arithmetic", "sound"), [("winograd", False), ("tf32", True)])
+def test_a_backend_whose_arithmetic_no_proof_covers_is_unsound_whatever_images_say(
+    exact, monkeypatch, arithmetic, sound
+):
+    from glow_deploy.canary.integer_verdict import IntegerResult
+
+    found = IntegerResult(arithmetic=arithmetic, differing={"3x3": 7}, values=100, reason="it multiplies sums")
+    module = importlib.import_module("glow_deploy.verify.backends.arithmetic")
+    monkeypatch.setattr(module, "integers_for", lambda name, **_: found)
+    report = verify(exact.bundle, backends=("onnxruntime-cpu",), device="cpu", random_draws=0)
+    assert report.sound == sound
+    assert any("not exactly: it multiplies sums (differing: 7 of 100 in 3x3)" in note for note in report.notes)
+    causes = [failure.cause for failure in report.failures]
+    assert causes == ([] if sound else ["it multiplies sums"])
+
+
+def test_what_differs_is_told_with_the_reason_that_the_canary_found(exact):
+    from glow_deploy.engines.exact import ExactEngine
+
+    good = open_ort(exact.bundle)
+    bad = replace(good, name="other", encoder=ExactEngine(Spoilt(good.encoder.integers, "z2", 1.0)))
+    report = compare(exact.bundle, good, bad)
+    for reasons, cause in (
+        ({}, "a weight was changed"),
+        ({"other": "it sums in float16"}, "other: it sums in float16"),
+    ):
+        assert all(failure.cause.startswith(cause) for failure in exact_failures(report, reasons))
 
 
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
