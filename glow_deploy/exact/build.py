@@ -12,7 +12,7 @@ from glow_deploy.folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior
 from glow_deploy.folding.arrays import step_path
 
 from .arrays import ExactGlow, ExactLevel, ExactPrior, ExactSplit, ExactStep, Shear
-from .conditioners import integer_conditioner, integer_conv, rounding_of
+from .conditioners import Convolve, convolve, integer_conditioner, integer_conv, rounding_of
 from .interpret import ExactModel
 from .linear import LinearStep, limit_bits, linear_steps
 from .narrow import FORMATS, NarrowNumber
@@ -68,6 +68,7 @@ def build_exact(
     narrow: NarrowNumber | None = None,
     levels: tuple[tuple[LinearStep, ...], ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    convolve: Convolve = convolve,
 ) -> Built:
     """Make the exact model of an additive Glow, with ranges from calibration images.
 
@@ -82,6 +83,7 @@ def build_exact(
             convolutions in that type and in float32.
         levels: the linear steps, where they are known from another call.
         progress: told steps done and all steps, twice as many as the model has.
+        convolve: what runs the model on the images; exact for integers.
 
     Raises:
         UsageError: the model is affine, one of its 1x1 convolutions is too near a singular matrix, or the integers need
@@ -103,7 +105,9 @@ def build_exact(
         for most in (limit, limit // 2):
             if 2 ** (folded.n_bits + fraction - 1) > most:
                 continue
-            builder = _Builder(folded, levels, limit=most, fraction_bits=fraction, bits=bits, narrow=narrow)
+            builder = _Builder(
+                folded, levels, limit=most, fraction_bits=fraction, bits=bits, narrow=narrow, convolve=convolve
+            )
             built = builder.build(x, lambda done: report(total + done, 2 * total))
             if built is None:
                 break
@@ -134,8 +138,10 @@ class _Builder:
         fraction_bits: int,
         bits: int,
         narrow: NarrowNumber | None,
+        convolve: Convolve,
     ) -> None:
         self._folded, self._levels, self._bits, self._narrow = folded, levels, bits, narrow
+        self._convolve = convolve
         self._spacing = 2.0 ** -(folded.n_bits + fraction_bits)
         self._blank = ExactGlow(
             image_shape=folded.image_shape,
@@ -147,7 +153,7 @@ class _Builder:
             prior=ExactPrior(mean=np.zeros(0), log_scale=np.zeros(0)),
             num_classes=folded.num_classes,
         )
-        self._run = ExactModel(self._blank)
+        self._run = ExactModel(self._blank, convolve=convolve)
 
     def build(self, x: np.ndarray, report: Callable[[int], None]) -> Built | None:
         """Build; None where the calibration images leave too little room."""
@@ -186,6 +192,7 @@ class _Builder:
             sign=linear.sign[len(shears[0].conv.bias) :],
             bits=self._bits,
             narrow=self._narrow,
+            convolve=self._convolve,
         )
         made = ExactStep(shears=shears, conditioner=net, spacing=self._spacing)
         return made, np.concatenate((first, second + self._run.conditioner(first, net)), axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +15,10 @@ from glow_deploy.numerics.float64.ops import OPERATORS
 from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded, read_bound
 from .narrow import FORMATS, NarrowNumber
 
-__all__ = ["INPUT_BITS", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
+__all__ = ["INPUT_BITS", "Convolve", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
+
+Convolve = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Takes x [N,C,H,W] and a weight [O,C,k,k], and returns float64 [N,O,H,W]."""
 
 INPUT_BITS = 10
 """Bits, and a sign, of what a conditioner or a split reads of the trunk: TF32 holds them exactly."""
@@ -35,8 +39,8 @@ def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return OPERATORS["Conv"]([x.astype(np.float64), weight.astype(np.float64)], attributes)[0]
 
 
-def convolve_real(x: np.ndarray, conv: FoldedConv) -> np.ndarray:
-    """Apply a folded convolution in float64, bias and edge included."""
+def convolve_real(x: np.ndarray, conv: FoldedConv, convolve: Convolve = convolve) -> np.ndarray:
+    """Apply a folded convolution, bias and edge included."""
     result = convolve(x, conv.weight) + conv.bias.astype(np.float64)[:, None, None]
     if conv.edge is not None:
         result += edge_map(conv.edge.astype(np.float64), x.shape[2], x.shape[3])
@@ -106,6 +110,7 @@ def integer_conditioner(
     sign: np.ndarray,
     bits: int,
     narrow: NarrowNumber | None = None,
+    convolve: Convolve = convolve,
 ) -> IntegerConditioner:
     """Round a conditioner, with the ranges of its activations taken from calibration images.
 
@@ -119,14 +124,15 @@ def integer_conditioner(
         sign: [C/2] of the half that it adds to: h = sign * q * spacing there.
         bits: of a weight, and a sign; of an activation.
         narrow: see `IntegerConditioner`.
+        convolve: what runs it on the images.
     """
     largest, largest_weight = 2**bits - 1, 2**bits
     rounding = rounding_of(q)
     scaled1 = _scaled(net.conv1, np.full(q.shape[1], spacing * 2.0**rounding.shift))
-    hidden1 = np.maximum(convolve_real(q * spacing, net.conv1), 0.0)
+    hidden1 = np.maximum(convolve_real(q * spacing, net.conv1, convolve), 0.0)
     step1 = _steps(hidden1, largest, scaled1, narrow=narrow)
     scaled2 = _scaled(net.conv2, step1)
-    hidden2 = np.maximum(convolve_real(hidden1, net.conv2), 0.0)
+    hidden2 = np.maximum(convolve_real(hidden1, net.conv2, convolve), 0.0)
     step2 = _steps(hidden2, largest, scaled2, narrow=narrow)
     made = partial(
         integer_conv,
@@ -170,11 +176,14 @@ def _steps(hidden: np.ndarray, largest: int, conv: FoldedConv, *, narrow: Narrow
     """
     top = hidden.max(axis=(0, 2, 3))
     usual = float(np.median(top[top > 0])) if (top > 0).any() else 1.0
-    steps: np.ndarray = _HEADROOM * np.maximum(top, _LEAST_SHARE * usual) / largest
+    steps = _HEADROOM * np.maximum(top, _LEAST_SHARE * usual) / largest
     if narrow:
         real = np.maximum(np.abs(conv.weight).max(axis=(1, 2, 3)), np.abs(conv.bias))
         steps = np.maximum(steps, real / FORMATS[narrow].largest_real)
-    return steps
+    # To ten bits, so that the last digits of sums, which depend on their order, do not show in the weights.
+    unit = np.exp2(np.floor(np.log2(steps)) - 10)
+    rounded: np.ndarray = np.ceil(steps / unit) * unit
+    return rounded
 
 
 def _scaled(conv: FoldedConv, steps: np.ndarray) -> FoldedConv:

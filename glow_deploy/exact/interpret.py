@@ -24,7 +24,7 @@ from .arrays import (
     Rounded,
     Shear,
 )
-from .conditioners import convolve
+from .conditioners import Convolve, convolve
 
 __all__ = ["ExactLatents", "ExactModel"]
 
@@ -51,10 +51,11 @@ class ExactModel:
 
     Args:
         model: the integers.
+        convolve: another way to convolve integers exactly, as `conditioners.convolve` does.
     """
 
-    def __init__(self, model: ExactGlow) -> None:
-        self._model = model
+    def __init__(self, model: ExactGlow, *, convolve: Convolve = convolve) -> None:
+        self._model, self._convolve = model, convolve
 
     @property
     def grid_bits(self) -> int:
@@ -156,12 +157,12 @@ class ExactModel:
         """Return what a conditioner adds, int64."""
         hidden = read(q, net.input)
         for conv in (net.conv1, net.conv2):
-            sums = scaled_sums(hidden, conv)[0]
+            sums = scaled_sums(hidden, conv, self._convolve)[0]
             if net.narrow:
                 sums = round_values(sums, net.narrow)
             hidden = np.rint(np.clip(sums, 0, net.largest)).astype(np.int64)
         total = np.zeros((1, 1, 1, 1), dtype=np.int64)
-        for part in scaled_sums(hidden, net.conv3):
+        for part in scaled_sums(hidden, net.conv3, self._convolve):
             total = total + np.rint(part).astype(np.int64)
         return total
 
@@ -172,8 +173,8 @@ class ExactModel:
         high = np.rint(clipped / unit).astype(np.int64)
         low = clipped - high * unit
         scale = np.exp2(conv.shift.astype(np.float64))[:, None, None]
-        upper = (convolve(high, conv.weight) + conv.bias[:, None, None]) * unit / scale
-        lower = convolve(low, conv.weight) / scale
+        upper = (self._convolve(high, conv.weight) + conv.bias[:, None, None]) * unit / scale
+        lower = self._convolve(low, conv.weight) / scale
         result: np.ndarray = np.rint(upper).astype(np.int64) + np.rint(lower).astype(np.int64)
         return result
 
@@ -185,7 +186,7 @@ class ExactModel:
                 return prior.mean, prior.log_scale
             assert y is not None
             return prior.mean[y], prior.log_scale[y]
-        mean, log_scale = _halves(scaled_sums(read(kept, prior.input), prior.conv)[0])
+        mean, log_scale = _halves(scaled_sums(read(kept, prior.input), prior.conv, self._convolve)[0])
         return np.rint(mean).astype(np.int64), np.clip(log_scale, -MOST_LOG_SCALE, MOST_LOG_SCALE)
 
 
@@ -195,7 +196,7 @@ def read(q: np.ndarray, rounding: Rounded) -> np.ndarray:
     return np.clip(rounded, -rounding.largest, rounding.largest).astype(np.int64)
 
 
-def scaled_sums(a: np.ndarray, conv: IntegerConv) -> list[np.ndarray]:
+def scaled_sums(a: np.ndarray, conv: IntegerConv, convolve: Convolve = convolve) -> list[np.ndarray]:
     """The sums of each part of a convolution's inputs, divided by their power of two: exact in float64."""
     scale = np.exp2(conv.shift.astype(np.float64))[:, None, None]
     results = []

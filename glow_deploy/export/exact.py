@@ -22,10 +22,12 @@ from glow_deploy.protocol import Engine, Role
 
 from .coded import Coded
 from .examine import Findings, Report, measure_yardstick
+from .products import convolve_by_torch
 from .selfcheck import SelfCheck, batch_sizes
 from .settings import TYPED, ExportSettings
 
 if TYPE_CHECKING:
+    from glow_core import GlowConfig
     from glow_deploy.artifact.bundle_writer import BundleWriter
     from glow_deploy.folding import FoldedGlow
 
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
     from .images import GoldenImages
     from .reference import TrainedReference
 
-__all__ = ["BAND", "EXACT_IMAGES", "Prepared", "examine_exact", "prepare_exact", "write_exact"]
+__all__ = ["BAND", "Prepared", "examine_exact", "images_wanted", "prepare_exact", "write_exact"]
 
-EXACT_IMAGES = 256
-"""Images wanted: ranges come from the first half, the change of bits/dim from the second."""
+_MOST_IMAGES, _LEAST_IMAGES = 256, 64
+_MOST_WORK = 2e11  # multiplications of all images together, for one way through the model
 
 BAND = 0.005
 """bits/dim that `--bits auto` may cost by default."""
@@ -62,6 +64,19 @@ class Prepared:
     built: Built
     bits: int
     figures: ExactFigures
+
+
+def images_wanted(config: GlowConfig) -> int:
+    """Count the images to ask for: ranges come from the first half, the change of bits/dim from the second.
+
+    There are 256, and for a model that takes long to run on one fewer, down to 64.
+    """
+    work = 0
+    for level in range(1, config.levels + 1):
+        height, width = (size >> level for size in config.image_size)
+        kept = config.channels << level  # half of the level's channels
+        work += config.steps * height * width * config.width * (18 * kept + config.width)
+    return max(_LEAST_IMAGES, min(_MOST_IMAGES, int(_MOST_WORK / work)))
 
 
 def prepare_exact(
@@ -106,7 +121,13 @@ def prepare_exact(
         stage = f"integers of {bits} bits"
         report(stage)
         built = build_exact(
-            folded, images.x[:half], bits=bits, narrow=narrow, levels=levels, progress=partial(report, stage)
+            folded,
+            images.x[:half],
+            bits=bits,
+            narrow=narrow,
+            levels=levels,
+            progress=partial(report, stage),
+            convolve=convolve_by_torch,
         )
         mean, width, outside = _change(folded, built, noisy, y, trained)
         if not automatic or mean + width <= band:
@@ -148,7 +169,7 @@ def _change(
     folded: FoldedGlow, built: Built, x: np.ndarray, y: np.ndarray | None, trained: np.ndarray
 ) -> tuple[float, float, int]:
     """Return how bits/dim changes on average, within what that is known, and how many images leave the range."""
-    run = ExactModel(built.model)
+    run = ExactModel(built.model, convolve=convolve_by_torch)
     parts = [run.encode(x[rows], None if y is None else y[rows]) for rows in _pieces(len(x))]
     found = np.concatenate([part.log_prob for part in parts])
     outside = sum(int((~part.in_range).sum()) for part in parts)
@@ -211,7 +232,7 @@ def examine_exact(
     Raises:
         EngineError: ONNX Runtime cannot run a graph.
     """
-    run = ExactModel(prepared.built.model)
+    run = ExactModel(prepared.built.model, convolve=convolve_by_torch)
     rows = _golden_rows(run, images, prepared.built.images, max(settings.golden or 0, _CHECKED))
     x, y = images.x[rows], None if images.y is None else images.y[rows]
     report("float32 yardstick")

@@ -24,7 +24,7 @@ from glow_deploy.progress import StageProgress
 from glow_deploy.runtime import import_onnxruntime
 
 from .build import WrittenGraph, build_graphs
-from .exact import EXACT_IMAGES, Prepared, examine_exact, prepare_exact, write_exact
+from .exact import Prepared, examine_exact, images_wanted, prepare_exact, write_exact
 from .examine import Findings, RunGraphs, examine, is_finite
 from .reading import origin_notes, suspected_misreading
 from .settings import CALIBRATION_IMAGES, TYPED, ExportSettings
@@ -154,7 +154,7 @@ def _images(
     auto, float32 = settings.precision == "auto", settings.precision == "fp32"
     wanted = settings.images or CALIBRATION_IMAGES if auto else 1 if float32 else NARROW_IMAGES
     if settings.precision == EXACT:
-        wanted = EXACT_IMAGES
+        wanted = images_wanted(reference.config)
     try:
         images = choose_images(stored, reference, settings, at_least=wanted)
     except UnsoundModelError as error:

@@ -53,7 +53,7 @@ def test_more_bits_come_nearer_to_the_trained_conditioner():
     errors = []
     for bits in (4, 8, 11):
         made = integer_conditioner(net, q, spacing=spacing, sign=np.array([1, 1, -1]), bits=bits)
-        got = ExactModel.conditioner(None, q, made) * np.array([1, 1, -1])[:, None, None]
+        got = ExactModel(None).conditioner(q, made) * np.array([1, 1, -1])[:, None, None]
         errors.append(float(np.sqrt(((got - wanted) ** 2).mean())))
     assert errors[0] > 4 * errors[1] > 8 * errors[2]
     assert errors[1] < 0.02 * np.abs(wanted).max()

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from glow_deploy.exact.conditioners import convolve
+from glow_deploy.export.products import convolve_by_torch
+
+
+@pytest.mark.parametrize(("outputs", "inputs", "size"), [(5, 3, 3), (3, 5, 3), (4, 4, 3), (4, 6, 1)])
+def test_integers_are_convolved_as_in_float64(outputs, inputs, size):
+    generator = np.random.default_rng(0)
+    x = generator.integers(-1023, 1024, (3, inputs, 4, 6))
+    weight = generator.integers(-256, 257, (outputs, inputs, size, size))
+    found = convolve_by_torch(x, weight)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, convolve(x, weight))
+
+
+def test_sums_beyond_float32_show_that_the_bound_is_needed():
+    x = np.array([2**12, 2**12, 1]).reshape(1, 3, 1, 1)
+    weight = np.array([2**12, 2**12, 1]).reshape(1, 3, 1, 1)
+    assert convolve(x, weight).item() == 2**25 + 1
+    assert convolve_by_torch(x, weight).item() != 2**25 + 1
