@@ -9,12 +9,17 @@ from glow_deploy.protocol import Engine, TensorSpec
 
 from .base import EngineBase
 
-__all__ = ["ExactEngine", "like_others"]
+__all__ = ["ExactEngine", "as_it_is", "like_others"]
 
 
 def like_others(engine: Engine) -> Engine:
     """Return an engine whose latents are standard normal numbers: itself, unless its graph gives integers."""
     return ExactEngine(engine) if engine.details.precision == EXACT else engine
+
+
+def as_it_is(engine: Engine) -> Engine:
+    """Return the engine whose tensors are those of the graph: integers, where it is exact. It undoes `like_others`."""
+    return engine.integers if isinstance(engine, ExactEngine) else engine
 
 
 class ExactEngine(EngineBase):

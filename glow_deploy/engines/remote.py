@@ -173,15 +173,25 @@ def remote_canary(
 
 
 def bundle_specs(bundle: Bundle, role: Role) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """What a bundle's engine takes and gives, as its manifest says; latents in order."""
+    """What a bundle's engine takes and gives, as its manifest says; latents in order.
+
+    Of an exact bundle these are the tensors of its graphs: integers, and what goes with them.
+    """
 
     def side(which: str) -> tuple[TensorSpec, ...]:
         found = bundle.manifest.tensors[role][which]
         specs = [TensorSpec(name=name, dtype=spec["dtype"], shape=tuple(spec["shape"])) for name, spec in found.items()]
-        order = {"x": -1, "log_prob": 98, "y": 99}
-        return tuple(sorted(specs, key=lambda spec: order.get(spec.name) or int(spec.name[1:])))
+        return tuple(sorted(specs, key=lambda spec: _place(spec.name)))
 
     return side("inputs"), side("outputs")
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Where a tensor stands among others: picture, latents, what exact graphs have beside them, numbers, labels."""
+    known = {"x": 0, "as_normal": 3, "log_prob": 4, "in_range": 5, "y": 6}
+    if name in known:
+        return known[name], 0
+    return (2 if name.startswith("normal") else 1), int(name.removeprefix("normal").removeprefix("z"))
 
 
 def _parameters(config: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.folding.arrays import step_path
 from glow_deploy.graphs.builder import GraphBuilder
 from glow_deploy.graphs.graph import Graph
+from glow_deploy.graphs.target import GraphTarget
 
 from .arrays import ExactGlow, ExactLevel
 from .nodes import ExactNodes
@@ -17,7 +18,9 @@ from .props import exact_props
 __all__ = ["build_exact_decoder"]
 
 
-def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bool = False) -> Graph:
+def build_exact_decoder(
+    model: ExactGlow, *, metadata: GraphMetadata, native: bool = False, target: GraphTarget | None = None
+) -> Graph:
     """Build the decoder.
 
     Inputs, float32: `z1` ... `zL`, and `as_normal` [batch,1,1,1]: 0 where they are integers, as the encoder gives them;
@@ -29,14 +32,19 @@ def build_exact_decoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
         model: the integers.
         metadata: stored in the graph.
         native: type the conditioners' hidden convolutions in the 16-bit number that their sums are rounded to.
+        target: what the graph is written in; None for the newest that we write.
+
+    Raises:
+        UsageError: the target's operator set has no bfloat16 convolution, and the graph is to have some.
     """
-    return _Decoder(model, native=native).build(metadata)
+    return _Decoder(model, native=native, target=target).build(metadata)
 
 
 class _Decoder:
-    def __init__(self, model: ExactGlow, *, native: bool) -> None:
+    def __init__(self, model: ExactGlow, *, native: bool, target: GraphTarget | None) -> None:
         self._model, self._native = model, native
-        self._graph = GraphBuilder("glow_decoder", bfloat16=native and model.narrow == "bf16")
+        bfloat16 = native and model.narrow == "bf16"
+        self._graph = GraphBuilder("glow_decoder", target=target, bfloat16=bfloat16)
         self._nodes = ExactNodes(model, self._graph, native=native)
 
     def build(self, metadata: GraphMetadata) -> Graph:

@@ -11,6 +11,7 @@ from glow_deploy.artifact.metadata import GraphMetadata
 from glow_deploy.folding.arrays import step_path
 from glow_deploy.graphs.builder import GraphBuilder
 from glow_deploy.graphs.graph import Graph
+from glow_deploy.graphs.target import GraphTarget
 
 from .arrays import ExactGlow, ExactLevel, ExactPrior
 from .nodes import ExactNodes
@@ -19,7 +20,9 @@ from .props import exact_props
 __all__ = ["build_exact_encoder"]
 
 
-def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata, native: bool = False) -> Graph:
+def build_exact_encoder(
+    model: ExactGlow, *, metadata: GraphMetadata, native: bool = False, target: GraphTarget | None = None
+) -> Graph:
     """Build the encoder.
 
     Inputs: `x` [batch,C,H,W] float32 in [0,1), and `y` [batch] int64 for class-conditional models. Outputs, float32:
@@ -30,14 +33,19 @@ def build_exact_encoder(model: ExactGlow, *, metadata: GraphMetadata, native: bo
         model: the integers.
         metadata: stored in the graph.
         native: type the conditioners' hidden convolutions in the 16-bit number that their sums are rounded to.
+        target: what the graph is written in; None for the newest that we write.
+
+    Raises:
+        UsageError: the target's operator set has no bfloat16 convolution, and the graph is to have some.
     """
-    return _Encoder(model, native=native).build(metadata)
+    return _Encoder(model, native=native, target=target).build(metadata)
 
 
 class _Encoder:
-    def __init__(self, model: ExactGlow, *, native: bool) -> None:
+    def __init__(self, model: ExactGlow, *, native: bool, target: GraphTarget | None) -> None:
         self._model, self._native = model, native
-        self._graph = GraphBuilder("glow_encoder", bfloat16=native and model.narrow == "bf16")
+        bfloat16 = native and model.narrow == "bf16"
+        self._graph = GraphBuilder("glow_encoder", target=target, bfloat16=bfloat16)
         self._nodes = ExactNodes(model, self._graph, native=native)
         self._constant = model.log_volume() - 0.5 * model.dims * math.log(2 * math.pi)
         self._terms: list[str] = []

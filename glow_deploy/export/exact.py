@@ -180,7 +180,7 @@ def _change(
 
 
 def write_exact(
-    folded: FoldedGlow, prepared: Prepared, writer: BundleWriter, *, native: bool
+    folded: FoldedGlow, prepared: Prepared, writer: BundleWriter, settings: ExportSettings
 ) -> Mapping[Role, WrittenGraph]:
     """Build both exact graphs and write them.
 
@@ -188,16 +188,18 @@ def write_exact(
         folded: the trained model.
         prepared: the integers.
         writer: of the bundle.
-        native: hidden convolutions are typed in 16 bit.
+        settings: how hidden convolutions are typed, what the graphs are written in, and whether graphs of 8-bit
+            pictures are written besides.
 
     Raises:
         UsageError: a graph would not fit in one ONNX file, or cannot be written.
     """
-    from glow_deploy.artifact.manifest import DECODER, ENCODER
+    from glow_deploy.artifact.manifest import DECODER, ENCODER, PICTURE_GRAPHS
     from glow_deploy.artifact.signature import EXACT
     from glow_deploy.exact.decoder import build_exact_decoder
     from glow_deploy.exact.encoder import build_exact_encoder
     from glow_deploy.graphs.describe import describe
+    from glow_deploy.graphs.pictures import picture_graph
 
     from .build import write_one
 
@@ -207,7 +209,11 @@ def write_exact(
     builders = (build_exact_encoder, build_exact_decoder)
     for role, name, build in zip(roles, (ENCODER, DECODER), builders, strict=True):
         facts = describe(folded, role=role, precision=EXACT, model_id=model_id)
-        written[role] = write_one(build(model, metadata=facts, native=native), name, writer)
+        graph = build(model, metadata=facts, native=settings.native in TYPED, target=settings.target())
+        written[role] = write_one(graph, name, writer)
+        if settings.io != "float32":
+            pictures = picture_graph(graph.to_model(), settings.io)
+            writer.write(PICTURE_GRAPHS[roles.index(role)], pictures.SerializeToString(deterministic=True))
     return written
 
 

@@ -27,7 +27,7 @@ from .build import WrittenGraph, build_graphs
 from .exact import Prepared, examine_exact, images_wanted, prepare_exact, write_exact
 from .examine import Findings, RunGraphs, examine, is_finite
 from .reading import origin_notes, suspected_misreading
-from .settings import CALIBRATION_IMAGES, TYPED, ExportSettings
+from .settings import CALIBRATION_IMAGES, ExportSettings
 from .sixteen_bit import examine_narrow
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def _export(stored: Checkpoint, path: Path, target: Path, settings: ExportSettin
                 lambda: build_graphs(folding.result(), plan, settings.target(), writer, io=settings.io)
             )
         else:
-            native = settings.native in TYPED
-            building = worker.submit(lambda: write_exact(folding.result(), exact, writer, native=native))
+            building = worker.submit(lambda: write_exact(folding.result(), exact, writer, settings))
         if isinstance(images, str):
             found = Findings(problems=[images])
         elif exact is not None:

@@ -96,7 +96,7 @@ class ExportSettings:
         settle(self, as_whole, "opset", "ir_version", optional=True, least=1)
         if self.opset is not None or self.ir_version is not None:
             # Says what is wrong with them before a checkpoint is read.
-            self.target().versions(bfloat16=self.precision == "bf16-mixed")
+            self.target().versions(bfloat16=self.precision == "bf16-mixed" or self.native == "bf16")
         if self.bits != "auto":
             settle(self, as_whole, "bits", optional=True, least=4, most=11)
         settle(self, as_real, "band", optional=True, above=0)
@@ -122,10 +122,6 @@ class ExportSettings:
             raise UsageError(f'native= goes with precision="exact", not with precision="{self.precision}"')
         if self.bits is not None and self.precision != "exact":
             raise UsageError(f'bits= goes with precision="exact", not with precision="{self.precision}"')
-        if self.precision == "exact":
-            for name, plain in (("io", "float32"), ("opset", None), ("ir_version", None)):
-                if getattr(self, name) != plain:
-                    raise UsageError(f"exact graphs cannot yet be written with {name}=: leave it out")
         if self.band is not None and self.bits != "auto":
             raise UsageError('a band goes with precision="exact" and bits="auto"')
         if self.images is not None and self.images < CALIBRATION_IMAGES:

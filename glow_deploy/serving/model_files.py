@@ -12,7 +12,9 @@ from glow_deploy.artifact.files import read_regular, sha256_bytes
 from glow_deploy.artifact.flavors import engine_files
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.artifact.manifest import DECODER, ENCODER
+from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.canary import make_canary
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.engines.remote import MODEL_ID, PRECISION
@@ -46,8 +48,10 @@ def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
     Raises:
         BundleError: the bundle is damaged, or a plan is not what its sidecar says.
         EngineError: plans are asked for, and there are none.
-        UsageError: they do not take a batch of 1.
+        UsageError: they do not take a batch of 1; or the bundle is exact, and the backend would compute other integers.
     """
+    if bundle.manifest.precision == EXACT:
+        _refuse_other_integers(bundle, settings)
     files: Files = {}
     rows: dict[Role, int] = {}
     golden = bundle.golden()
@@ -62,7 +66,10 @@ def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
         rows[role] = most
         inputs: dict[str, np.ndarray] = {}
         if golden is not None:
-            inputs = {"x": golden.x} if role == "encoder" else {f"z{k}": z for k, z in enumerate(golden.z, 1)}
+            z = golden.z if golden.integers is None else golden.integers
+            inputs = {"x": golden.x} if role == "encoder" else {f"z{k}": part for k, part in enumerate(z, 1)}
+            if golden.integers is not None and role == "decoder":
+                inputs["as_normal"] = np.zeros((len(golden), 1, 1, 1))
             inputs |= {} if golden.y is None else {"y": golden.y}
         files |= _engine(model, data, most, settings, bundle, warm=inputs)
     if settings.backend != "tensorrt":
@@ -70,6 +77,21 @@ def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
     files |= _caller(score_model(bundle, settings.name), "encoder", rows["encoder"], settings, bundle)
     files |= _caller(sample_model(bundle, settings.name), "decoder", rows["decoder"], settings, bundle)
     return files
+
+
+def _refuse_other_integers(bundle: Bundle, settings: TritonSettings) -> None:
+    if settings.backend == "openvino":
+        raise UsageError(
+            f"{bundle.path} holds exact graphs, and Triton's OpenVINO backend computes in the number format that "
+            "OpenVINO likes best, which gives other integers: choose backend=onnxruntime or backend=python"
+        )
+    facts = {entry.key: entry.value for entry in bundle.graph(ENCODER).metadata_props}
+    native = facts.get(f"{PREFIX}exact.native")
+    if native in ("bf16", "fp16"):
+        raise UsageError(
+            f"{bundle.path} holds exact graphs with convolutions in 16 bit, which no backend of Triton computes right: "
+            f"export with --native {native}-carried for the same integers"
+        )
 
 
 def _engine(

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glow_deploy.artifact.bundle import Bundle
-from glow_deploy.artifact.signature import EXACT
 from glow_deploy.engines.remote import bundle_specs
-from glow_deploy.errors import UsageError
 from glow_deploy.kserve.address import model_name
 from glow_deploy.protocol import Role, TensorSpec
 
@@ -75,16 +73,7 @@ def engine_model(name: str, role: str, inputs: Sequence[TensorSpec], outputs: Se
 
 
 def bundle_engine_model(bundle: Bundle, name: str, role: Role) -> ServedModel:
-    """The encoder or decoder of a bundle.
-
-    Raises:
-        UsageError: it holds exact graphs, whose latents are integers.
-    """
-    if bundle.manifest.precision == EXACT:
-        raise UsageError(
-            f"{bundle.path} holds exact graphs, whose latents are integers: they cannot yet be served; export the "
-            "model with another precision for that"
-        )
+    """The encoder or decoder of a bundle; an exact one's latents are integers, with `in_range` beside them."""
     return engine_model(name, role, *bundle_specs(bundle, role))
 
 

@@ -20,6 +20,7 @@ from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import PLANS, engine_files
 from glow_deploy.canary.run import open_canary
+from glow_deploy.engines.exact import as_it_is, like_others
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.engines.remote import MODEL_ID, PRECISION
 from glow_deploy.errors import DataError, GlowDeployError, UsageError
@@ -91,8 +92,8 @@ class Service:
             opened = Bundle.open(bundle)
             self.bundle = opened
             engines = {
-                bundle_engine_model(opened, settings.name, "encoder"): encoder,
-                bundle_engine_model(opened, settings.name, "decoder"): decoder,
+                bundle_engine_model(opened, settings.name, "encoder"): as_it_is(encoder),
+                bundle_engine_model(opened, settings.name, "decoder"): as_it_is(decoder),
             }
             if engine_files(settings.flavor)[0] not in PLANS:
                 where = encoder.details.device.partition(" ")[0]
@@ -223,7 +224,7 @@ class Service:
         loop = asyncio.get_running_loop()
 
         def work(gone: threading.Event) -> Arrays:
-            return call(JoinedEngine(model.batcher, loop, until=until, gone=gone), feeds)
+            return call(like_others(JoinedEngine(model.batcher, loop, until=until, gone=gone)), feeds)
 
         return await turns.run(work, until=until)
 

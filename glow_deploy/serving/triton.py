@@ -18,6 +18,7 @@ import numpy as np
 from glow_deploy.artifact.files import read_regular, sha256_bytes
 from glow_deploy.artifact.limits import SIZE_LIMIT
 from glow_deploy.engines.base import EngineBase
+from glow_deploy.engines.exact import like_others
 from glow_deploy.errors import BundleError, DataError, EngineError, GlowDeployError, UsageError
 from glow_deploy.printable import one_line
 from glow_deploy.protocol import Engine, EngineDetails, TensorSpec
@@ -72,7 +73,7 @@ class _Caller:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Read which model to ask."""
-        self._engine = ServerEngine(json.loads(_parameters(args)[ENGINE]))
+        self._engine = like_others(ServerEngine(json.loads(_parameters(args)[ENGINE])))
         self._inputs = [entry["name"] for entry in json.loads(args["model_config"])["input"]]
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:

@@ -269,6 +269,7 @@ def _open(
 
 
 def _open_remote(bundle: Bundle, name: str, *, stack: ExitStack, timeout: float) -> Backend:
+    from glow_deploy.engines.exact import like_others
     from glow_deploy.engines.remote import open_remote
     from glow_deploy.kserve.client import KServeClient
 
@@ -276,7 +277,7 @@ def _open_remote(bundle: Bundle, name: str, *, stack: ExitStack, timeout: float)
     client = stack.enter_context(KServeClient(address, timeout=timeout))
     encoder = open_remote(bundle, address, client=client, backend=name, role="encoder")
     decoder = open_remote(bundle, address, client=client, backend=name, role="decoder")
-    return Backend(name=name, encoder=encoder, decoder=decoder)
+    return Backend(name=name, encoder=like_others(encoder), decoder=like_others(decoder))
 
 
 def _open_pytorch(bundle: Bundle, name: str, *, stack: ExitStack, ckpt: Path) -> Backend:

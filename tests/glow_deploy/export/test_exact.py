@@ -175,6 +175,32 @@ def test_native_and_carried_bundles_hold_the_same_integers(exported, native):
             glow_deploy.open_engine(bundle.path / "encoder.onnx", backend="openvino-cpu")
 
 
+def test_older_operator_sets_and_graphs_of_pictures_hold_the_same_integers(exported):
+    import onnx
+    import onnxruntime
+
+    out = exported / "older"
+    bundle = export(exported / "ckpt.pt", out=out, precision="exact", golden=8, opset=13, ir_version=7, io="uint8")
+    assert not bundle.manifest.numerics.problems
+    model = onnx.load(out / "decoder.onnx")
+    assert (model.opset_import[0].version, model.ir_version) == (13, 7)
+    for found, wanted in zip(bundle.golden().integers, Bundle.open(exported / "bundle").golden().integers, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    encoder, decoder = (
+        onnxruntime.InferenceSession(out / f"{role}.uint8.onnx", providers=["CPUExecutionProvider"])
+        for role in ("encoder", "decoder")
+    )
+    values = np.rint(pixels(5) * (255 / 31)).astype(np.uint8)
+    z1, z2, in_range = encoder.run(["z1", "z2", "in_range"], {"pixels": values})
+    for level, z in enumerate((z1, z2)):
+        np.testing.assert_array_equal(z == np.rint(z), np.ones_like(z, bool), err_msg=f"z{level + 1}")
+    assert (in_range == 1).all()
+    (back,) = decoder.run(["pixels"], {"z1": z1, "z2": z2, "as_normal": np.zeros((5, 1, 1, 1), np.float32)})
+    np.testing.assert_array_equal(back, values)
+    with pytest.raises(UsageError, match="operator set 22"):
+        export(exported / "ckpt.pt", out=exported / "none", precision="exact", native="bf16", opset=13)
+
+
 def test_bfloat16_needs_few_bits(exported):
     with pytest.raises(UsageError, match="8 bits exactly"):
         export(exported / "ckpt.pt", out=exported / "none", precision="exact", native="bf16", bits=9)

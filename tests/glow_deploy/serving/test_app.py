@@ -106,6 +106,27 @@ def test_the_numbers_are_those_of_the_commands(kind, binary, request, visit):
         np.testing.assert_array_equal(drawn["image"], x_to_values(same.x, decoder.n_bits))
 
 
+def test_an_exact_bundle_gives_and_takes_integers(visit, exact_bundle):
+    client, golden = visit(exact_bundle, name="e"), Bundle.open(exact_bundle).golden()
+    found = infer(client, "e-encoder", {"x": golden.x, "y": golden.y})
+    for level, integers in enumerate(golden.integers, 1):
+        np.testing.assert_array_equal(found[f"z{level}"], integers)
+    assert (found["in_range"] == 1).all()
+    z = {name: array for name, array in found.items() if name[0] == "z"}
+    asked = {**z, "y": golden.y, "as_normal": np.zeros((len(golden), 1, 1, 1), np.float32)}
+    back = infer(client, "e-decoder", asked)
+    np.testing.assert_array_equal(back["x"], golden.x)
+    with open_pair(exact_bundle, threads=1) as (encoder, decoder):
+        values = x_to_values(golden.x, encoder.n_bits)
+        scored = infer(client, "e-score", {"image": values, "y": golden.y})
+        np.testing.assert_array_equal(
+            scored["bits_per_dim"], score_images(encoder, values, labels=golden.y).bits_per_dim
+        )
+        drawn = infer(client, "e-sample", {"count": np.array([3]), "y": np.array([1])})
+        same = concatenate_samples(sample(decoder, count=3, labels=(1,)))
+        np.testing.assert_array_equal(drawn["image"], x_to_values(same.x, decoder.n_bits))
+
+
 def test_outputs_are_chosen_and_the_id_comes_back(client):
     x = np.full((1, 3, 16, 8), 0.5, np.float32)
     outputs = [{"name": "log_prob", "parameters": {"binary_data": False}}]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from fake_triton import parse_pbtxt
 
@@ -114,6 +116,32 @@ def test_warm_up_inputs_are_one_row_and_run(bundle):
     }
     golden = Bundle.open(bundle).golden()
     assert np.abs(engine.run(feeds)["x"] - golden.x[:1]).max() < 1e-4
+
+
+def test_exact_graphs_warm_up_with_integers_and_go_to_no_backend_that_changes_them(exact_bundle, tmp_path):
+    opened = Bundle.open(exact_bundle)
+    files = repository_files(opened, TritonSettings())
+    inputs, _ = bundle_specs(opened, "decoder")
+    feeds = {
+        spec.name: np.frombuffer(files[f"glow-decoder/warmup/{spec.name}"], spec.dtype).reshape(1, *spec.shape)
+        for spec in inputs
+    }
+    feeds["y"] = feeds["y"].reshape(1)
+    with open_engine(exact_bundle / "decoder.onnx") as engine:
+        found = engine.integers.run(feeds)
+    np.testing.assert_array_equal(found["x"], opened.golden().x[:1])
+    with pytest.raises(UsageError, match="OpenVINO likes best"):
+        repository_files(opened, TritonSettings(backend="openvino"))
+    shutil.copytree(exact_bundle, tmp_path / "native")
+    graph = onnx.load(tmp_path / "native" / "encoder.onnx")
+    next(entry for entry in graph.metadata_props if entry.key.endswith("exact.native")).value = "fp16"
+    data = graph.SerializeToString()
+    (tmp_path / "native" / "encoder.onnx").write_bytes(data)
+    manifest = json.loads((tmp_path / "native" / "manifest.json").read_text())
+    manifest["files"]["encoder.onnx"] = hashlib.sha256(data).hexdigest()
+    (tmp_path / "native" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="--native fp16-carried"):
+        repository_files(Bundle.open(tmp_path / "native"), TritonSettings())
 
 
 def test_a_bundle_without_golden_vectors_warms_up_with_nothing(make_bundle):

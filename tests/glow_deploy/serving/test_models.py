@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.engines.open import open_engine
-from glow_deploy.errors import UsageError
 from glow_deploy.serving.models import bundle_engine_model, canary_model, sample_model, score_model
 
 
@@ -30,9 +27,12 @@ def test_labels_are_asked_for_where_the_model_has_classes(bundle, class_bundle):
     assert canary_model("g").name == "g-canary"
 
 
-@pytest.mark.parametrize("role", ["encoder", "decoder"])
-def test_exact_graphs_are_not_served_yet(bundle, role):
-    plain = Bundle.open(bundle)
-    exact = replace(plain, manifest=replace(plain.manifest, precision="exact"))
-    with pytest.raises(UsageError, match="cannot yet be served"):
-        bundle_engine_model(exact, "faces", role)
+def test_exact_graphs_are_served_with_the_tensors_that_they_have(exact_bundle):
+    encoder, decoder = (bundle_engine_model(Bundle.open(exact_bundle), "e", role) for role in ("encoder", "decoder"))
+    assert [tensor.name for tensor in encoder.inputs] == ["x", "y"]
+    assert [tensor.name for tensor in encoder.outputs] == ["z1", "z2", "normal1", "normal2", "log_prob", "in_range"]
+    assert [(tensor.name, tensor.shape) for tensor in decoder.inputs][2:] == [
+        ("as_normal", (-1, 1, 1, 1)),
+        ("y", (-1, 1)),
+    ]
+    assert [tensor.name for tensor in decoder.outputs] == ["x", "in_range"]

@@ -61,6 +61,22 @@ def test_engines_scores_and_samples_are_those_of_the_commands(kind, request, ser
         assert (elsewhere["image"] != drawn["image"]).any()
 
 
+def test_an_exact_bundle_gives_and_takes_integers(exact_bundle, serve):
+    server, golden = serve(exact_bundle, max_batch=4), Bundle.open(exact_bundle).golden()
+    y = golden.y[:3, None]
+    (found,) = server.ask("glow-encoder", {"x": golden.x[:3], "y": y})
+    for level, integers in enumerate(golden.integers, 1):
+        np.testing.assert_array_equal(found[f"z{level}"], integers[:3])
+    z = {name: array for name, array in found.items() if name[0] == "z"}
+    (back,) = server.ask("glow-decoder", {**z, "y": y, "as_normal": np.zeros((3, 1, 1, 1), np.float32)})
+    np.testing.assert_array_equal(back["x"], golden.x[:3])
+    with open_pair(exact_bundle) as (encoder, _):
+        values = x_to_values(golden.x, encoder.n_bits)
+        scored = server.ask("glow-score", {"image": values, "y": golden.y})[0]
+        expected = score_images(encoder, values, settings=ScoreSettings(batch=4), labels=golden.y)
+        np.testing.assert_allclose(scored["bits_per_dim"], expected.bits_per_dim, rtol=1e-6)
+
+
 def test_a_request_that_cannot_be_answered_spoils_no_other(class_bundle, serve):
     server, golden = serve(class_bundle), Bundle.open(class_bundle).golden()
     good = {"x": golden.x[:1], "y": golden.y[:1, None]}
