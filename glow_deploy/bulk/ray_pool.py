@@ -196,6 +196,7 @@ def import_ray() -> Any:
         MissingDependencyError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no run reports to anybody
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it warns of how Ray Data itself makes actors
     try:
         import ray
         import ray.data

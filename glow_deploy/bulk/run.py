@@ -157,6 +157,7 @@ def run_bulk(
             skip_unreadable=settings.skip_unreadable,
         )
         with Index(folder, plan.tasks()) as index:
+            _sweep(folder)
             lost = index.drop_lost(check=check)
             resumed = len(index.records)
             made = _make(pool, work, index, progress)
@@ -269,7 +270,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed workers left half-written, of any machine: nobody is at work there any more."""
+    """Remove what killed workers left half-written, of any machine: nobody else is at work there."""
     for path in folder.glob(".*"):
         if is_temporary(path) or path.suffix == ".tries":
             with suppress(OSError):

@@ -128,6 +128,7 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_the_same(run, tmp_path):
     # A killed process leaves a torn line, a shard that no line names, and a file on its way.
     (out / "index.jsonl").write_bytes(left["index.jsonl"] + b'{"shard": "score-0000')
     (out / "score-000002.parquet").write_bytes(b"PAR1 half")
+    (out / ".score-000003.parquet.tries").write_bytes(b"....." * 9)
     (out / ".score-000003.parquet.elsewhere.77.0a1b2c3d.tmp").write_bytes(b"x")
     result = run("score", **options)
     assert (result.resumed, result.made, result.rows) == (2, 7, 14)
