@@ -14,12 +14,12 @@ from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.files import atomic_paths, refuse_folder, refuse_overwrite
 from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.artifact.signature import EXACT
-from glow_deploy.canary import make_canary
+from glow_deploy.canary import make_canary, make_integers
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.errors import UsageError
 from glow_deploy.printable import shown
 
-from .tensors import CANARY_INPUT, SETS, expected_outputs, inputs_digests
+from .tensors import CANARY_INPUT, SETS, expected_outputs, inputs_digests, moved_integers
 from .tools import polygraphy_feeds
 
 __all__ = ["DIGEST", "INDEX", "GoldenInputs", "golden_inputs", "write_inputs"]
@@ -39,9 +39,11 @@ class GoldenInputs:
         model_id: of the bundle.
         images: how many, N.
         tensors: `encoder.x` [N, C, H, W], `decoder.z1` ... float32, `encoder.y` and `decoder.y` [N] int64 of a
-            class-conditional model, `canary.z1` [32, 128, 16, 16] float32.
+            class-conditional model, `canary.z1` [32, 128, 16, 16] float32. Of an exact bundle the latents are integers
+            near those of the images, `decoder.as_normal` [N, 1, 1, 1] is there too, and the canary's has 96 channels.
         outputs: what may be saved, by name, with its shape.
         graphs: the sha256 of encoder and decoder.
+        exact: of a bundle of integers.
     """
 
     model_id: str
@@ -49,6 +51,12 @@ class GoldenInputs:
     tensors: Mapping[str, np.ndarray]
     outputs: Mapping[str, tuple[int, ...]]
     graphs: tuple[str, ...]
+    exact: bool = False
+
+    @property
+    def canary(self) -> bytes:
+        """The ONNX file of the canary: that of integers for an exact bundle."""
+        return canary_graph(make_integers() if self.exact else make_canary())
 
     def __repr__(self) -> str:
         return f"GoldenInputs({self.images} images of model {self.model_id[:12]})"
@@ -72,31 +80,33 @@ def golden_inputs(bundle: Bundle | str | Path, *, limit: int | None = None) -> G
         limit: the first so many golden images alone; None for all.
 
     Raises:
-        UsageError: the bundle has no golden vectors, or holds exact graphs, whose latents are integers.
+        UsageError: the bundle has no golden vectors.
         BundleError: it is damaged.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    if bundle.manifest.precision == EXACT:
-        raise UsageError(
-            f"{bundle.path} holds exact graphs, which compute in integers: what other programs make of them cannot yet "
-            "be judged by saved outputs; run them there as a backend"
-        )
     golden = bundle.golden()
     if golden is None:
         raise UsageError(f"{bundle.path} has no golden vectors to feed: export it with golden vectors")
     n = len(golden) if limit is None else min(limit, len(golden))
     tensors: dict[str, np.ndarray] = {"encoder.x": golden.x[:n]}
-    with np.errstate(over="ignore"):
-        tensors |= {f"decoder.z{level}": z[:n].astype(np.float32) for level, z in enumerate(golden.z, 1)}
+    exact = bundle.manifest.precision == EXACT
+    if exact:
+        assert golden.integers is not None  # a bundle of integers without them was refused
+        tensors |= {f"decoder.z{level}": z[:n] for level, z in enumerate(moved_integers(golden.integers), 1)}
+        tensors["decoder.as_normal"] = np.zeros((n, 1, 1, 1), dtype=np.float32)
+    else:
+        with np.errstate(over="ignore"):
+            tensors |= {f"decoder.z{level}": z[:n].astype(np.float32) for level, z in enumerate(golden.z, 1)}
     if golden.y is not None:
         tensors |= {"encoder.y": golden.y[:n], "decoder.y": golden.y[:n]}
-    tensors[CANARY_INPUT] = make_canary().x
+    tensors[CANARY_INPUT] = make_integers().x if exact else make_canary().x
     return GoldenInputs(
         model_id=bundle.manifest.model_id,
         images=n,
         tensors=tensors,
         outputs=expected_outputs(bundle.manifest, images=n),
         graphs=tuple(bundle.manifest.files[name] for name in (ENCODER, DECODER)),
+        exact=exact,
     )
 
 
@@ -125,7 +135,7 @@ def write_inputs(
     if path.suffix == ".npz":
         if batch is not None:
             raise UsageError(f"batch= is for what Polygraphy loads, and {path} holds none of that: name a folder")
-        files = {path: _npz(inputs), path.with_suffix(".canary.onnx"): canary_graph(make_canary())}
+        files = {path: _npz(inputs), path.with_suffix(".canary.onnx"): inputs.canary}
         for file in files:
             refuse_overwrite(file, force=force, elsewhere="inputs=")
             refuse_folder(file)
@@ -190,5 +200,5 @@ def _folder(inputs: GoldenInputs, batch: int | None) -> dict[str, bytes]:
             name.partition(".")[2]: array for name, array in inputs.tensors.items() if name.partition(".")[0] == place
         }
         files[f"{place}.inputs.json"] = polygraphy_feeds(fed, batch=None if place == "canary" else batch)
-    files["canary.onnx"] = canary_graph(make_canary())
+    files["canary.onnx"] = inputs.canary
     return files

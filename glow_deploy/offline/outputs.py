@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from .echoes import PICTURES, refuse_echoes
 from .files import Found, find_outputs
 from .inputs import golden_inputs
 from .npy import check_floats
-from .tensors import CANARY_OUTPUT, expected_outputs
+from .tensors import CANARY_OUTPUT, SETS, expected_outputs
 
 __all__ = ["SavedOutputs", "parse_renames", "read_outputs"]
 
@@ -28,7 +28,8 @@ class SavedOutputs:
     Attributes:
         path: where it was read.
         images: N; 0 where there is the canary alone.
-        z: latents of the images, z1 first, [N, C, H, W] each; None where they were not saved.
+        z: latents of the images, z1 first, [N, C, H, W] each, as standard normal numbers; None where they were not
+            saved.
         log_prob: nats [N].
         decoded: the trained model's latents, decoded [N, C, H, W].
         returned: its own latents, decoded by itself, likewise.
@@ -38,6 +39,10 @@ class SavedOutputs:
         tools: what wrote JSON: `Polygraphy`, which keeps every bit, or `trtexec`, which keeps six digits.
         vouched: the file names the inputs and graphs that it belongs to, and they are these.
         ignored: names of what was passed over, as it is no output of ours.
+        integers: of an exact bundle: the images' latents as integers, [N, C, H, W] each.
+        of_integers: of an exact bundle: what the integers that were fed decode to, [N, C, H, W].
+        in_range: of an exact bundle: by `encoder`, `decoder` and `round_trip`, as far as saved, [N].
+        exact: it is of such a bundle.
     """
 
     path: Path
@@ -52,20 +57,30 @@ class SavedOutputs:
     tools: tuple[str, ...]
     vouched: bool
     ignored: tuple[str, ...] = ()
+    integers: tuple[np.ndarray, ...] | None = None
+    of_integers: np.ndarray | None = None
+    in_range: Mapping[str, np.ndarray] = field(default_factory=dict)
+    exact: bool = False
 
     def __repr__(self) -> str:
         return f"SavedOutputs({self.images} images, {self.path})"
 
     @property
+    def samples(self) -> np.ndarray | None:
+        """What was made of the latents that were fed."""
+        return self.of_integers if self.exact else self.decoded
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """What was not saved, in words."""
         parts = {
-            "the latents of the images": self.z,
+            "the latents of the images": self.integers if self.exact else self.z,
             "their log densities": self.log_prob,
-            "the images decoded from the given latents": self.decoded,
+            "the images decoded from the given latents": self.samples,
             "its own round trip": self.returned,
-            "the latents of its own round trip": self.again_z,
         }
+        if not self.exact:
+            parts["the latents of its own round trip"] = self.again_z
         return tuple(words for words, part in parts.items() if part is None)
 
 
@@ -95,7 +110,8 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
         _check(name, array, wanted[name], where=found.places[name])
     golden = bundle.golden()
     assert golden is not None  # golden_inputs would have said so
-    refuse_echoes(found.tensors, fed=inputs.tensors, golden=golden, places=found.places)
+    if not inputs.exact:  # whose results are due to the bit, and are not those that were fed
+        refuse_echoes(found.tensors, fed=inputs.tensors, golden=golden, places=found.places)
     # Images of a part may have been fed, and what was made of some of these saved.
     if found.digest is not None and found.digest not in inputs.digests[max(images, 1) - 1 :]:
         raise DataError(
@@ -103,13 +119,17 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
             "the inputs of this bundle with `glow-deploy golden`, and feed them to its graphs"
         )
     tensors = found.tensors
-    levels = len(bundle.manifest.latent_shapes)
+    levels, exact = len(bundle.manifest.latent_shapes), inputs.exact
     return SavedOutputs(
         path=path,
         images=images,
-        z=_latents(tensors, "encoder", levels, path),
+        z=_latents(tensors, "encoder", levels, path, kind="normal" if exact else "z"),
+        integers=_latents(tensors, "encoder", levels, path) if exact else None,
         log_prob=tensors.get("encoder.log_prob"),
-        decoded=tensors.get("decoder.x"),
+        decoded=None if exact else tensors.get("decoder.x"),
+        of_integers=tensors.get("decoder.x") if exact else None,
+        in_range={place: tensors[f"{place}.in_range"] for place in SETS if f"{place}.in_range" in tensors},
+        exact=exact,
         returned=tensors.get("round_trip.x"),
         again_z=_latents(tensors, "round_trip", levels, path),
         again_log_prob=tensors.get("round_trip.log_prob"),
@@ -177,8 +197,10 @@ def _check(name: str, array: np.ndarray, shape: tuple[int, ...], *, where: Path)
         )
 
 
-def _latents(tensors: Mapping[str, np.ndarray], place: str, levels: int, path: Path) -> tuple[np.ndarray, ...] | None:
-    names = [f"{place}.z{level}" for level in range(1, levels + 1)]
+def _latents(
+    tensors: Mapping[str, np.ndarray], place: str, levels: int, path: Path, *, kind: str = "z"
+) -> tuple[np.ndarray, ...] | None:
+    names = [f"{place}.{kind}{level}" for level in range(1, levels + 1)]
     there = [name for name in names if name in tensors]
     if there and len(there) < levels:
         missing = ", ".join(name for name in names if name not in tensors)

@@ -153,7 +153,7 @@ def _files(
     manifest = bundle.manifest
     if manifest.precision == EXACT:
         raise UsageError(
-            f"{bundle.path} holds exact graphs, whose latents are integers: a page cannot show them yet; export the "
+            f"{bundle.path} holds exact graphs, whose latents are integers: a page cannot show them; export the "
             "model with precision=fp32 for that"
         )
     if manifest.precision == "bf16-mixed":

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from glow_deploy.canary import CanaryResult, CanaryUnavailable, detect
+from glow_deploy.canary import CanaryResult, CanaryUnavailable, IntegerResult, detect, judge_integers
 from glow_deploy.errors import DataError
 from glow_deploy.printable import shown
 from glow_deploy.verify.report.verification import BackendReport, Failure
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from glow_deploy.artifact.bundle import Bundle
     from glow_deploy.offline import SavedOutputs
 
@@ -23,6 +25,7 @@ SAVED = "outputs"
 
 _SIX_DIGITS = "trtexec"
 _LISTED = 4  # names in one line
+_NOT_SAVED = CanaryUnavailable(reason="the canary's result was not saved; run canary.onnx, and save it as canary.x")
 _GARBAGE = 4.0  # times the error of the coarsest format: what is beyond was not computed by the canary's graph
 
 
@@ -32,9 +35,12 @@ def saved_report(saved: SavedOutputs, bundle: Bundle) -> BackendReport:
     Raises:
         DataError: that is no result of the canary.
     """
-    canary: CanaryResult | CanaryUnavailable
-    if saved.canary is None:
-        canary = CanaryUnavailable(reason="the canary's result was not saved; run canary.onnx, and save it as canary.x")
+    canary: CanaryResult | CanaryUnavailable | None = None
+    integers: IntegerResult | CanaryUnavailable | None = None
+    if saved.exact:
+        integers = _NOT_SAVED if saved.canary is None else _judged(saved.canary)
+    elif saved.canary is None:
+        canary = _NOT_SAVED
     else:
         result = saved.canary
         canary = detect(lambda _: result)
@@ -51,7 +57,11 @@ def saved_report(saved: SavedOutputs, bundle: Bundle) -> BackendReport:
         "versions": {},
         "max_batch": None,
     }
-    return BackendReport(name=SAVED, encoder=facts, decoder=facts, canary=canary)
+    return BackendReport(name=SAVED, encoder=facts, decoder=facts, canary=canary, integers=integers)
+
+
+def _judged(result: np.ndarray) -> IntegerResult:
+    return judge_integers(lambda _: result)
 
 
 def blame_digits(failures: Sequence[Failure], saved: SavedOutputs | None) -> tuple[Failure, ...]:

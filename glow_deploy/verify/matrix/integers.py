@@ -15,11 +15,11 @@ from glow_deploy.verify.report.verification import GOLDEN_SET, Failure
 
 from .images import ImageBatch, Images
 
-__all__ = ["compare_integers", "exact_failures"]
+__all__ = ["INTEGERS", "PIXELS", "compare_integers", "decode", "exact_failures"]
 
 _SIZES = (1, 2, 3, 5)  # of batches, for one backend against itself
 _FEW = 11  # images for them: the sum of the sizes
-_INTEGERS, _PIXELS, _BATCHES = "integers", "pixels", "integers by batch"
+INTEGERS, PIXELS, BATCHES = "integers", "pixels", "integers by batch"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +91,7 @@ def exact_failures(report: ExactReport, reasons: Mapping[str, str] | None = None
             ),
             (
                 "images out of range",
-                row.outside if row.what == _PIXELS and row.first == row.second else 0,  # each encoder has one such row
+                row.outside if row.what == PIXELS and row.first == row.second else 0,  # each encoder has one such row
                 "their integers leave the range that is proven exact: these images are too unlike those of the "
                 "calibration",
             ),
@@ -122,24 +122,24 @@ def _compare(
     first, *others = encoded
     if golden is not None:
         part = tuple(level[images.first : images.first + len(images.x)] for level in golden)
-        yield _row(_INTEGERS, name, GOLDEN_SET, first, _differing(part, encoded[first]), encoded[first])
+        yield _row(INTEGERS, name, GOLDEN_SET, first, _differing(part, encoded[first]), encoded[first])
     for other in others:
         values, differing = _differing(encoded[first].z, encoded[other])
         flags = encoded[first].in_range, encoded[other].in_range
         found = (values + len(flags[0]), differing + int((flags[0] != flags[1]).sum()))
-        yield _row(_INTEGERS, name, first, other, found, encoded[other])
+        yield _row(INTEGERS, name, first, other, found, encoded[other])
     for encoder, integers in encoded.items():
         for decoder in backends:
-            x, kept = _decode(decoder, integers.z, images.y)
+            x, kept = decode(decoder, integers.z, images.y)
             inside = integers.in_range
             differing = int((x[inside] != images.x[inside]).sum()) + int((~kept[inside]).sum())
             values = x[inside].size + int(inside.sum())
-            yield _row(_PIXELS, name, encoder, decoder.name, (values, differing), integers)
+            yield _row(PIXELS, name, encoder, decoder.name, (values, differing), integers)
 
 
 def _by_batch(backend: Backend, name: str, images: ImageBatch) -> ExactRow:
     whole = _encode(backend, images.x, images.y)
-    x, _ = _decode(backend, whole.z, images.y)
+    x, _ = decode(backend, whole.z, images.y)
     values = differing = first = 0
     for size in _SIZES:
         rows = slice(first, min(first + size, len(images.x)))
@@ -150,10 +150,10 @@ def _by_batch(backend: Backend, name: str, images: ImageBatch) -> ExactRow:
         part, z = _encode(backend, images.x[rows], y), tuple(level[rows] for level in whole.z)
         found = _differing(z, part)
         inside = whole.in_range[rows]
-        back, wanted = _decode(backend, z, y)[0][inside], x[rows][inside]
+        back, wanted = decode(backend, z, y)[0][inside], x[rows][inside]
         values = values + found[0] + wanted.size
         differing = differing + found[1] + int((back != wanted).sum())
-    return _row(_BATCHES, name, backend.name, backend.name, (values, differing), whole)
+    return _row(BATCHES, name, backend.name, backend.name, (values, differing), whole)
 
 
 def _row(what: str, images: str, first: str, second: str, found: tuple[int, int], integers: _Integers) -> ExactRow:
@@ -196,8 +196,17 @@ def _encode(backend: Backend, x: np.ndarray, y: np.ndarray | None) -> _Integers:
     return _Integers(z=tuple(found[name].copy() for name in names), in_range=found["in_range"] == 1.0)
 
 
-def _decode(backend: Backend, z: Sequence[np.ndarray], y: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [N,C,H,W], and whether each image is in range."""
+def decode(backend: Backend, z: Sequence[np.ndarray], y: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Decode integers on a backend whose engines are `ExactEngine`s.
+
+    Args:
+        backend: of that kind.
+        z: z1 ... zL.
+        y: class labels [N].
+
+    Returns:
+        Pixels [N,C,H,W], and whether each image is in range.
+    """
     engine = backend.decoder
     assert isinstance(engine, ExactEngine)
     feeds = {f"z{level}": part for level, part in enumerate(z, start=1)}

@@ -110,12 +110,6 @@ def test_every_target_is_looked_at_before_anything_is_written(bundle, tmp_path):
     write_inputs(golden_inputs(bundle), tmp_path / "in", force=True)
 
 
-def test_exact_graphs_are_refused_for_their_latents_are_integers(bundle):
-    exact = replace(bundle, manifest=replace(bundle.manifest, precision="exact"))
-    with pytest.raises(UsageError, match="holds exact graphs, which compute in integers"):
-        golden_inputs(exact)
-
-
 def test_without_golden_vectors_there_is_nothing_to_feed(making, tmp_path):
     from glow_core import GlowConfig, save_checkpoint
     from glow_deploy.export import export

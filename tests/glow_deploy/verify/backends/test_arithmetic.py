@@ -9,7 +9,7 @@ from glow_deploy.verify.backends.arithmetic import arithmetic_notes
 
 
 def backend(name="tensorrt", *, canary=None, tf32=False, used=True):
-    return SimpleNamespace(name=name, used=used, canary=canary, decoder={"tf32": tf32})
+    return SimpleNamespace(name=name, used=used, canary=canary, integers=None, decoder={"tf32": tf32})
 
 
 def convolve(dtype):
