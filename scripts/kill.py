@@ -132,6 +132,18 @@ def whole_repository(path: Path) -> None:
             raise ValueError(f"{name} is not as it was written")
 
 
+def whole_shards(path: Path) -> None:
+    """Every shard that the index lists is there, as it was written; a torn last line lists none."""
+    from glow_deploy.artifact.files import sha256_file
+
+    index = path / "index.jsonl"
+    for line in index.read_text().splitlines(keepends=True) if index.exists() else ():
+        if line.endswith("\n"):
+            told = json.loads(line)
+            if sha256_file(path / told["shard"]) != told["sha256"]:
+                raise ValueError(f"{told['shard']} is not as the index tells")
+
+
 def runtime_is_there() -> bool:
     """Whether onnxruntime-web is in the cache, which `web` takes it from."""
     from glow_deploy.engines.web_runtime import web_runtime
@@ -150,10 +162,16 @@ def cases(place: Path) -> list[Case]:
     ckpt, latents = run / "ckpt.pt", place / "latents.npz"
     targets = {name: place / "out" / name for name in ("new", "a.npz", "a.png", "many", "z.npz", "back", "c.pt")}
     out = place / "out"
+    shards = out / "shards"
 
     def resumable() -> None:
         shutil.rmtree(out / "resumed", ignore_errors=True)
         shutil.copytree(run, out / "resumed")
+
+    def half_done() -> None:
+        index = shards / "index.jsonl"
+        if index.exists():
+            index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:2]))
 
     found = [
         Case(name="export", words=["export", ckpt, "--out", targets["new"], "--golden", "4"], target=targets["new"],
@@ -174,6 +192,8 @@ def cases(place: Path) -> list[Case]:
              target=out / "i.png", check=whole_picture),
         Case(name="score", words=["score", bundle, picture, "--out", out / "s.csv"], target=out / "s.csv",
              check=lambda path: path.read_text().endswith("\n") or _fail("cut short")),
+        Case(name="bulk", words=["bulk", "sample", bundle, "-n", "200", "--shard-rows", "20", "--format", "npz",
+             "--out", shards], target=shards, check=whole_shards, before=half_done),
         Case(name="inpaint", words=["inpaint", ckpt, picture, "--box", "2,2,4,4", "--out", out / "f.png"],
              target=out / "f.png", check=whole_picture),
         Case(name="verify", words=["verify", bundle, "--json", out / "v.json"], target=out / "v.json",

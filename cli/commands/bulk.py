@@ -215,6 +215,7 @@ def bulk(
             "rows_made": done.made,
             "seconds": done.seconds,
             "bits_per_dim": done.bits_per_dim,
+            "nonfinite": done.nonfinite,
             "redrawn": done.redrawn,
             "skipped": len(done.skipped),
         },
@@ -243,6 +244,8 @@ def _lines(done: BulkResult) -> list[str]:
     )
     if done.bits_per_dim is not None:
         lines.append(f"mean: {done.bits_per_dim:.4f} bits/dim")
+    if done.nonfinite:
+        lines.append(f"without a finite likelihood: {counted(done.nonfinite, 'row')}")
     if done.redrawn:
         lines.append(f"{'scaled back' if done.action == 'edit' else 'drawn again'}: {done.redrawn:,}")
     return lines

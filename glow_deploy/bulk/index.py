@@ -7,6 +7,7 @@ the index is written once more in the order of the shards, so that it is the sam
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -44,7 +45,8 @@ class Record:
         last: the row after the last.
         backend: what ran, and on which device.
         skipped: what was left out.
-        bits_per_dim: mean over the rows; None where it is not measured.
+        bits_per_dim: mean over the rows where it is finite; None where it is not measured, or nowhere finite.
+        nonfinite: rows where it is not.
         redrawn: samples that had to be drawn again, or edits that were scaled back.
     """
 
@@ -58,6 +60,7 @@ class Record:
     backend: str
     skipped: tuple[LeftOut, ...] = ()
     bits_per_dim: float | None = None
+    nonfinite: int = 0
     redrawn: int = 0
 
     def line(self) -> bytes:
@@ -181,13 +184,14 @@ def record_of(document: Any) -> Record:
     values = table(document, "record")
     digest = text(values, "sha256", where="record")
     numbers = {
-        name: _whole(values.get(name), f"record.{name}") for name in ("rows", "size", "first", "last", "redrawn")
+        name: _whole(values.get(name), f"record.{name}")
+        for name in ("rows", "size", "first", "last", "nonfinite", "redrawn")
     }
     bits = values.get("bits_per_dim")
     if numbers["rows"] and not _SHA256.fullmatch(digest):
         raise ValueError("record.sha256 is missing")
-    if bits is not None and not isinstance(bits, float):
-        raise ValueError("record.bits_per_dim is no number")
+    if bits is not None and not (isinstance(bits, float) and math.isfinite(bits)):
+        raise ValueError("record.bits_per_dim is no finite number")
     skipped = [table(item, "record.skipped") for item in sequence(values.get("skipped"), "record.skipped")]
     return Record(
         shard=text(values, "shard", where="record"),

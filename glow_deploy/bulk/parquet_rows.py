@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class ParquetRows:
         self._path, self._name = path, name
         import_arrow(f"reading {path}")
         _check_footer(path)
-        with self._open() as table:
+        with _damage(f"{path} cannot be opened as a Parquet file"), self._open() as table:
             self.column = _column(table.schema_arrow, path, column)
             groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
             self._groups = [group.num_rows for group in groups]
@@ -85,33 +86,21 @@ class ParquetRows:
         return SourceRow(name=name, data=held)
 
     def _cells(self, groups: Sequence[int]) -> Iterator[Any]:
-        try:
-            with self._open() as table:
-                for batch in table.iter_batches(_AT_ONCE, row_groups=list(groups), columns=[self.column]):
-                    for cell in batch.column(0):
-                        yield cell.as_py()
-        except (DataError, GeneratorExit):
-            raise
-        except Exception as error:  # pyarrow raises many kinds on damaged bytes
-            raise DataError(
-                f"{self._path}: the column {shown(self.column)} cannot be read "
-                f"({one_line(error, longest=200) or type(error).__name__})"
-            ) from error
+        with _damage(f"{self._path}: the column {shown(self.column)} cannot be read"), self._open() as table:
+            for batch in table.iter_batches(_AT_ONCE, row_groups=list(groups), columns=[self.column]):
+                for cell in batch.column(0):
+                    yield cell.as_py()
 
     def _open(self) -> Any:
         parquet = import_arrow(f"reading {self._path}").parquet
-        try:
-            return parquet.ParquetFile(
-                self._path,
-                memory_map=False,
-                pre_buffer=False,
-                buffer_size=1 << 20,  # a stream: no column of a row group is read whole
-                thrift_string_size_limit=_MOST_TEXT,
-                thrift_container_size_limit=_MOST_ENTRIES,
-            )
-        except Exception as error:  # as above
-            reason = one_line(error, longest=200) or type(error).__name__
-            raise DataError(f"{self._path} cannot be opened as a Parquet file ({reason})") from error
+        return parquet.ParquetFile(
+            self._path,
+            memory_map=False,
+            pre_buffer=False,
+            buffer_size=1 << 20,  # a stream: no column of a row group is read whole
+            thrift_string_size_limit=_MOST_TEXT,
+            thrift_container_size_limit=_MOST_ENTRIES,
+        )
 
     def _check_group(self, number: int, group: Any) -> None:
         unpacked = 0
@@ -124,6 +113,17 @@ class ParquetRows:
                 f"{self._path}: row group {number} claims {unpacked:,} bytes of pictures in {group.num_rows:,} rows; "
                 "write the file with smaller row groups"
             )
+
+
+@contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Tell what `pyarrow` raises on damaged bytes, which is of many kinds, in one line that begins with `what`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{what} ({one_line(error, longest=200) or type(error).__name__})") from error
 
 
 def _check_footer(path: Path) -> None:

@@ -54,7 +54,8 @@ class BulkResult:
         resumed: shards that an earlier run had made.
         lost: shards of an earlier run that were gone or damaged, and were made again.
         skipped: pictures that were left out.
-        bits_per_dim: mean over all rows; None where it is not measured.
+        bits_per_dim: mean over all rows where it is finite; None where it is not measured.
+        nonfinite: rows where it is not: the encoder overflows on them.
         redrawn: samples that were drawn again, or edits that were scaled back.
         backends: what ran.
         workers: processes that worked.
@@ -71,6 +72,7 @@ class BulkResult:
     lost: tuple[str, ...]
     skipped: tuple[LeftOut, ...]
     bits_per_dim: float | None
+    nonfinite: int
     redrawn: int
     backends: tuple[str, ...]
     workers: int
@@ -131,7 +133,7 @@ def run_bulk(
     if kind != "sample" and not inputs:
         raise UsageError(f"there is nothing to {kind}: name folders of pictures, .parquet or .tar files")
     sources = find_sources([as_path("inputs", path) for path in inputs], column=settings.column)
-    _check_folder(folder)
+    _check_folder(folder, sources)
     with folder_lock(folder), open_pool(where) as pool:
         old = read_plan(folder)
         surveys = _survey(pool, sources, old, progress)
@@ -258,10 +260,14 @@ def _shard_rows(action: Action, settings: BulkSettings, facts: GraphMetadata | N
     return max(settings.batch, rows // settings.batch * settings.batch)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, sources: Sequence[Source]) -> None:
     """Refuse a place that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file where a folder is to be written; choose another out=")
+    place = folder.resolve()
+    around = [source.name for source in sources if Path(source.path).resolve() in (place, *place.parents)]
+    if around:
+        raise UsageError(f"{folder} lies in the input {around[0]}, which must stay as it is; choose another out=")
     check_writable(folder)
     if folder.is_dir() and not (folder / PLAN).exists():
         others = sorted(path.name for path in folder.iterdir() if path.name != LOCK and not is_temporary(path))
@@ -288,7 +294,9 @@ def _result(
     workers: int,
     seconds: float,
 ) -> BulkResult:
-    measured = [(record.bits_per_dim, record.rows) for record in records if record.bits_per_dim is not None]
+    measured = [
+        (record.bits_per_dim, record.rows - record.nonfinite) for record in records if record.bits_per_dim is not None
+    ]
     rows = sum(count for _, count in measured)
     return BulkResult(
         out=folder,
@@ -300,6 +308,7 @@ def _result(
         lost=tuple(lost),
         skipped=tuple(skipped for record in records for skipped in record.skipped),
         bits_per_dim=sum(bits * count for bits, count in measured) / rows if rows else None,
+        nonfinite=sum(record.nonfinite for record in records),
         redrawn=sum(record.redrawn for record in records),
         backends=tuple(dict.fromkeys(record.backend for record in records)),
         workers=workers,

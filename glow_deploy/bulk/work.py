@@ -109,7 +109,8 @@ class Worker:
         size, digest = 0, ""
         if rows:
             size, digest = write_shard(Path(self._work.out) / task.shard, columns, kind=self._work.plan.format)
-        bits = columns.get("bits_per_dim")
+        bits = np.asarray(columns.get("bits_per_dim", ()), np.float64)
+        finite = bits[np.isfinite(bits)]
         details = next(iter(self._engines.values())).details
         return Record(
             shard=task.shard,
@@ -121,7 +122,8 @@ class Worker:
             last=task.last,
             backend=f"{details.backend} ({details.provider}, {details.device})",
             skipped=tuple(skipped),
-            bits_per_dim=float(np.mean(bits)) if isinstance(bits, np.ndarray) else None,
+            bits_per_dim=float(finite.mean()) if finite.size else None,
+            nonfinite=bits.size - finite.size,
             redrawn=sum(part.redrawn for part in parts),
         )
 

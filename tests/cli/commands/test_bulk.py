@@ -66,7 +66,7 @@ def test_what_is_left_out_is_counted_named_and_listed(invoke, model, folder, pla
         (["edit", "B", "IN", "-o", "out"], "say what to add with --attribute"),
         (["encode", "B", "IN", "-o", "out", "--class", "1"], "not class-conditional: leave --class out"),
         (["encode", "B", "IN", "-o", "out", "--workers", "2"], "--workers is for --engine ray"),
-        (["encode", "B", "IN", "-o", "IN"], "in holds picture-0.png and no plan.json of a bulk run; choose another"),
+        (["encode", "B", "IN", "-o", "IN"], "in lies in the input"),
         (["encode", "nowhere", "IN", "-o", "out"], "nowhere"),
     ],
 )
@@ -77,6 +77,7 @@ def test_refusals_are_one_line_and_leave_nothing(invoke, model, folder, place, w
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(place.iterdir()) == []
+    assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", ["encode", "score", "sample", "edit"])

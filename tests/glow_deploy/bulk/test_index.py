@@ -60,7 +60,8 @@ def test_a_shard_that_is_not_what_was_written_is_forgotten(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"rows": -1}, {"rows": True}, {"sha256": "x"}, {"bits_per_dim": "2"}, {"skipped": 3}, {"skipped": [{}]},
+    [{"rows": -1}, {"rows": True}, {"sha256": "x"}, {"bits_per_dim": "2"}, {"bits_per_dim": float("nan")},
+     {"skipped": 3}, {"skipped": [{}]},
      {"shard": "other.npz"}, {"first": 1}],
 )  # fmt: skip
 def test_a_damaged_index_is_refused(tmp_path, change):

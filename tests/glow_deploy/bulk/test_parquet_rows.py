@@ -59,6 +59,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
         (b"PAR1", "is cut short"),
         (b"none of it", "is no Parquet file"),
         (whole[:-8] + (1 << 30).to_bytes(4, "little") + b"PAR1", "its footer claims 1,073,741,824 bytes"),
+        (whole.replace(b"picture", b"pict\xffre"), r"p\.parquet cannot be opened as a Parquet file \(.*utf-8"),
         (whole[:-60] + bytes(52) + whole[-8:], r"p\.parquet cannot be opened as a Parquet file"),
     ):
         path.write_bytes(data)

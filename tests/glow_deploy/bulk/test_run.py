@@ -224,6 +224,26 @@ def test_a_shard_of_nothing_but_damage_has_no_file(run, inputs, tmp_path):
 
 
 @one_model
+def test_a_row_without_a_finite_likelihood_is_counted(run, monkeypatch):
+    """The encoder overflows on it; the mean is of the others, and the index stays JSON."""
+    from glow_deploy.bulk import actions
+
+    score_stream = actions.score_stream
+
+    def overflow(*given, **options):
+        for scores in score_stream(*given, **options):
+            scores.bits_per_dim[0] = np.nan
+            yield scores
+
+    whole = run("score", out="whole")
+    monkeypatch.setattr(actions, "score_stream", overflow)
+    result = run("score")
+    assert (whole.nonfinite, result.nonfinite, result.rows) == (0, 3, 7)  # one a batch; the last has one row alone
+    assert np.isfinite(result.bits_per_dim)
+    assert run("score").made == 0
+
+
+@one_model
 def test_a_file_of_no_use_leaves_no_folder(run, inputs, tmp_path):
     data = inputs["tar"].read_bytes()
     inputs["tar"].write_bytes(data[:-9000])
