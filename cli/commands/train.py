@@ -55,7 +55,7 @@ def train(
     # Penalties for deployment.
     inverse_penalty: deploy.InversePenalty = 0.0, inverse_penalty_at: deploy.InversePenaltyAt = "steps",
     inverse_penalty_every: deploy.InversePenaltyEvery = 1, inverse_penalty_images: deploy.InversePenaltyImages = 8,
-    conditioning_penalty: deploy.ConditioningPenalty = 0.0,
+    conditioning_penalty: deploy.ConditioningPenalty = 0.0, exact_aware: deploy.ExactAware = False,
     # What is written.
     validate_every: write.ValidateEvery = 1000, validation_images: write.ValidationImages = 1024,
     checkpoint_every: write.CheckpointEvery = 1000, sample_every: write.SampleEvery = 1000,
@@ -88,7 +88,7 @@ def train(
         deployable=deploy.DeployableOptions(
             inverse_penalty=inverse_penalty, inverse_penalty_at=inverse_penalty_at,
             inverse_penalty_every=inverse_penalty_every, inverse_penalty_images=inverse_penalty_images,
-            conditioning_penalty=conditioning_penalty,
+            conditioning_penalty=conditioning_penalty, exact_aware=exact_aware,
         ),
         files=write.FilesOptions(
             validate_every=validate_every, validation_images=validation_images,

@@ -48,6 +48,8 @@ class TrainSettings:
         inverse_penalty_images: images of the batch whose gain is measured; all where there are fewer.
         conditioning_penalty: bits/dim per unit of `penalties.conditioning_penalty`, the spread of the singular values
             of actnorms and 1x1 convolutions in squared doublings; 0: nothing.
+        exact_aware: weights and activations of the conditioners are rounded in the forward pass as exact graphs round
+            them, which additive models have, and learn to bear it; validation is without.
         ema_decay: decay of the averaged weights; 0: the averaged weights are the weights.
         init_images: the data-dependent initialisation of the actnorms sees this many images.
         seed: of weights, order of images, dequantisation noise and sample grids.
@@ -91,6 +93,7 @@ class TrainSettings:
     inverse_penalty_every: int = 1
     inverse_penalty_images: int = 8
     conditioning_penalty: float = 0.0
+    exact_aware: bool = False
     ema_decay: float = 0.999
     init_images: int = 256
     seed: int = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from glow_core.rounding import CONDITIONER_BITS
 from glow_deploy.errors import UnsoundModelError, UsageError
 from glow_deploy.folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior, FoldedStep
 from glow_deploy.folding.arrays import step_path
@@ -21,8 +22,8 @@ from .shears import is_lower, product, refine
 
 __all__ = ["BITS", "LEAST_BITS", "MOST_BITS", "Built", "build_exact", "refuse_affine"]
 
-BITS = 8
-"""Bits of a conditioner's weights, and a sign, and of its activations: bfloat16 holds them exactly."""
+BITS = CONDITIONER_BITS
+"""Of a conditioner by default."""
 
 LEAST_BITS, MOST_BITS = 4, 11
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from glow_core.rounding import ACTIVATION_HEADROOM, INPUT_BITS, LEAST_ACTIVATION
 from glow_deploy.folding import FoldedConditioner, FoldedConv
 from glow_deploy.folding.arrays import edge_map
 from glow_deploy.numerics.float64.ops import OPERATORS
@@ -15,19 +16,11 @@ from glow_deploy.numerics.float64.ops import OPERATORS
 from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded, read_bound
 from .narrow import FORMATS, NarrowNumber
 
-__all__ = ["INPUT_BITS", "Convolve", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
+__all__ = ["Convolve", "convolve", "integer_conditioner", "integer_conv", "rounding_of"]
 
 Convolve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Takes x [N,C,H,W] and a weight [O,C,k,k], and returns float64 [N,O,H,W]."""
 
-INPUT_BITS = 10
-"""Bits, and a sign, of what a conditioner or a split reads of the trunk: TF32 holds them exactly."""
-
-# Of a channel's largest activation on the calibration images: an activation that is clipped costs far more likelihood
-# than one that is rounded to steps half as large again. (A model of faces, 128 unseen images: clipping at the largest
-# of 64 images costs 0.0014 bits/dim whatever the widths; at 1.3 times it, no more than rounding does.)
-_HEADROOM = 1.5
-_LEAST_SHARE = 1e-3  # of the usual range, for channels that are never or hardly ever positive
 _ROOM = ACCUMULATOR - 2**16  # a bias that is rounded to eight or eleven bits afterwards may grow by 2^15
 _LEAST_SHIFT, _MOST_SHIFT = -24, 40
 
@@ -176,7 +169,7 @@ def _steps(hidden: np.ndarray, largest: int, conv: FoldedConv, *, narrow: Narrow
     """
     top = hidden.max(axis=(0, 2, 3))
     usual = float(np.median(top[top > 0])) if (top > 0).any() else 1.0
-    steps = _HEADROOM * np.maximum(top, _LEAST_SHARE * usual) / largest
+    steps = ACTIVATION_HEADROOM * np.maximum(top, LEAST_ACTIVATION * usual) / largest
     if narrow:
         real = np.maximum(np.abs(conv.weight).max(axis=(1, 2, 3)), np.abs(conv.bias))
         steps = np.maximum(steps, real / FORMATS[narrow].largest_real)

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "ConditioningPenalty",
     "DeployableOptions",
+    "ExactAware",
     "InversePenalty",
     "InversePenaltyAt",
     "InversePenaltyEvery",
@@ -68,6 +69,15 @@ ConditioningPenalty = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+ExactAware = Annotated[
+    bool,
+    typer.Option(
+        "--exact-aware",
+        help="Round the conditioners as `export --precision exact` will, so that the weights learn to bear it. With "
+        "--init, for an additive model.",
+        rich_help_panel=_PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +89,7 @@ class DeployableOptions:
     inverse_penalty_every: int
     inverse_penalty_images: int
     conditioning_penalty: float
+    exact_aware: bool
 
     def settings(self) -> dict[str, Any]:
         """Return these options as arguments of `TrainSettings`."""

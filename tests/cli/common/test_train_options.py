@@ -57,6 +57,7 @@ PANELS = {
         "--inverse-penalty-every": 1,
         "--inverse-penalty-images": 8,
         "--conditioning-penalty": 0.0,
+        "--exact-aware": False,
     },
     "What is written": {
         "--validate-every": 1000,
@@ -130,7 +131,15 @@ def test_every_option_reaches_the_run(invoke, place):
     words = [
         word for name, value in {**shape, **settings}.items() for word in ("--" + name.replace("_", "-"), str(value))
     ]
-    flags = ("--unbounded-scale", "--edge-bias", "--class-conditional", "--no-tensorboard", "--clip-norm", "0")
+    flags = (
+        "--unbounded-scale",
+        "--edge-bias",
+        "--class-conditional",
+        "--no-tensorboard",
+        "--exact-aware",
+        "--clip-norm",
+        "0",
+    )
     size = ("--image-size", "8x4", "--channels", "3", "--resize")
     never = ("--validate-every", "0", "--validation-images", "0", "--checkpoint-every", "0", "--sample-every", "0")
     result = invoke("train", "--data", "images.npz", "--out", "run", *words, *flags, *size, *never, "--quiet")
@@ -141,7 +150,7 @@ def test_every_option_reaches_the_run(invoke, place):
     assert (config.image_size, config.channels, config.num_classes) == ((8, 4), 3, 2)
     assert (config.bounded_scale, config.edge_bias) == (False, True)
     none = ("clip_norm", "validate_every", "validation_images", "checkpoint_every", "sample_every")
-    assert state.settings == TrainSettings(**settings, **dict.fromkeys(none), tensorboard=False)
+    assert state.settings == TrainSettings(**settings, **dict.fromkeys(none), tensorboard=False, exact_aware=True)
     assert dict(state.notes) == {"data": "images.npz", "resize": "yes"}
 
     files = ("--validate-every", "3", "--validation-images", "4", "--checkpoint-every", "5", "--sample-every", "6")
