@@ -20,6 +20,7 @@ from .flows import (
     IndependentPrior,
     InvertibleConv1x1,
     InvertibleConv1x1LU,
+    Mixing,
     Split,
     Squeeze,
     TopPrior,
@@ -69,12 +70,14 @@ class FlowStep(Bijection):
         else:
             self.coupling = AdditiveCoupling(channels, width=config.width, edge_bias=config.edge_bias)
 
-    def layers(self) -> tuple[Bijection, Bijection, Bijection]:
-        """Return actnorm, permutation and coupling, in encoding order."""
+    def layers(self) -> tuple[Bijection, ...]:
+        """Return the step's bijections in encoding order; actnorm and a 1x1 convolution count as one."""
+        if isinstance(self.permutation, (InvertibleConv1x1, InvertibleConv1x1LU)):
+            return Mixing(self.actnorm, self.permutation), self.coupling
         return self.actnorm, self.permutation, self.coupling
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[N,C,H,W] -> the same shape, and the sum of the three log-determinants."""
+        """[N,C,H,W] -> the same shape, and the sum of the log-determinants."""
         total = x.new_zeros(x.shape[0])
         for layer in self.layers():
             x, log_det = layer.encode(x)
@@ -82,8 +85,10 @@ class FlowStep(Bijection):
         return x, total
 
     def decode(self, y: Tensor) -> Tensor:
-        """The three inverses in reverse order."""
-        return self.actnorm.decode(self.permutation.decode(self.coupling.decode(y)))
+        """The inverses in reverse order."""
+        for layer in reversed(self.layers()):
+            y = layer.decode(y)
+        return y
 
 
 class Level(nn.Module):

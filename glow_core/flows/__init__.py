@@ -3,6 +3,7 @@
 from .actnorm import ActNorm
 from .base import Bijection
 from .coupling import AdditiveCoupling, AffineCoupling
+from .mixing import Mixing
 from .permutation import FixedPermutation, InvertibleConv1x1, InvertibleConv1x1LU
 from .prior import IndependentPrior, TopPrior
 from .split import Split
@@ -17,6 +18,7 @@ __all__ = [
     "IndependentPrior",
     "InvertibleConv1x1",
     "InvertibleConv1x1LU",
+    "Mixing",
     "Split",
     "Squeeze",
     "TopPrior",

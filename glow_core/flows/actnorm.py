@@ -40,10 +40,14 @@ class ActNorm(Bijection):
         self.log_scale.copy_(-torch.log(deviation + _EPSILON))
         self.initialized.fill_(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [N,C,H,W]; without the log-determinant, as the conditioner's hidden layers use it."""
+    def initialize_once(self, x: Tensor) -> None:
+        """Set both parameters from x [N,C,H,W] where this is training and nothing has set them."""
         if self.training and not self.initialized:
             self.initialize(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [N,C,H,W]; without the log-determinant, as the conditioner's hidden layers use it."""
+        self.initialize_once(x)
         return torch.exp(self.log_scale) * (x + self.bias)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from .actnorm import ActNorm
 from .convolution import conv1x1, conv3x3, with_edge, zero_edge
+from .edge import edge_map
+from .perceptron import Layer, perceptron
 
 __all__ = ["Conditioner", "ZeroConv2d"]
 
@@ -34,8 +36,11 @@ class ZeroConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H,W], zero padded."""
-        y = with_edge(conv3x3(x, self.weight, self.bias), self.edge)
-        return y * torch.exp(3 * self.log_scale)[None, :, None, None]
+        return self.finish(conv3x3(x, self.weight, self.bias))
+
+    def finish(self, y: Tensor) -> Tensor:
+        """Add the edge to the convolution's result, bias included, and scale it."""
+        return with_edge(y, self.edge) * torch.exp(3 * self.log_scale)[None, :, None, None]
 
 
 class Conditioner(nn.Module):
@@ -51,11 +56,14 @@ class Conditioner(nn.Module):
 
     Attributes:
         computes: what it does to an input in training that knows of rounding; None: what is described here.
+        arithmetic: dtype of the convolutions; None, as in every new one: that of the input. What comes in and goes out
+            has the dtype of the input in any case.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, width: int, edge_bias: bool = False) -> None:
         super().__init__()
         self.computes: Callable[[Conditioner, Tensor], Tensor] | None = None
+        self.arithmetic: torch.dtype | None = None
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False, dtype=torch.float32)
         self.edge1 = zero_edge(width, wanted=edge_bias)
         self.norm1 = ActNorm(width)
@@ -71,7 +79,36 @@ class Conditioner(nn.Module):
         """[N,in,H,W] -> [N,out,H,W]."""
         if self.computes is not None:
             return self.computes(self, x)
-        hidden = F.relu(self.norm1(with_edge(conv3x3(x, self.conv1.weight), self.edge1)))
-        hidden = F.relu(self.norm2(conv1x1(hidden, self.conv2.weight)))
-        result: Tensor = self.conv3(hidden)
-        return result
+        starting = self.training and not (self.norm1.initialized and self.norm2.initialized)
+        if x.device.type == "cpu" and len(x) and not starting:
+            return self._by_products(x)
+        return self._by_convolutions(x, arithmetic=None if starting else self.arithmetic)
+
+    def _by_convolutions(self, x: Tensor, *, arithmetic: torch.dtype | None) -> Tensor:
+        low = arithmetic or x.dtype
+        hidden = conv3x3(x.to(low), self.conv1.weight).to(x.dtype)
+        hidden = F.relu(self.norm1(with_edge(hidden, self.edge1)))
+        hidden = F.relu(self.norm2(conv1x1(hidden.to(low), self.conv2.weight).to(x.dtype)))
+        if arithmetic is None:
+            result: Tensor = self.conv3(hidden)
+            return result
+        y = conv3x3(hidden.to(low), self.conv3.weight).to(x.dtype)
+        return self.conv3.finish(y + self.conv3.bias[:, None, None])
+
+    def _by_products(self, x: Tensor) -> Tensor:
+        """The same in another order: scales are folded into the weights, and each convolution is a matrix product."""
+        weight1, scale3 = self.conv1.weight, torch.exp(3 * self.conv3.log_scale)
+        if self.edge1 is not None:
+            weight1 = torch.cat((weight1, self.edge1[:, None]), dim=1)
+        layers = (
+            Layer(weight1, self.norm1.bias.view(-1), torch.exp(self.norm1.log_scale).view(-1)),
+            Layer(self.conv2.weight, self.norm2.bias.view(-1), torch.exp(self.norm2.log_scale).view(-1)),
+            Layer(self.conv3.weight, self.conv3.bias, scale3),
+        )
+        # A float64 reference may hold the float32 weights as they are.
+        first, second, last = (Layer(*(part.to(x.dtype) for part in layer)) for layer in layers)
+        told = perceptron(x, (first, second, last), ring=self.edge1 is not None, arithmetic=self.arithmetic or x.dtype)
+        if self.conv3.edge is None:
+            return told
+        edge = self.conv3.edge.to(x.dtype) * last.scale[:, None, None]
+        return told + edge_map(edge, x.shape[2], x.shape[3])

@@ -88,17 +88,16 @@ class AffineCoupling(_Coupling):
         self.bounded = bounded
         self.conditioner = Conditioner(channels // 2, channels, width=width, edge_bias=edge_bias)
 
-    def _log_scale(self, h: Tensor) -> Tensor:
-        if self.bounded:
-            return torch.log1p(torch.sigmoid(h + 2)) - torch.log(h.new_tensor(2.0))
-        return F.logsigmoid(h + 2)
-
     def _move(self, x2: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         shift, h = told.chunk(2, dim=1)
-        scale = torch.sigmoid(h + 2)
+        h = h + 2
+        scale = torch.sigmoid(h)
         if self.bounded:
-            scale = (1 + scale) / 2
-        return (x2 + shift) * scale, self._log_scale(h).sum(dim=(1, 2, 3))
+            scale = 0.5 + 0.5 * scale
+            log_scale = torch.log(scale)
+        else:
+            log_scale = F.logsigmoid(h)  # a sigmoid may underflow
+        return (x2 + shift) * scale, log_scale.sum(dim=(1, 2, 3))
 
     def _move_back(self, y2: Tensor, told: Tensor) -> Tensor:
         """x2 = y2 / s - t, with 1/s formed without dividing by a sigmoid that may underflow."""

@@ -24,12 +24,6 @@ def _conv1x1(x: Tensor, weight: Tensor) -> Tensor:
     return F.conv2d(x, weight[:, :, None, None])
 
 
-def _inverse(weight: Tensor) -> Tensor:
-    # In float64 whatever the model runs in: an inverse taken in float32 costs digits on every decode.
-    inverse: Tensor = torch.linalg.inv(weight.double())
-    return inverse.to(weight.dtype)
-
-
 class InvertibleConv1x1(Bijection):
     """y = W x at every pixel, with W [C,C] a free parameter; log|det| = H * W * log|det W| (equation 9).
 
@@ -52,14 +46,23 @@ class InvertibleConv1x1(Bijection):
         """Return W [C,C]."""
         return self.weight
 
+    def log_det(self) -> Tensor:
+        """Return log|det W|, taken in float64, in the dtype of W."""
+        log_det: Tensor = torch.linalg.slogdet(self.weight.double())[1].to(self.weight.dtype)
+        return log_det
+
+    def inverse(self) -> Tensor:
+        """Return the inverse of W, float64 [C,C]: one taken in float32 costs digits on every decode."""
+        inverse: Tensor = torch.linalg.inv(self.weight.double())
+        return inverse
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mix the channels with W."""
-        log_det = torch.linalg.slogdet(self.weight.double())[1].to(x.dtype)
-        return _conv1x1(x, self.weight), x.shape[2] * x.shape[3] * log_det
+        return _conv1x1(x, self.weight), x.shape[2] * x.shape[3] * self.log_det()
 
     def decode(self, y: Tensor) -> Tensor:
-        """Mix the channels with the inverse of W, taken in float64."""
-        return _conv1x1(y, _inverse(self.weight))
+        """Mix the channels with the inverse of W."""
+        return _conv1x1(y, self.inverse().to(y.dtype))
 
 
 class InvertibleConv1x1LU(Bijection):
@@ -127,9 +130,13 @@ class InvertibleConv1x1LU(Bijection):
         inverse: Tensor = torch.linalg.solve_triangular(upper, inner, upper=True)
         return inverse
 
+    def log_det(self) -> Tensor:
+        """Return log|det W|."""
+        return self.log_abs_s.sum()
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mix the channels with W."""
-        return _conv1x1(x, self.matrix()), x.shape[2] * x.shape[3] * self.log_abs_s.sum()
+        return _conv1x1(x, self.matrix()), x.shape[2] * x.shape[3] * self.log_det()
 
     def decode(self, y: Tensor) -> Tensor:
         """Mix the channels with the inverse of W."""
