@@ -1,15 +1,17 @@
 """How fast a step of training is, beside the layout that public PyTorch Glows have.
 
-That layout is written out here: NCHW convolutions that autograd takes one by one, no actnorm in the conditioner, the
-last convolution padded with ones, W put together from its factors in every step, halves by chunk and cat. Both have the
-paper's CIFAR-10 shape (L=3, K=32, width 512, 32x32). A step is a forward and a backward pass; all ways take their steps
-in turn, round after round, and a ratio is the median over the rounds, with the lowest and the highest. Usage:
+That layout is written out here, in float32: NCHW convolutions that autograd takes one by one, no actnorm in the
+conditioner, the last convolution padded with ones, W put together from its factors in every step, halves by chunk and
+cat. All have the paper's CIFAR-10 shape (L=3, K=32, width 512, 32x32). A step is a forward and a backward pass; all
+ways take their steps in turn, round after round; a ratio is the median over rounds, with the lowest and the highest.
+Usage:
     python benchmarks/training.py [--threads N] [--cpu-seconds] [--rounds N] [--batch N] [--depth K] [--width W]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import statistics
 import time
@@ -22,6 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from glow_core import Glow, GlowConfig
+from glow_core.training.precision import set_precision
 
 
 class PublicZeroConv(nn.Module):
@@ -120,7 +123,9 @@ def build(options: argparse.Namespace) -> tuple[dict[str, nn.Module], Tensor]:
     with torch.no_grad():
         for parameter in (*glow.parameters(), *public.parameters()):
             parameter.add_(0.003 * torch.randn_like(parameter))
-    return {"public layout": public.train(), "float32": glow.train()}, x
+    coarse = copy.deepcopy(glow)
+    set_precision(coarse, "bf16-mixed")
+    return {"public layout": public.train(), "float32": glow.train(), "bf16-mixed": coarse.train()}, x
 
 
 def step(model: nn.Module, x: Tensor) -> None:

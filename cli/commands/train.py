@@ -37,7 +37,7 @@ def train(
     # What to train on, and where.
     data: Data = None, out: run.Out = None, resume: run.Resume = None, init: run.Init = None,
     weights: run.Weights = "ema", device: run.Device = "auto", threads: run.Threads = None,
-    memory: run.Memory = "auto",
+    memory: run.Memory = "auto", precision: run.Precision = "float32",
     resize: Resize = False, skip_unreadable: SkipUnreadable = False, force: Force = False,
     layout: Layout = None, float_range: FloatRange = None, depth: Depth = None,
     # How long.
@@ -72,7 +72,8 @@ def train(
     options = TrainOptions(
         run=run.RunOptions(
             data=data, out=out, resume=resume, init=init, weights=weights,
-            device=device, threads=threads, memory=memory, resize=resize, skip_unreadable=skip_unreadable, force=force,
+            device=device, threads=threads, memory=memory, precision=precision,
+            resize=resize, skip_unreadable=skip_unreadable, force=force,
             layout=layout, float_range=float_range, depth=depth,
         ),
         length=end.LengthOptions(max_steps=max_steps, max_epochs=max_epochs, max_seconds=max_seconds),

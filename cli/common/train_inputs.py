@@ -97,6 +97,7 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
         device=run.device,
         threads=run.threads,
         memory=run.memory,
+        precision=run.precision,
     )
     check_writable(run.out)
     if (run.out / "ckpt.pt").exists() and not run.force:

@@ -14,6 +14,7 @@ from torch import Tensor
 from .memory import COPIES, LossPass, count_saved, loss_pass
 from .optimization import make_optimizer
 from .penalties import penalty_terms
+from .precision import in_full_precision
 from .progress import Forecast
 from .sampler import generator_for
 
@@ -37,7 +38,7 @@ def forecast(run: Run) -> Forecast:
     """
     settings, device = run.settings, run.fabric.device
     batch = settings.batch_size // run.fabric.world_size
-    trial = _Trial(run, loss_pass(run.model, run.memory))
+    trial = _Trial(run, loss_pass(run.model, run.memory, precision=settings.precision))
     few = max(1, batch // _FIRST_SHARE)
     kept = trial.kept_bytes(few) / few * batch  # also warms up the convolutions
     seconds = _seconds(lambda: trial.gradients(few), device) / few * batch
@@ -122,6 +123,10 @@ class _Trial:
         x, y = self.inputs(settings.inverse_penalty_images)
 
         def measure(step: int) -> None:
+            with in_full_precision(run.model):
+                take(step)
+
+        def take(step: int) -> None:
             checkpointed = run.memory != "plain"
             terms = penalty_terms(run.model, x, y, settings=settings, step=step, checkpointed=checkpointed)
             if terms.objective is not None and terms.objective.requires_grad:

@@ -20,6 +20,7 @@ from .devices import make_fabric
 from .forecast import forecast
 from .lock import run_lock
 from .peers import peers_watched
+from .precision import check_precision
 from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .reversible import RecomputingGlow
@@ -112,6 +113,7 @@ def train(
             stack.enter_context(torch.device("cpu"))
         signals = stack.enter_context(StopSignals())
         fabric = make_fabric(settings.device)
+        check_precision(settings.precision, fabric.device)
         if settings.batch_size % fabric.world_size:
             raise TrainingError(
                 f"a batch of {settings.batch_size} cannot be shared by {fabric.world_size} processes; choose a multiple"

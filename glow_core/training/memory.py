@@ -18,8 +18,9 @@ from glow_core.model import Glow
 
 from .cost import model_cost
 from .penalties import penalty_terms
+from .precision import set_precision
 from .reversible import RecomputingGlow
-from .settings import TrainSettings
+from .settings import Precision, TrainSettings
 
 __all__ = [
     "COPIES",
@@ -106,15 +107,15 @@ def count_saved(model: nn.Module) -> Iterator[SavedBytes]:
         yield counter
 
 
-def plain_bytes(config: GlowConfig, *, batch: int) -> int:
-    """Return what plain autograd keeps of a forward pass over a batch, in float32."""
-    return _extrapolated(_forward, config, images=batch, steps=config.steps)
+def plain_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
+    """Return what plain autograd keeps of a forward pass over a batch on a CPU."""
+    return _extrapolated(_forward(precision), config, images=batch, steps=config.steps)
 
 
-def checkpoint_bytes(config: GlowConfig, *, batch: int) -> int:
+def checkpoint_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
     """Return a bound on what `checkpoint` keeps of a batch: float32 inputs of all steps, and activations of one."""
     inputs = 4 * batch * config.steps * sum(math.prod(shape) for shape in config.level_shapes)
-    return inputs + _extrapolated(_forward, config, images=batch, steps=1)
+    return inputs + _extrapolated(_forward(precision), config, images=batch, steps=1)
 
 
 def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: bool, processes: int = 1) -> int:
@@ -132,11 +133,15 @@ def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: 
     return _extrapolated(penalties, config, images=images, steps=config.steps)
 
 
-def _forward(model: Glow, x: Tensor, y: Tensor | None) -> None:
-    model.log_prob(x, y)
-
-
 _Pass = Callable[[Glow, Tensor, Tensor | None], None]
+
+
+def _forward(precision: Precision) -> _Pass:
+    def forward(model: Glow, x: Tensor, y: Tensor | None) -> None:
+        set_precision(model, precision)
+        model.log_prob(x, y)
+
+    return forward
 
 
 def _extrapolated(work: _Pass, config: GlowConfig, *, images: int, steps: int) -> int:
@@ -178,15 +183,15 @@ def choose_memory(
         return settings.memory
     room = _SHARE * _device_bytes(device) / (processes if device.type == "cpu" else 1)
     room -= COPIES * 4 * model_cost(config).parameters
-    batch = settings.batch_size // processes
+    batch, precision = settings.batch_size // processes, settings.precision
 
     def penalties(*, checkpointed: bool) -> int:
         return penalty_bytes(config, settings, checkpointed=checkpointed, processes=processes)
 
     # Passes and penalties come one after the other.
-    if max(plain_bytes(config, batch=batch), penalties(checkpointed=False)) <= room:
+    if max(plain_bytes(config, batch=batch, precision=precision), penalties(checkpointed=False)) <= room:
         return "plain"
-    if max(checkpoint_bytes(config, batch=batch), penalties(checkpointed=True)) <= room:
+    if max(checkpoint_bytes(config, batch=batch, precision=precision), penalties(checkpointed=True)) <= room:
         return "checkpoint"
     return "reversible"
 
@@ -205,6 +210,11 @@ def _device_bytes(device: torch.device) -> int:
     return size
 
 
-def loss_pass(model: Glow, memory: Literal["plain", "checkpoint", "reversible"]) -> LossPass:
-    """Return what training calls for log_prob: the model itself, or one around it that recomputes."""
-    return model if memory == "plain" else RecomputingGlow(model, memory=memory)
+def loss_pass(
+    model: Glow, memory: Literal["plain", "checkpoint", "reversible"], *, precision: Precision = "float32"
+) -> LossPass:
+    """Return what training calls for log_prob: the model itself, or one around it that recomputes.
+
+    Its guard expects the model to compute in `precision`, which this does not set.
+    """
+    return model if memory == "plain" else RecomputingGlow(model, memory=memory, coarse=precision != "float32")

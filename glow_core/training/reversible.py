@@ -22,13 +22,19 @@ from torch import Tensor, nn
 
 from glow_core.model import FlowStep, Glow, Level
 
-__all__ = ["DRIFT_LIMIT", "LevelPlan", "RecomputingGlow", "drift_between"]
+__all__ = ["COARSE_DRIFT_LIMIT", "DRIFT_LIMIT", "LevelPlan", "RecomputingGlow", "drift_between"]
 
 DRIFT_LIMIT = 1e-5
 """Of a recomputed input, as `drift_between` measures it.
 
 Sound models drift by a few 1e-6 in float32 (benchmarks/memory.py). Further off, ReLUs switch, and gradients err by far
 more than the drift.
+"""
+
+COARSE_DRIFT_LIMIT = 5e-3
+"""The same where conditioners compute in bfloat16.
+
+A drift of 4e-3 changed gradients by a third of what bfloat16 itself does, over all of them (16 to 32 steps a level).
 """
 
 
@@ -41,6 +47,7 @@ class LevelPlan:
         steps: of flow, in encoding order.
         anchors: steps whose input is kept, rising from 0. What lies between two is found by inverses; a step on its
             own needs none.
+        coarse: the conditioners compute in 16 bit.
         drift: the largest of the latest backward pass, over its segments of several steps; 0 where there is none, and
             infinite where an inverse does not exist or is not finite.
         notes: what a user should know, until somebody takes it.
@@ -50,6 +57,7 @@ class LevelPlan:
     name: str
     steps: Sequence[FlowStep]
     anchors: list[int]
+    coarse: bool = False
     drift: float = 0.0
     notes: list[str] = field(default_factory=list)
     told: bool = False
@@ -59,10 +67,15 @@ class LevelPlan:
         found = (parameter for step in self.steps for parameter in step.parameters() if parameter.requires_grad)
         return list(dict.fromkeys(found))
 
+    @property
+    def limit(self) -> float:
+        """The drift from which on an inverse is unsound."""
+        return COARSE_DRIFT_LIMIT if self.coarse else DRIFT_LIMIT
+
     def give_up(self, start: int, stop: int, drift: float) -> None:
         """Keep one more input, in the middle of a segment whose inverse has become unsound."""
         self.anchors = sorted({*self.anchors, (start + stop) // 2})
-        self._tell(start, stop, f"off by {drift:.1e}, at most {DRIFT_LIMIT:.0e}")
+        self._tell(start, stop, f"off by {drift:.1e}, at most {self.limit:.0e}")
 
     def take_over(self, anchors: Sequence[int]) -> None:
         """Keep the inputs too that another process had to begin to keep."""
@@ -90,16 +103,17 @@ class RecomputingGlow(nn.Module):
     Args:
         model: initialised.
         memory: `reversible` keeps the input of every level, `checkpoint` that of every step.
+        coarse: the conditioners compute in 16 bit, and the way back by inverses is held to what that allows.
     """
 
-    def __init__(self, model: Glow, *, memory: Literal["reversible", "checkpoint"]) -> None:
+    def __init__(self, model: Glow, *, memory: Literal["reversible", "checkpoint"], coarse: bool = False) -> None:
         super().__init__()
         self.model = model
         self._plans: dict[Level, LevelPlan] = {}
         for number, level in enumerate(model.flow_levels(), start=1):
             steps = level.flow_steps()
             anchors = [0] if memory == "reversible" else list(range(len(steps)))
-            self._plans[level] = LevelPlan(name=f"level {number}", steps=steps, anchors=anchors)
+            self._plans[level] = LevelPlan(name=f"level {number}", steps=steps, anchors=anchors, coarse=coarse)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return log_prob [N] in nats; arguments as for `Glow.encode`."""
@@ -201,7 +215,7 @@ def _through_segment(
     """Add the parameters' gradients of some steps to `found`, and return that of their input x."""
     steps = plan.steps[start:stop]
     if len(steps) > 1:
-        drift, sound = _attempt(steps, x, y, gradient, of_log_det)
+        drift, sound = _attempt(steps, x, y, gradient, of_log_det, limit=plan.limit)
         plan.drift = max(plan.drift, drift)
         if sound is not None:
             result, gradients = sound
@@ -212,7 +226,7 @@ def _through_segment(
 
 
 def _attempt(
-    steps: Sequence[FlowStep], x: Tensor, y: Tensor, gradient: Tensor, of_log_det: Tensor
+    steps: Sequence[FlowStep], x: Tensor, y: Tensor, gradient: Tensor, of_log_det: Tensor, *, limit: float
 ) -> tuple[float, tuple[Tensor, dict[Tensor, Tensor]] | None]:
     """Return the drift of the way back by inverses and, where it is sound, the gradients of x and of parameters.
 
@@ -226,7 +240,7 @@ def _attempt(
     drift = drift_between(again, x)
     if math.isnan(drift):
         drift = math.inf
-    return drift, ((result, gradients) if drift <= DRIFT_LIMIT else None)
+    return drift, ((result, gradients) if drift <= limit else None)
 
 
 def _back_by_inverses(

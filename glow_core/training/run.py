@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glow_core.config import GlowConfig
 from glow_core.errors import TrainingError
@@ -25,6 +25,7 @@ from .evaluation import draw_pixels, labels_of, log_prob_sum
 from .memory import choose_memory, loss_pass
 from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
 from .penalties import add_limited_gradient, penalty_terms
+from .precision import in_full_precision, set_precision
 from .progress import Event, Progress, TrainResult
 from .records import Records
 from .reversible import RecomputingGlow
@@ -74,7 +75,7 @@ class Run:
         if wide if settings.channels_last is None else settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.memory = choose_memory(settings, config, device=fabric.device, processes=fabric.world_size)
-        self.loss_pass = loss_pass(self.model, self.memory)
+        self.loss_pass = loss_pass(self.model, self.memory, precision=settings.precision)
         self.records: Records | None = None
         self.step = 0
         self.seconds = 0.0
@@ -101,6 +102,7 @@ class Run:
         self.optimizer = make_optimizer(self.model.parameters(), self.settings)
         self.module, self._stepper = self.fabric.setup(self.loss_pass, self.optimizer)
         self.average = AveragedWeights(self.model, decay=self.settings.ema_decay)
+        set_precision(self.model, self.settings.precision)  # not that of the averaged weights, which are looked at
 
     def loop(self, out: Path) -> TrainResult:
         """Step until a budget runs out or a signal asks to stop."""
@@ -183,31 +185,38 @@ class Run:
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         parameters = list(self.model.parameters())
-        rank, world_size = self.fabric.global_rank, self.fabric.world_size
-        extra = penalty_terms(
-            self.model,
-            x,
-            y,
-            settings=settings,
-            step=step,
-            rank=rank,
-            world_size=world_size,
-            checkpointed=self.memory != "plain",
-        )
-        if extra.objective is not None:
-            add_limited_gradient(
-                extra.objective, parameters, average=lambda vector: _summed(self.fabric, vector) / world_size
-            )
+        measured = self._add_penalties(parameters, x, y)
         if settings.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, settings.clip_value)
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        signalled = self._agree(loss.detach(), norm, extra.measured)
+        signalled = self._agree(loss.detach(), norm, measured)
         self._watch()
         self._stepper.step()
         self.average.update(self.model, step=step)
         self.step_rate.add(step, time.monotonic())
         return signalled
+
+    def _add_penalties(self, parameters: list[nn.Parameter], x: Tensor, y: Tensor | None) -> Mapping[str, Tensor]:
+        """Add their gradients to those of the likelihood, and return what was measured."""
+        fabric, checkpointed = self.fabric, self.memory != "plain"
+        rank, world_size = fabric.global_rank, fabric.world_size
+        with in_full_precision(self.model):  # finite differences are smaller than a 16-bit conditioner's errors
+            extra = penalty_terms(
+                self.model,
+                x,
+                y,
+                settings=self.settings,
+                step=self.step,
+                rank=rank,
+                world_size=world_size,
+                checkpointed=checkpointed,
+            )
+            if extra.objective is not None:
+                add_limited_gradient(
+                    extra.objective, parameters, average=lambda vector: _summed(fabric, vector) / world_size
+                )
+        return extra.measured
 
     def _agree(self, loss: Tensor, norm: Tensor, penalties: Mapping[str, Tensor]) -> signal.Signals | None:
         """Take in the means of loss and penalties, gradient norm and process 0's clock; returns a stop signal."""

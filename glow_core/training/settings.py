@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from glow_core.errors import ConfigError
 
-__all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "Memory", "OptimizerName", "TrainSettings"]
+__all__ = ["FIXED_ON_RESUME", "InversePenaltyAt", "Memory", "OptimizerName", "Precision", "TrainSettings"]
 
 OptimizerName = Literal["adamax", "adam"]
 InversePenaltyAt = Literal["latents", "steps"]
 Memory = Literal["auto", "plain", "checkpoint", "reversible"]
+Precision = Literal["float32", "bf16-mixed"]
 
 _OPTIMIZERS = ("adamax", "adam")
 _PLACES = ("latents", "steps")
 _MEMORIES = ("auto", "plain", "checkpoint", "reversible")
+_PRECISIONS = ("float32", "bf16-mixed")
 
-FIXED_ON_RESUME = ("batch_size", "optimizer", "seed")
+FIXED_ON_RESUME = ("batch_size", "optimizer", "precision", "seed")
 """What the loss curve of a run hangs on and therefore cannot change when it is resumed."""
 
 
@@ -68,6 +70,8 @@ class TrainSettings:
             recomputed from the outputs by the inverse, and checked. `auto`: the first of the three that takes at most
             half of the device's memory, the copies of the weights and the penalties counted; on resume, the way that
             the run went before. Gradients differ by rounding.
+        precision: `bf16-mixed` lets the convolutions of the conditioners compute in bfloat16, in training alone. Trunk,
+            log-determinants, gradients and weights stay in float32, and so do validation, samples and penalties.
         channels_last: memory format of the convolutions; None: where it is faster (CPU).
         log_every: steps between rows of `log.csv`.
         tensorboard: write TensorBoard event files too.
@@ -108,6 +112,7 @@ class TrainSettings:
     device: str = "auto"
     threads: int | None = None
     memory: Memory = "auto"
+    precision: Precision = "float32"
     channels_last: bool | None = None
     log_every: int = 1
     tensorboard: bool = True
@@ -137,6 +142,10 @@ class TrainSettings:
             raise ConfigError(f"inverse_penalty_at is {self.inverse_penalty_at!r}; choose one of {', '.join(_PLACES)}")
         if self.memory not in _MEMORIES:
             raise ConfigError(f"memory is {self.memory!r}; choose one of {', '.join(_MEMORIES)}")
+        if self.precision not in _PRECISIONS:
+            raise ConfigError(f"precision is {self.precision!r}; choose one of {', '.join(_PRECISIONS)}")
+        if self.exact_aware and self.precision != "float32":
+            raise ConfigError(f"exact_aware rounds conditioners in its own way; leave precision {self.precision} away")
         betas = self.betas
         if (
             not isinstance(betas, (tuple, list))

@@ -10,7 +10,7 @@ import typer
 
 from glow_core import config
 
-__all__ = ["Device", "Init", "Memory", "Out", "Resume", "RunOptions", "Threads", "Weights"]
+__all__ = ["Device", "Init", "Memory", "Out", "Precision", "Resume", "RunOptions", "Threads", "Weights"]
 
 Out = Annotated[
     Path | None,
@@ -55,6 +55,14 @@ Memory = Annotated[
         "keeps, the more it computes. auto: the first of these that takes at most half of the memory.",
     ),
 ]
+PrecisionKind = Literal["float32", "bf16-mixed"]
+Precision = Annotated[
+    PrecisionKind,
+    typer.Option(
+        "--precision",
+        help="bf16-mixed: conditioners compute in bfloat16 while training, all else in float32.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +77,7 @@ class RunOptions:
     device: str
     threads: int | None
     memory: MemoryKind
+    precision: PrecisionKind
     resize: bool
     skip_unreadable: bool
     layout: Literal["nhwc", "nchw"] | None

@@ -18,6 +18,7 @@ PANELS = {
         "--device": "auto",
         "--threads": None,
         "--memory": "auto",
+        "--precision": "float32",
         "--resize": False,
         "--skip-unreadable": False,
         "--force": False,
