@@ -380,6 +380,7 @@ SPANNING = {
     "normflows_package": "against the package itself",
     "crashes": "training that is killed",
     "initial": "training from given weights",
+    "accumulate": "a step in parts",
     "resume": "training that goes on",
     "hostile": "files made to harm, in every command",
     "bad_inputs": "every command refuses what it cannot use",

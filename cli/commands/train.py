@@ -49,7 +49,8 @@ def train(
     n_bits: glow.NBits = 8, edge_bias: glow.EdgeBias = False, prior: glow.Prior = "conditional",
     class_conditional: glow.ClassConditional = False,
     # Optimization.
-    batch_size: opt.BatchSize = 64, optimizer: opt.Optimizer = "adamax", learning_rate: opt.LearningRate = 1e-3,
+    batch_size: opt.BatchSize = 64, accumulate: opt.Accumulate = 1, optimizer: opt.Optimizer = "adamax",
+    learning_rate: opt.LearningRate = 1e-3,
     warmup_steps: opt.WarmupSteps = 100, decay: opt.Decay = 0.0, weight_decay: opt.WeightDecay = 0.0,
     clip_norm: opt.ClipNorm = 100.0, ema_decay: opt.EmaDecay = 0.999, seed: opt.Seed = 0,
     # Penalties for deployment.
@@ -83,7 +84,8 @@ def train(
             n_bits=n_bits, edge_bias=edge_bias, prior=prior, class_conditional=class_conditional,
         ),
         optimization=opt.OptimizationOptions(
-            batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, warmup_steps=warmup_steps,
+            batch_size=batch_size, accumulate=accumulate, optimizer=optimizer, learning_rate=learning_rate,
+            warmup_steps=warmup_steps,
             decay=decay, weight_decay=weight_decay, clip_norm=clip_norm, ema_decay=ema_decay, seed=seed,
         ),
         deployable=deploy.DeployableOptions(

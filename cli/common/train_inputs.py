@@ -162,6 +162,7 @@ def resumed_inputs(
     if options.length:
         values |= asdict(options.length)
     values |= {name: getattr(run, name) for name in ("device", "threads", "memory") if name in given}
+    values |= {"accumulate": options.optimization.accumulate} if "accumulate" in given else {}
     settings = TrainSettings.from_dict(values)
     source = run.data or state.notes.get("data")
     resize = run.resize or state.notes.get("resize") == "yes"

@@ -37,7 +37,7 @@ def forecast(run: Run) -> Forecast:
     and the optimizer is tried on a copy of the weights.
     """
     settings, device = run.settings, run.fabric.device
-    batch = settings.batch_size // run.fabric.world_size
+    batch = math.ceil(settings.batch_size // run.fabric.world_size / settings.accumulate)
     trial = _Trial(run, loss_pass(run.model, run.memory, precision=settings.precision))
     few = max(1, batch // _FIRST_SHARE)
     kept = trial.kept_bytes(few) / few * batch  # also warms up the convolutions
@@ -45,6 +45,7 @@ def forecast(run: Run) -> Forecast:
     if few < batch and seconds < _CHEAP_SECONDS:
         trial.gradients(batch)
         seconds = _seconds(lambda: trial.gradients(batch), device)
+    seconds *= settings.accumulate
     penalty_seconds, penalty_bytes = trial.penalties()
     seconds += penalty_seconds
     kept = max(kept, penalty_bytes)  # one after the other

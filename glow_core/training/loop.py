@@ -118,6 +118,11 @@ def train(
             raise TrainingError(
                 f"a batch of {settings.batch_size} cannot be shared by {fabric.world_size} processes; choose a multiple"
             )
+        share = settings.batch_size // fabric.world_size
+        if share < settings.accumulate:
+            raise TrainingError(
+                f"accumulate {settings.accumulate}: a process has no more than {share} images of a step"
+            )
         stack.enter_context(_folder(fabric, out, new=not resume and not overwrite))
         cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=cuda))

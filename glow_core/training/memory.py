@@ -183,7 +183,8 @@ def choose_memory(
         return settings.memory
     room = _SHARE * _device_bytes(device) / (processes if device.type == "cpu" else 1)
     room -= COPIES * 4 * model_cost(config).parameters
-    batch, precision = settings.batch_size // processes, settings.precision
+    batch = math.ceil(settings.batch_size // processes / settings.accumulate)
+    precision = settings.precision
 
     def penalties(*, checkpointed: bool) -> int:
         return penalty_bytes(config, settings, checkpointed=checkpointed, processes=processes)

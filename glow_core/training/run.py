@@ -171,7 +171,7 @@ class Run:
 
     def _train_step(self) -> signal.Signals | None:
         """One optimizer step; returns the signal that asks to stop, agreed between processes."""
-        settings, config, step = self.settings, self.config, self.step
+        settings, step = self.settings, self.step
         used = self.budget.fraction(step=step - 1, seconds=self.seconds)
         self.rate = learning_rate(step, settings, progress=used)
         set_hyperparameters(self.optimizer, settings, rate=self.rate)
@@ -180,22 +180,35 @@ class Run:
         x, y = self.inputs(indices, generator_for(settings.seed, "noise", step), pixels=pixels)
         share = settings.batch_size // self.fabric.world_size
         mine = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
-        log_prob = self.module(x[mine], None if y is None else y[mine])
-        loss = config.n_bits - log_prob.mean() / (config.dims * math.log(2))
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        loss = self._add_gradients(x[mine], None if y is None else y[mine])
         parameters = list(self.model.parameters())
         measured = self._add_penalties(parameters, x, y)
         if settings.clip_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, settings.clip_value)
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        signalled = self._agree(loss.detach(), norm, measured)
+        signalled = self._agree(loss, norm, measured)
         self._watch()
         self._stepper.step()
         self.average.update(self.model, step=step)
         self.step_rate.add(step, time.monotonic())
         return signalled
+
+    def _add_gradients(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Add the gradients of mean bits/dim, part after part, and return its value."""
+        config, parts = self.config, self.settings.accumulate
+        labels = [None] * parts if y is None else y.tensor_split(parts)
+        total = x.new_zeros(())
+        for number, (images, of_images) in enumerate(zip(x.tensor_split(parts), labels, strict=True), start=1):
+            # Processes add up their gradients once, after the last part.
+            with self.fabric.no_backward_sync(self.module, enabled=number < parts):
+                log_prob = self.module(images, of_images)
+                bits = config.n_bits - log_prob.mean() / (config.dims * math.log(2))
+                loss = bits if parts == 1 else bits * (len(images) / len(x))
+                self.fabric.backward(loss)
+            total = total + loss.detach()
+        return total
 
     def _add_penalties(self, parameters: list[nn.Parameter], x: Tensor, y: Tensor | None) -> Mapping[str, Tensor]:
         """Add their gradients to those of the likelihood, and return what was measured."""

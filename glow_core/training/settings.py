@@ -35,6 +35,8 @@ class TrainSettings:
         max_epochs: stop after this many passes over the training images.
         max_seconds: stop after this much training time, earlier sessions of a resumed run included.
         batch_size: images per step, over all processes together.
+        accumulate: the images of a step go through the model in this many parts, one after the other, and their
+            gradients are added. What a step does changes by rounding only, and what it keeps becomes so much less.
         optimizer: `adamax` (the original code's choice) or `adam`.
         learning_rate: after the warm-up.
         warmup_steps: the learning rate rises linearly over this many steps; 0: no warm-up.
@@ -84,6 +86,7 @@ class TrainSettings:
     max_epochs: float | None = None
     max_seconds: float | None = None
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: OptimizerName = "adamax"
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -118,7 +121,9 @@ class TrainSettings:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        self._whole(1, "batch_size", "init_images", "log_every", "inverse_penalty_every", "inverse_penalty_images")
+        self._whole(
+            1, "batch_size", "accumulate", "init_images", "log_every", "inverse_penalty_every", "inverse_penalty_images"
+        )
         self._whole(0, "warmup_steps", "sample_count", "golden_images", "seed")
         self._whole_or_none(1, "max_steps", "validate_every", "validation_images")
         self._whole_or_none(1, "checkpoint_every", "sample_every", "threads")
@@ -135,6 +140,10 @@ class TrainSettings:
         if self.max_steps is None and self.max_epochs is None and self.max_seconds is None:
             raise ConfigError(
                 "training has no end: give max_steps=, max_epochs= or max_seconds=, for example max_seconds=600"
+            )
+        if self.accumulate > self.batch_size:
+            raise ConfigError(
+                f"accumulate is {self.accumulate}: a batch of {self.batch_size} does not have so many parts"
             )
         if self.optimizer not in _OPTIMIZERS:
             raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(_OPTIMIZERS)}")

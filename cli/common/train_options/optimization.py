@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
+    "Accumulate",
     "BatchSize",
     "ClipNorm",
     "Decay",
@@ -27,6 +28,16 @@ OptimizerKind = Literal["adamax", "adam"]
 BatchSize = Annotated[
     int,
     typer.Option("--batch-size", metavar="N", min=1, help="Images of a step, over all GPUs.", rich_help_panel=_PANEL),
+]
+Accumulate = Annotated[
+    int,
+    typer.Option(
+        "--accumulate",
+        metavar="N",
+        min=1,
+        help="Take the images of a step in N parts and add their gradients. It keeps less in memory.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Optimizer = Annotated[
     OptimizerKind, typer.Option("--optimizer", help="The paper's code uses adamax.", rich_help_panel=_PANEL)
@@ -95,6 +106,7 @@ class OptimizationOptions:
     """Values of these options."""
 
     batch_size: int
+    accumulate: int
     optimizer: OptimizerKind
     learning_rate: float
     warmup_steps: int

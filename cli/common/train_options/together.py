@@ -13,9 +13,18 @@ from .model import ModelOptions
 __all__ = ["given_options", "refuse_on_resume", "refuse_with_init"]
 
 _SHAPE = {field.name for field in fields(ModelOptions)}
-_WITH_RESUME = {"resume", "data", "resize", "skip_unreadable", "device", "threads", "memory", "json", "quiet"} | {
-    field.name for field in fields(LengthOptions)
-}
+_WITH_RESUME = {
+    "resume",
+    "data",
+    "resize",
+    "skip_unreadable",
+    "device",
+    "threads",
+    "memory",
+    "accumulate",
+    "json",
+    "quiet",
+} | {field.name for field in fields(LengthOptions)}
 
 
 def given_options(context: typer.Context) -> set[str]:

@@ -43,6 +43,7 @@ PANELS = {
     },
     "Optimization": {
         "--batch-size": 64,
+        "--accumulate": 1,
         "--optimizer": "adamax",
         "--learning-rate/--lr": 0.001,
         "--warmup-steps": 100,
@@ -123,7 +124,7 @@ def test_every_option_reaches_the_run(invoke, place):
     }  # fmt: skip
     settings = {
         "max_steps": 2, "max_epochs": 99.0, "max_seconds": 999.0,
-        "batch_size": 5, "optimizer": "adam", "learning_rate": 0.002, "warmup_steps": 7, "decay": 0.25,
+        "batch_size": 5, "accumulate": 2, "optimizer": "adam", "learning_rate": 0.002, "warmup_steps": 7, "decay": 0.25,
         "weight_decay": 0.01, "ema_decay": 0.5, "seed": 3,
         "inverse_penalty": 0.01, "inverse_penalty_at": "latents", "inverse_penalty_every": 2,
         "inverse_penalty_images": 3, "conditioning_penalty": 0.02,
