@@ -1,144 +1,145 @@
 """Encoder and decoder of the paper's CIFAR-10 model, side by side in one run on the CPU.
 
-Everything is timed in turn, round after round, so that a disturbance hits all rows alike; the best round counts. The
-share is the rate of the convolutions' arithmetic over the machine's matrix-product rate, the best of NumPy, ONNX
-Runtime and torch, measured in the same run. All rows compute in float32 but those that say otherwise: at its default
-OpenVINO takes bfloat16 on CPUs that have it, and that row compares unlike with like. Usage:
-    python benchmarks/throughput.py [--quick] [--rounds N]
+Everything is timed in turn, round after round, so that a disturbance hits all rows alike. The ratio is the median over
+the rounds of a row's time over that of ONNX Runtime in the same round, with the quartiles behind it: compare only rows
+that compute in the same format. `exact pixels` says what a row is worth: the share of pixels that come back through its
+own encoder and decoder, of samples of the model. OpenVINO's default is a warning, no contender: it takes bfloat16
+wherever the CPU has it. The share of the matrix-product rate goes by the best round and by the float32 rate, the best
+of NumPy, ONNX Runtime and torch in the same run; bfloat16 can pass 1. Usage:
+    python benchmarks/throughput.py [--quick] [--rounds N] [--no-compile | --no-torch] [--threads 1 [--cpu-time]]
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+import onnx
 import torch
-from _paper import FoldedDecoder, FoldedEncoder, paper_glow
+from _contenders import BASE, BF16, Contender, contenders, graph
+from _paper import paper_glow
 from rich.console import Console
 from rich.table import Table
 
-from glow_core import Glow, save_checkpoint
-from glow_deploy import open_engine
-from glow_deploy.artifact.lint import read_model
 from glow_deploy.bench.matrix_rate import matrix_rate
-from glow_deploy.export import ExportSettings, export
 from glow_deploy.folding.fold import fold
-from glow_deploy.inspect.flops import convolutions
+from glow_deploy.inspect.flops import Convolution, convolutions
+from glow_deploy.protocol import Role
 
+Clock = Callable[[], float]
 Run = Callable[[], object]
 
 
-def torch_runs(glow: Glow, role: str, feeds: dict[str, torch.Tensor], *, compiled: bool) -> dict[str, Run]:
-    """The model as trained, and folded by hand: eager, channels-last, torch.compile."""
-    folded = fold(glow)
-    module = (FoldedEncoder if role == "encoder" else FoldedDecoder)(folded).eval()
-    last = (FoldedEncoder if role == "encoder" else FoldedDecoder)(folded).eval().to(memory_format=torch.channels_last)
-    values = list(feeds.values())
-    strided = [value.contiguous(memory_format=torch.channels_last) for value in values]
-    trained: Run = (lambda: glow.encode(*values)) if role == "encoder" else (lambda: glow.decode(values))
-    runs: dict[str, Run] = {
-        "PyTorch, as trained": trained,
-        "PyTorch eager, folded": lambda: module(*values),
-        "PyTorch channels-last, folded": lambda: last(*strided),
-    }
-    if compiled:
-        fast = torch.compile(last, dynamic=False)
-        runs["torch.compile channels-last, folded"] = lambda: fast(*strided)
-    return runs
-
-
-def openvino_runs(path: Path, feeds: dict[str, np.ndarray]) -> tuple[dict[str, Run], dict[str, str]]:
-    """OpenVINO in float32, and in what it takes by itself where that is another format; and the formats of both."""
-    runs: dict[str, Run] = {}
-    formats: dict[str, str] = {}
-    for backend, label in (("openvino-cpu", "OpenVINO"), ("openvino-cpu-default", "OpenVINO, its default")):
-        engine = open_engine(path, backend=backend)
-        told = engine.details.provider.rpartition(" in ")[2]
-        if backend == "openvino-cpu" or told != "f32":
-            runs[label] = lambda engine=engine: engine.run(feeds)
-            formats[label] = told
-    return runs, formats
-
-
-def best_times(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    best: dict[str, float] = {}
-    for name, run in list(runs.items()):
+def round_times(runs: dict[str, Run], rounds: int, clock: Clock) -> dict[str, np.ndarray]:
+    """Seconds of each round, float64 [rounds]; what does not run is told and left out."""
+    times: dict[str, list[float]] = {}
+    for name, run in runs.items():
         try:
             run()
             run()
         except Exception as error:  # torch.compile needs a C++ compiler, and says so in many ways
             print(f"{name} does not run here: {str(error).splitlines()[0][:150]}")
-            del runs[name]
+        else:
+            times[name] = []
     for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            elapsed = time.perf_counter() - start
-            best[name] = min(best.get(name, elapsed), elapsed)
-    return best
+        for name, measured in times.items():
+            time.sleep(0.005)  # threads of the one before may still be waiting for work, on a core each
+            start = clock()
+            runs[name]()
+            measured.append(clock() - start)
+    return {name: np.array(measured) for name, measured in times.items()}
+
+
+def _run(row: Contender, role: Role, x: np.ndarray, latents: list[np.ndarray]) -> Run:
+    return partial(row.encode, x) if role == "encoder" else partial(row.decode, latents)
+
+
+def exact_pixels(row: Contender, x: np.ndarray) -> float:
+    """Share of pixels of 8 bits that come back, 0 to 1."""
+    back = row.decode(row.encode(x)).astype(np.float64)
+    return float(np.mean(np.abs(back - x) < 2.0**-9))
+
+
+def float32_rate(largest: Convolution, batch: int, *, threads: int | None, rounds: int, clock: Clock) -> float:
+    """Operations per second of products of that size, the best of NumPy, ONNX Runtime and torch."""
+    shape = (largest.rows, largest.inner, largest.columns * batch)
+    a, b = torch.randn(*shape[:2]), torch.randn(shape[1], min(shape[2], 4096))
+    best = round_times({"torch": lambda: a @ b}, 20 * rounds, clock)["torch"].min()
+    torch_rate = 2 * a.shape[0] * a.shape[1] * b.shape[1] / best
+    return max(torch_rate, matrix_rate([shape], threads=threads, clock=clock).flops_per_second)
+
+
+def show(
+    console: Console, title: str, times: dict[str, np.ndarray], rows: list[Contender], exact: dict[str, float], *,
+    batch: int, flops: int, rate: float,
+) -> None:  # fmt: skip
+    table = Table(title=f"{title}: {flops / 1e9:.1f} GFLOP; float32 matrix products at {rate / 1e9:.0f} GFLOP/s")
+    for column in ("what", "computes in"):
+        table.add_column(column)
+    for column in ("ms", "images/s", "ratio (quartiles)", "share of matrix rate", "exact pixels"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        if row.name in times:
+            seconds = float(np.median(times[row.name]))
+            low, middle, high = np.percentile(times[row.name] / times[BASE], [25, 50, 75])
+            table.add_row(
+                row.name,
+                row.computes,
+                f"{1e3 * seconds:.1f}",
+                f"{batch / seconds:.1f}",
+                f"{middle:.2f} ({low:.2f}-{high:.2f})",
+                f"{flops / times[row.name].min() / rate:.2f}",
+                f"{exact[row.name]:.2%}",
+            )
+    console.print(table)
+    if BF16 in times:
+        faster = np.median(times[BASE] / times[BF16])
+        print(f"{title}: bf16-mixed runs {faster:.2f} times as fast as float32 in ONNX Runtime")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a model of 2 steps and width 32, to see that it runs")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10, help="at batch 1; half as many at batch 16")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out; it compiles for minutes")
+    parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
+    parser.add_argument("--threads", type=int, help="of every runtime; without it each takes what it likes")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count the process's CPU time: on a busy machine, with --threads 1"
+    )
     options = parser.parse_args()
-    size = {"width": 32, "steps": 2} if options.quick else {}
-    console = Console(width=120)
-    with tempfile.TemporaryDirectory() as name, torch.inference_mode():
-        folder = Path(name)
-        glow = paper_glow(**size)
-        save_checkpoint(glow, folder / "ckpt.pt")
-        bundle = export(folder / "ckpt.pt", out=folder / "bundle", settings=ExportSettings(golden=2))
-        for role in ("decoder", "encoder"):
-            path = bundle.path / f"{role}.onnx"
-            found = convolutions(read_model(path))
-            flops = sum(convolution.flops for convolution in found)
-            for batch in (1, 16):
-                biggest = max(found, key=lambda convolution: convolution.flops)
-                shape = (biggest.rows, biggest.inner, biggest.columns * batch)
-                with open_engine(path, device="cpu") as engine:
-                    generator = np.random.default_rng(0)
-                    arrays = {
-                        spec.name: generator.random((batch, *spec.shape), dtype=np.float32)
-                        if role == "encoder"
-                        else generator.standard_normal((batch, *spec.shape), dtype=np.float32)
-                        for spec in engine.inputs
-                    }
-                    runs: dict[str, Run] = {"glow-deploy (ONNX Runtime)": lambda e=engine, a=arrays: e.run(a)}
-                    others, formats = openvino_runs(path, arrays)
-                    runs |= others
-                    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-                    runs |= torch_runs(glow, role, tensors, compiled=not options.no_compile)
-                    a, b = torch.randn(shape[0], shape[1]), torch.randn(shape[1], min(shape[2], 4096))
-                    runs["torch product"] = lambda a=a, b=b: a @ b
-                    times = best_times(runs, options.rounds)
-                product = 2 * a.shape[0] * a.shape[1] * b.shape[1] / times.pop("torch product")
-                found_rate = matrix_rate([shape])
-                rate = max(product, found_rate.flops_per_second)
-                table = Table(
-                    title=f"{role}, batch {batch}: {flops * batch / 1e9:.1f} GFLOP; "
-                    f"matrix products at {rate / 1e9:.0f} GFLOP/s"
-                )
-                for column in ("what", "computes in", "ms", "images/s", "ratio", "share of the matrix-product rate"):
-                    table.add_column(column, justify="left" if column in ("what", "computes in") else "right")
-                base = times["glow-deploy (ONNX Runtime)"]
-                for label, seconds in times.items():
-                    share = flops * batch / seconds / rate
-                    table.add_row(
-                        label,
-                        formats.get(label, "f32"),
-                        f"{1e3 * seconds:.1f}",
-                        f"{batch / seconds:.1f}",
-                        f"{seconds / base:.2f}",
-                        f"{share:.2f}",
-                    )
-                console.print(table)
+    if options.cpu_time and options.threads != 1:
+        parser.error("--cpu-time adds up the time of all threads: give --threads 1 with it")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    clock: Clock = time.process_time if options.cpu_time else time.perf_counter
+    glow = paper_glow(**({"width": 32, "steps": 2} if options.quick else {}))
+    folded = fold(glow)
+    console = Console(width=150)
+    with torch.inference_mode():
+        rows = contenders(
+            glow, folded, threads=options.threads, torch_too=not options.no_torch, compiled=not options.no_compile
+        )
+        generator = np.random.default_rng(0)
+        shapes = folded.latent_shapes
+        latents = [0.7 * generator.standard_normal((16, *shape)).astype(np.float32) for shape in shapes]
+        samples = np.clip(np.floor(rows[0].decode(latents) * 2**8), 0, 2**8 - 1)
+        x = ((samples + 0.5) / 2**8).astype(np.float32)
+        exact = {row.name: exact_pixels(row, x) for row in rows if "torch.compile" not in row.name}
+        exact |= {row.name: float("nan") for row in rows if row.name not in exact}  # compiled for each batch size
+        roles: tuple[Role, ...] = ("decoder", "encoder")
+        for role in roles:
+            found = convolutions(onnx.load_from_string(graph(folded, role, "fp32")))
+            largest = max(found, key=lambda convolution: convolution.flops)
+            for batch, rounds in ((1, options.rounds), (16, max(options.rounds // 2, 1))):
+                runs = {row.name: _run(row, role, x[:batch], [z[:batch] for z in latents]) for row in rows}
+                times = round_times(runs, rounds, clock)
+                rate = float32_rate(largest, batch, threads=options.threads, rounds=rounds, clock=clock)
+                flops = batch * sum(convolution.flops for convolution in found)
+                show(console, f"{role}, batch {batch}", times, rows, exact, batch=batch, flops=flops, rate=rate)
 
 
 if __name__ == "__main__":

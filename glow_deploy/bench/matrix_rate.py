@@ -33,7 +33,11 @@ class MatrixRate:
 
 
 def matrix_rate(
-    shapes: Sequence[tuple[int, int, int]], *, seconds: float = 0.6, threads: int | None = None
+    shapes: Sequence[tuple[int, int, int]],
+    *,
+    seconds: float = 0.6,
+    threads: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> MatrixRate:
     """Measure [rows, inner] x [inner, columns] in float32, in NumPy and in ONNX Runtime, and keep the best.
 
@@ -43,6 +47,7 @@ def matrix_rate(
         shapes: sizes to try, like those of the model; columns are brought between 64 and 4096.
         seconds: time for each shape and library.
         threads: for ONNX Runtime; NumPy's BLAS goes by its own environment variables.
+        clock: tells the time in seconds.
 
     Raises:
         UsageError: no shapes.
@@ -56,7 +61,7 @@ def matrix_rate(
         out = np.empty((rows, columns), np.float32)
         runners = {"numpy": _numpy_product(a, b, out), "onnxruntime": _session_product(a, b, threads)}
         for library, run in runners.items():
-            rate = 2.0 * rows * inner * columns / _fastest(run, seconds)
+            rate = 2.0 * rows * inner * columns / _fastest(run, seconds, clock)
             if best is None or rate > best.flops_per_second:
                 best = MatrixRate(flops_per_second=rate, library=library, shape=(rows, inner, columns))
     if best is None:
@@ -87,14 +92,14 @@ def _session_product(a: np.ndarray, b: np.ndarray, threads: int | None) -> Calla
     return lambda: session.run(None, feeds)
 
 
-def _fastest(run: Callable[[], object], seconds: float) -> float:
+def _fastest(run: Callable[[], object], seconds: float, clock: Callable[[], float]) -> float:
     run()
     best = float("inf")
-    end = time.perf_counter() + seconds
+    end = clock() + seconds
     while True:
-        start = time.perf_counter()
+        start = clock()
         run()
-        now = time.perf_counter()
+        now = clock()
         best = min(best, now - start)
         if now >= end:
             return best
