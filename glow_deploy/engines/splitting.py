@@ -1,12 +1,13 @@
-"""Cutting a batch into pieces that an engine takes: that a TensorRT profile allows, or that fit into memory."""
+"""Cutting a batch into pieces that an engine takes: that a profile allows, that fit into memory, or of fixed sizes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Piece", "pad_rows", "split_batch"]
+__all__ = ["Piece", "fixed_pieces", "pad_rows", "split_batch"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,25 @@ def split_batch(batch: int, *, smallest: int, largest: int) -> list[Piece]:
     for start in range(0, batch, largest):
         stop = min(start + largest, batch)
         pieces.append(Piece(start, stop, max(stop - start, smallest)))
+    return pieces
+
+
+def fixed_pieces(batch: int, sizes: Sequence[int]) -> list[Piece]:
+    """Cut a batch into pieces of given sizes, large ones first; one that is more than half full is padded.
+
+    Args:
+        batch: number of rows, >= 1.
+        sizes: the batch sizes that there are, 1 among them.
+    """
+    if batch < 1 or 1 not in sizes:
+        raise ValueError(f"cannot cut {batch} rows into batches of {list(sizes)}")
+    pieces: list[Piece] = []
+    start = 0
+    for size in sorted(sizes, reverse=True):
+        while 2 * (batch - start) > size:
+            stop = min(start + size, batch)
+            pieces.append(Piece(start, stop, size))
+            start = stop
     return pieces
 
 

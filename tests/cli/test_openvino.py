@@ -39,9 +39,9 @@ def test_commands_open_their_engines_in_it_with_the_threads_they_are_given(
     seen = []
     real = module._compile
 
-    def watch(data, **options):
+    def watch(data, rows, **options):
         seen.append((options["backend"], options["threads"]))
-        return real(data, **options)
+        return real(data, rows, **options)
 
     monkeypatch.setattr(module, "_compile", watch)
     names = {"B": model.bundle, "D": model.decoder, "P": pictures[0], "Q": pictures[1]}

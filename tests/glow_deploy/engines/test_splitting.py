@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glow_deploy.engines.splitting import Piece, pad_rows, split_batch
+from glow_deploy.engines.splitting import Piece, fixed_pieces, pad_rows, split_batch
 
 
 @pytest.mark.parametrize(("smallest", "largest"), [(1, 1), (1, 4), (3, 4), (4, 4), (2, 7)])
@@ -23,6 +23,26 @@ def test_only_a_rest_below_the_minimum_is_padded():
 def test_impossible_profiles_are_refused(batch, smallest, largest):
     with pytest.raises(ValueError, match="cannot split"):
         split_batch(batch, smallest=smallest, largest=largest)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 4), (1, 4, 16)])
+def test_pieces_of_fixed_sizes_cover_every_row_once_and_are_more_than_half_full(sizes):
+    for batch in range(1, 70):
+        pieces = fixed_pieces(batch, sizes)
+        assert [row for piece in pieces for row in range(piece.start, piece.stop)] == list(range(batch))
+        assert all(piece.rows in sizes and piece.rows / 2 < piece.stop - piece.start <= piece.rows for piece in pieces)
+
+
+def test_large_pieces_come_first_and_a_rest_is_padded_or_run_in_smaller_ones():
+    assert fixed_pieces(15, (1, 4, 16)) == [Piece(0, 15, 16)]
+    assert fixed_pieces(23, (1, 4, 16)) == [Piece(0, 16, 16), Piece(16, 20, 4), Piece(20, 23, 4)]
+    assert fixed_pieces(6, (1, 4, 16)) == [Piece(0, 4, 4), Piece(4, 5, 1), Piece(5, 6, 1)]
+
+
+@pytest.mark.parametrize(("batch", "sizes"), [(0, (1, 4)), (3, (4,))])
+def test_no_rows_and_no_size_of_one_are_refused(batch, sizes):
+    with pytest.raises(ValueError, match="cannot cut"):
+        fixed_pieces(batch, sizes)
 
 
 def test_padding_repeats_the_last_row_and_nothing_else():
