@@ -75,7 +75,7 @@ _ROLES: tuple[Role, Role] = ("encoder", "decoder")
 
 def _openvino(folded: FoldedGlow, threads: int | None) -> Iterator[Contender]:
     wanted = (
-        ("OpenVINO, fp32", "openvino-cpu", "fp32", ""),
+        ("glow-deploy (OpenVINO, fp32)", "openvino-cpu", "fp32", ""),
         (BF16, "openvino-cpu", "bf16-mixed", "OpenVINO computes bf16-mixed in float32 here: this CPU has no bfloat16"),
         (
             "OpenVINO's default (no flow!)",

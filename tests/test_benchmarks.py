@@ -49,6 +49,61 @@ def test_real_errors_of_16_bit_stand_beside_those_simulated():
     assert found["fp32", "openvino-cpu -> openvino-cpu"] < found["bf16-mixed", "simulated -> simulated"]
 
 
+def rows_of(script, *words):
+    """The rows of all tables that a benchmark prints, as lists of cells, and all that it prints."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name(script)), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line[:1] == "│"]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines], done.stdout
+
+
+@pytest.mark.slow
+def test_each_row_of_the_throughput_says_its_format_and_how_many_pixels_come_back():
+    pytest.importorskip("openvino", reason="the benchmark compares with OpenVINO")
+    rows, told = rows_of("throughput.py", "--quick", "--no-compile", "--threads", "1", "--cpu-time", "--rounds", "1")
+    found = {row[0]: row for row in rows}
+    plain = {
+        "glow-deploy (ONNX Runtime)",
+        "glow-deploy (OpenVINO, fp32)",
+        "PyTorch, as trained",
+        "PyTorch eager, folded",
+    }
+    assert plain < set(found)
+    for name in plain:
+        assert found[name][1] == "f32"
+        assert found[name][6] == "100.00%"
+    for name, format in (
+        ("glow-deploy (OpenVINO, bf16-mixed)", "18 in bf16, 8 in f32"),
+        ("OpenVINO's default", "bf16"),
+    ):
+        row = next((row for row in rows if row[0].startswith(name)), None)
+        if row is None:  # no bfloat16 here, which is told
+            assert "is left out: " in told
+        else:
+            assert row[1] == format
+    control = [row for row in rows if row[0].startswith("OpenVINO's default")]
+    assert all(float(row[6].rstrip("%")) < 60 for row in control)
+    assert len(rows) == 4 * len(found)  # two directions, two batch sizes
+
+
+@pytest.mark.slow
+def test_the_profile_counts_every_part_of_the_graph_once():
+    pytest.importorskip("openvino", reason="the benchmark profiles OpenVINO too")
+    rows, told = rows_of("node_profile.py", "--quick", "--runs", "2", "--transposed")
+    parts = {f"level{level}/{part}" for level in (1, 2, 3) for part in ("conv1", "conv2", "conv3", "invconv")}
+    for name in parts:
+        assert [row[1] for row in rows if row[0] == name] == ["2"] * 4, name
+    shares = [float(row[3].rstrip("%")) for row in rows]
+    assert sum(shares) == pytest.approx(400, abs=4)
+    assert told.count("of the matrix-product rate") == 4
+
+
 @pytest.mark.slow
 def test_other_projects_checkpoints_compute_what_their_own_code_does():
     done = subprocess.run(
