@@ -63,8 +63,11 @@ def export(
         typer.Option(metavar="P", help="auto: how sure the bound on images beyond the tolerance is; 0.95 by default."),
     ] = None,
     io: Annotated[
-        Literal["float32", "uint8", "uint8-nhwc"],
-        typer.Option(help="uint8, uint8-nhwc: also write graphs that take and give 8-bit pictures, NCHW or NHWC."),
+        Literal["float32", "uint8", "uint8-nhwc", "uint8-int32", "uint8-nhwc-int32"],
+        typer.Option(
+            help="uint8, uint8-nhwc: also write graphs that take and give 8-bit pictures, NCHW or NHWC. -int32: with "
+            "latents as int32, for exact."
+        ),
     ] = "float32",
     opset: Annotated[
         int | None,

@@ -54,6 +54,7 @@ def export(
         images=None: with `auto`: calibration images, at least 256, which None stands for.
         confidence=None: with `auto`: how sure the bound is that they give, from 0.5 to below 1; None is 0.95.
         io="float32": `uint8` also writes graphs that take and give 8-bit pictures [N,C,H,W]; `uint8-nhwc` [N,H,W,C].
+            With `exact`, `uint8-int32` and `uint8-nhwc-int32`: their latents are int32 as well.
         opset=None: operator set of the graphs, 13 to 20, for older runtimes; None is 20, or 22 with bfloat16.
         ir_version=None: version of the files, 7 to 10, likewise; None is that of the ONNX release of `opset`.
         bits=None: with `exact`: bits of the conditioners' weights and activations, 4 to 11, or "auto"; None is 8.

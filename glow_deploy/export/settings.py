@@ -19,7 +19,7 @@ __all__ = ["CALIBRATION_IMAGES", "TYPED", "ExportOptions", "ExportSettings", "Io
 CALIBRATION_IMAGES = 256
 """Of `auto`, at least and by default."""
 
-Io = Literal["float32", "uint8", "uint8-nhwc"]
+Io = Literal["float32", "uint8", "uint8-nhwc", "uint8-int32", "uint8-nhwc-int32"]
 
 Native = Literal["bf16", "bf16-carried", "fp16", "fp16-carried"]
 
@@ -44,7 +44,8 @@ class ExportSettings:
             fewer than 1 - (1 - p)^(1/n) of images like them are beyond the tolerance.
         confidence: of `auto`: how sure that bound is, 0.95 by default.
         io: `uint8` writes besides the graphs of a bundle two that take and give 8-bit pictures [N, C, H, W], for
-            programs elsewhere; `uint8-nhwc` [N, H, W, C].
+            programs elsewhere; `uint8-nhwc` [N, H, W, C]. With `-int32` the latents of these graphs are int32, for
+            `exact`.
         opset: operator set of the graphs, 13 to 20, for runtimes that know no newer; None for 20, or 22 with bfloat16.
         ir_version: version of the files, 7 to 10, likewise; None for that of the ONNX release of `opset`.
         bits: of `exact`: bits of a conditioner's weights and activations, 4 to 11, 8 by default; or `auto`, the fewest
@@ -120,6 +121,8 @@ class ExportSettings:
         settle(self, as_choice, "native", choices=get_args(Native), optional=True)
         if self.native is not None and self.precision != "exact":
             raise UsageError(f'native= goes with precision="exact", not with precision="{self.precision}"')
+        if self.io.endswith("int32") and self.precision != "exact":
+            raise UsageError(f'io="{self.io}" goes with precision="exact", whose latents are integers')
         if self.bits is not None and self.precision != "exact":
             raise UsageError(f'bits= goes with precision="exact", not with precision="{self.precision}"')
         if self.band is not None and self.bits != "auto":

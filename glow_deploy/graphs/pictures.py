@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PIXELS", "PictureLayout", "is_picture_graph", "picture_graph"]
 
-PictureLayout = Literal["uint8", "uint8-nhwc"]
-"""Pictures [N, C, H, W], or [N, H, W, C]."""
+PictureLayout = Literal["uint8", "uint8-nhwc", "uint8-int32", "uint8-nhwc-int32"]
+"""Pictures [N, C, H, W], or [N, H, W, C]; of exact graphs also with latents that are int32."""
 
 PIXELS = "pixels"
 """Name of the input of such an encoder and of the output of such a decoder."""
@@ -35,10 +35,11 @@ def picture_graph(model: onnx.ModelProto, layout: PictureLayout) -> onnx.ModelPr
     """Put the rules of pixels around a graph.
 
     An encoder then takes `pixels`, uint8, and gives what it gave; of each picture it takes the bin centres. A decoder
-    takes what it took and gives `pixels`, uint8, clamped; what is no number in `x` is no picture in them.
+    takes what it took and gives `pixels`, uint8, clamped; what is no number in `x` is no picture in them. With int32
+    latents an exact encoder gives its integers so, and an exact decoder takes them so, and takes no `as_normal`.
 
     Args:
-        model: an encoder or a decoder of this tool, looked over; it is not changed.
+        model: an encoder or a decoder of this tool, looked over; it is not changed. An exact one for int32.
         layout: of the pictures.
     """
     import onnx
@@ -48,10 +49,13 @@ def picture_graph(model: onnx.ModelProto, layout: PictureLayout) -> onnx.ModelPr
     facts = {entry.key: entry.value for entry in model.metadata_props}
     n_bits = int(facts[f"{PREFIX}n_bits"])
     result.metadata_props.add(key=IO_KEY, value=layout)
-    if facts[f"{PREFIX}role"] == "encoder":
-        _read(result.graph, n_bits, nhwc=layout == "uint8-nhwc")
+    encodes, nhwc = facts[f"{PREFIX}role"] == "encoder", layout.startswith("uint8-nhwc")
+    if layout.endswith("int32"):
+        _integers(result.graph, encodes=encodes)
+    if encodes:
+        _read(result.graph, n_bits, nhwc=nhwc)
     else:
-        _write(result.graph, n_bits, nhwc=layout == "uint8-nhwc")
+        _write(result.graph, n_bits, nhwc=nhwc)
     return result
 
 
@@ -139,6 +143,35 @@ def _write(graph: onnx.GraphProto, n_bits: int, *, nhwc: bool) -> None:
     for value in graph.output:
         if value.name == "x":
             value.CopyFrom(_pictures(value, nhwc=nhwc))
+
+
+def _integers(graph: onnx.GraphProto, *, encodes: bool) -> None:
+    """Cast latents to int32 where they leave, or from it where they come in; there are integers alone."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    inner = {}
+    for value in graph.output if encodes else graph.input:
+        if value.name[:1] == "z":
+            value.type.tensor_type.elem_type = TensorProto.INT32
+            inner[value.name] = f"{value.name}/carried"
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                names[place] = inner.get(name, name)
+    casts = [
+        helper.make_node("Cast", [carried], [name], name=f"{name}/to_int32", to=TensorProto.INT32)
+        if encodes
+        else helper.make_node("Cast", [name], [carried], name=f"{name}/from_int32", to=TensorProto.FLOAT)
+        for name, carried in inner.items()
+    ]
+    nodes = [*graph.node, *casts] if encodes else [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    if not encodes:
+        kept = [value for value in graph.input if value.name != "as_normal"]
+        del graph.input[:]
+        graph.input.extend(kept)
+        graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "as_normal"))
 
 
 def _constant_of(graph: onnx.GraphProto, name: str, value: float) -> str:

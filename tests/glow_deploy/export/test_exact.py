@@ -13,6 +13,7 @@ from glow_deploy.engines.exact import ExactEngine
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import EngineError, MissingDependencyError, UnsoundModelError, UsageError
 from glow_deploy.export import export
+from glow_deploy.verify.weights import check_weights
 
 CONFIG = GlowConfig(image_size=(8, 8), channels=1, levels=2, steps=2, width=8, n_bits=5, coupling="additive")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "other_projects"
@@ -173,6 +174,33 @@ def test_native_and_carried_bundles_hold_the_same_integers(exported, native):
         pytest.importorskip("openvino", reason="OpenVINO is the extra `openvino`")
         with pytest.raises(EngineError, match="leaves out casts"):
             glow_deploy.open_engine(bundle.path / "encoder.onnx", backend="openvino-cpu")
+
+
+def test_pictures_and_integers_alone_go_in_and_out(exported):
+    """Latents are int32, and the decoder takes no other numbers."""
+    import onnxruntime
+
+    bundle = export(exported / "ckpt.pt", out=exported / "i32", precision="exact", golden=8, io="uint8-nhwc-int32")
+    encoder, decoder = (
+        onnxruntime.InferenceSession(bundle.path / f"{role}.uint8.onnx", providers=["CPUExecutionProvider"])
+        for role in ("encoder", "decoder")
+    )
+    assert [value.name for value in decoder.get_inputs()] == ["z1", "z2"]
+    golden = bundle.golden()
+    values = np.rint(np.floor(golden.x * 32) * (255 / 31)).astype(np.uint8).transpose(0, 2, 3, 1)
+    names = [value.name for value in encoder.get_outputs()]
+    found = dict(zip(names, encoder.run(None, {"pixels": values}), strict=True))
+    for level, integers in enumerate(golden.integers, 1):
+        assert found[f"z{level}"].dtype == np.int32
+        np.testing.assert_array_equal(found[f"z{level}"], integers)
+        np.testing.assert_allclose(found[f"normal{level}"], golden.z[level - 1], rtol=2e-6, atol=1e-7)
+    back, in_range = decoder.run(["pixels", "in_range"], {"z1": found["z1"], "z2": found["z2"]})
+    np.testing.assert_array_equal(back, values)
+    np.testing.assert_array_equal(in_range, np.ones(8))
+    checks = {check.name: check.found for check in check_weights(bundle, plan=None).checks}
+    assert checks["graphs of 8-bit pictures"] == "pass"
+    with pytest.raises(UsageError, match="whose latents are integers"):
+        export(exported / "ckpt.pt", out=exported / "none", io="uint8-int32")
 
 
 def test_older_operator_sets_and_graphs_of_pictures_hold_the_same_integers(exported):
