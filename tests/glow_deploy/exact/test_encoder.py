@@ -234,6 +234,32 @@ def test_convolutions_in_16_bit_give_the_same_bits(narrow, runtime):
     np.testing.assert_array_equal(back["x"], on_the_grid(narrow, x))
 
 
+def test_a_fault_in_16_bit_changes_integers(narrow):
+    """A weight, a plane of ones, and a convolution that gives its sum in float32."""
+    x, _ = images(narrow)
+    wanted = narrow.run.encode(x).z
+    path = "level1/step02/coupling/conv1"
+    names = [f"{path}/weight"]
+    if narrow.built.model.levels[0].steps[1].conditioner.conv1.edge is not None:
+        names.append(f"{path}/planes/value")
+    for name in (*names, ""):
+        model = narrow.native()[0]
+        if name:
+            change_weight(model, name, lambda value: 2 * value)
+        conv = None if name else unrounded
+        found = torch_run(model, {"x": x}, conv=conv)
+        assert sum(int((found[f"z{level}"] != z).sum()) for level, z in enumerate(wanted, start=1)) > 0, name
+
+
+def unrounded(x, weight, bias=None, *, padding, groups):
+    """A convolution of 16-bit numbers whose result is float32."""
+    import torch
+
+    return torch.nn.functional.conv2d(
+        x.float(), weight.float(), bias.float() if bias is not None else None, padding=padding, groups=groups
+    )
+
+
 def test_rounding_hidden_sums_is_another_model(narrow):
     """So the tests above can fail."""
     x, _ = images(narrow)
