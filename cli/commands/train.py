@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..common.console import Output
+from ..common.elastic import run_to_go_on_with
 from ..common.openmp import wait_briefly
 from ..common.options import Data, Force, Json, Quiet, Resize, SkipUnreadable
 from ..common.reading import Depth, FloatRange, Layout
@@ -107,6 +108,8 @@ def train(
 def _train(options: TrainOptions, *, given: set[str], output: Output) -> None:
     wait_briefly()
     resume = options.run.resume
+    if resume is None:
+        resume, given = run_to_go_on_with(options.run.out, given)
     with output.progress() as bars:
         if resume is None:
             inputs = new_inputs(options, given=given, progress=bars.stage)

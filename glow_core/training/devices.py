@@ -9,10 +9,14 @@ import torch
 
 from glow_core.errors import TrainingError
 
+from .peers import is_lost_peer
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["device_kind", "make_fabric"]
+
+_SHARED = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # torchrun's own
 
 
 def device_kind(device: str) -> str:
@@ -32,7 +36,8 @@ def make_fabric(device: str) -> Fabric:
         device: `auto` (a GPU where torch sees one), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        TrainingError: the device is not there, or Lightning Fabric is not installed.
+        TrainingError: the device is not there, Lightning Fabric is not installed, or the processes of torchrun do not
+            reach each other.
     """
     try:
         from lightning_fabric import Fabric
@@ -65,5 +70,24 @@ def make_fabric(device: str) -> Fabric:
         # The environment is named so that Fabric does not mistake a batch job for a distributed run.
         chosen = [int(number or 0)] if kind == "cuda" else 1
         fabric = Fabric(accelerator=kind, devices=chosen, plugins=[LightningEnvironment()])
-    fabric.launch()
+    try:
+        fabric.launch()
+    except RuntimeError as error:
+        if not is_lost_peer(error):
+            raise
+        raise TrainingError(f"the processes of this run do not reach each other ({_brief(error)}){_stale()}") from error
     return fabric
+
+
+def _brief(error: RuntimeError) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _stale() -> str:
+    """A hint for processes that were started again: torchrun keeps the addresses of those before them.
+
+    See https://github.com/pytorch/pytorch/issues/135712.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0" or os.environ.get(_SHARED) == "1":
+        return ""
+    return f"; torchrun started them again and still holds the addresses of the earlier ones: set {_SHARED}=1 for it"

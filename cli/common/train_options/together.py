@@ -10,7 +10,7 @@ import typer
 from .length import LengthOptions
 from .model import ModelOptions
 
-__all__ = ["given_options", "refuse_on_resume", "refuse_with_init"]
+__all__ = ["given_options", "left_on_resume", "refuse_on_resume", "refuse_with_init"]
 
 _SHAPE = {field.name for field in fields(ModelOptions)}
 _WITH_RESUME = {
@@ -52,6 +52,11 @@ def refuse_on_resume(given: set[str]) -> None:
         raise UsageError(
             f"a resumed run keeps its own settings: leave {_spelt(fixed)} away, or start a new run with --out"
         )
+
+
+def left_on_resume(given: set[str]) -> set[str]:
+    """Return those options that mean something to a resumed run."""
+    return given & _WITH_RESUME
 
 
 def refuse_with_init(given: set[str]) -> None:

@@ -1,9 +1,3 @@
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,36 +69,3 @@ def test_other_errors_stay_what_they_are(error, size):
     with pytest.raises(RuntimeError) as raised:
         work(error, size=size)
     assert raised.value is error
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="processes are killed with signals of POSIX")
-def test_a_worker_that_is_killed(tmp_path):
-    code = (
-        f"import sys, os; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path\n"
-        "from training_toys import toy_training\n"
-        f"Path({str(tmp_path)!r}, 'pid-' + os.environ['RANK']).write_text(str(os.getpid()))\n"
-        f"toy_training({str(tmp_path / 'run')!r}, max_steps=10**6, checkpoint_every=5)\n"
-    )
-    (tmp_path / "job.py").write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "job.py")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "run" / "model.safetensors").exists() and time.monotonic() < until:
-            if (tmp_path / "run" / "log.csv").exists() and (tmp_path / "run" / "log.csv").stat().st_size > 500:
-                break
-            time.sleep(0.2)
-        os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)
-        _, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode != 0
-    assert re.search(r"TrainingError: step \d+: another of the 2 processes .* still holds step \d+; .*resume=True", err)
