@@ -45,7 +45,8 @@ def triton(
 
     Five models: NAME-encoder and NAME-decoder with dynamic batching, warmed up with golden inputs; NAME-score and
     NAME-sample, which give the numbers of `score` and `sample` and need this package in Triton's Python; NAME-canary,
-    which shows what the server computes in. `verify --backend triton=HOST:PORT` judges the running server.
+    which shows what the server computes in; and for an exact bundle NAME-integers. `verify --backend triton=HOST:PORT`
+    judges the running server.
     """
     from glow_deploy.serving import TritonSettings, write_repository
 

@@ -9,7 +9,7 @@ from .integer_verdict import IntegerResult, judge_integers
 from .integers import IntegerCanary, make_integers
 from .operands import Canary, make_canary
 from .report import CanaryResult, CanaryUnavailable, ConvolutionResult
-from .run import canary_for, canary_on_server, integers_for
+from .run import canary_for, canary_on_server, integers_for, integers_on_server
 
 __all__ = [
     "Canary",
@@ -23,6 +23,7 @@ __all__ = [
     "canary_on_server",
     "detect",
     "integers_for",
+    "integers_on_server",
     "judge_integers",
     "make_canary",
     "make_integers",

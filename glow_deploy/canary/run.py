@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glow_deploy.engines.cuda import Cuda
     from glow_deploy.protocol import Engine
 
-__all__ = ["canary_for", "canary_on_server", "compile_canary", "integers_for", "open_canary"]
+__all__ = ["canary_for", "canary_on_server", "compile_canary", "integers_for", "integers_on_server", "open_canary"]
 
 _SOURCE = "the canary"
 
@@ -105,19 +105,45 @@ def canary_on_server(backend: str, *, timeout: float = 60.0) -> CanaryResult | C
         return CanaryUnavailable(reason=str(error))
 
 
-def open_canary(backend: str, *, device: str = "auto", threads: int | None = None) -> Engine:
+def integers_on_server(backend: str, *, timeout: float = 60.0) -> IntegerResult | CanaryUnavailable:
+    """Find out whether a server convolves integers exactly, from the canary of integers beside an exact model.
+
+    Args:
+        backend: its name, `triton=HOST:PORT`.
+        timeout: seconds for one answer.
+
+    Returns:
+        What was found, or why nothing could be.
+    """
+    from glow_deploy.engines.remote import remote_canary
+    from glow_deploy.kserve import KServeClient, parse_remote
+
+    address = parse_remote(backend)
+    try:
+        with KServeClient(address, timeout=timeout) as client:
+            run = remote_canary(address, client=client, role="integers")
+            if run is None:
+                return CanaryUnavailable(reason=f"{address.host} serves no model {address.name}-integers")
+            return judge_integers(run)
+    except GlowDeployError as error:
+        return CanaryUnavailable(reason=str(error))
+
+
+def open_canary(backend: str, *, device: str = "auto", threads: int | None = None, integers: bool = False) -> Engine:
     """Open the canary as an engine of a backend that runs graphs, to be served beside a model.
 
     Args:
         backend: see `canary_for`.
         device: likewise.
         threads: CPU threads; None leaves the choice to the engine.
+        integers: open that of exact integers.
 
     Raises:
         UsageError: the backend runs plans, or there is none of that name.
         MissingDependencyError: the backend cannot be used here.
     """
-    engine = _open(backend, device=device, plan=None, threads=threads)
+    data = canary_graph(make_integers() if integers else make_canary())
+    engine = _open(backend, device=device, plan=None, threads=threads, data=data)
     if isinstance(engine, CanaryUnavailable):
         raise UsageError(engine.reason)
     return engine

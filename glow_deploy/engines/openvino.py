@@ -202,16 +202,16 @@ def _compile(
     lower = list(formats) if strict and set(formats) - set(due) else []
     if given != asked.get(_HINT, given):
         lower = [given]
+    if graph.facts.precision == EXACT and not formats:
+        raise EngineError(
+            f"OpenVINO does not tell in which format it computes {source} on its {device}, and integers are exact in "
+            "float32 alone: run it on openvino-cpu"
+        )
     if native == "fp16" and formats["f16"] != typed:
         raise EngineError(
             f"OpenVINO computes {formats['f16']} of the {typed} float16 convolutions of {source} in float16 on its "
             f"{device}, and the others would give other integers: run `glow-deploy export CKPT --precision exact "
             "--native fp16-carried` for the same integers in ONNX Runtime"
-        )
-    if graph.facts.precision == EXACT and not formats:
-        raise EngineError(
-            f"OpenVINO does not tell in which format it computes {source} on its {device}, and integers are exact in "
-            "float32 alone: run it on openvino-cpu"
         )
     if _HINT in asked and lower:
         raise EngineError(

@@ -150,16 +150,21 @@ def open_remote(bundle: Bundle, address: Address, *, client: KServeClient, backe
 
 
 def remote_canary(
-    address: Address, *, client: KServeClient
+    address: Address, *, client: KServeClient, role: str = "canary"
 ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None:
     """Return a function that runs the canary on a server, or None where it serves none.
 
     It takes and gives what the canary's graph does, `z1` to `x`, both of one shape.
 
+    Args:
+        address: of the server.
+        client: of it.
+        role: `canary`, or `integers` for that of integers.
+
     Raises:
         EngineError: the server is gone.
     """
-    name = model_name(address.name, "canary")
+    name = model_name(address.name, role)
     if client.model(name) is None:
         return None
 

@@ -13,8 +13,8 @@ KINDS = ("triton", "kserve")
 """What stands before the `=`. Both speak the same protocol; the word is for whoever reads the report."""
 
 DEFAULT_NAME = "glow"
-ROLES = ("encoder", "decoder", "score", "sample", "canary")
-"""Models that a bundle is served as: NAME-encoder, ..."""
+ROLES = ("encoder", "decoder", "score", "sample", "canary", "integers")
+"""Models that a bundle is served as: NAME-encoder, ... The last, the canary of integers, goes with exact ones."""
 
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -15,7 +15,7 @@ from glow_deploy.artifact.manifest import DECODER, ENCODER
 from glow_deploy.artifact.metadata import PREFIX
 from glow_deploy.artifact.sidecar import Sidecar, read_sidecar
 from glow_deploy.artifact.signature import EXACT
-from glow_deploy.canary import make_canary
+from glow_deploy.canary import make_canary, make_integers
 from glow_deploy.canary.graph import canary_graph
 from glow_deploy.engines.remote import MODEL_ID, PRECISION
 from glow_deploy.errors import BundleError, EngineError, UsageError
@@ -74,6 +74,9 @@ def repository_files(bundle: Bundle, settings: TritonSettings) -> Files:
         files |= _engine(model, data, most, settings, bundle, warm=inputs)
     if settings.backend != "tensorrt":
         files |= _engine(canary_model(settings.name), canary_graph(make_canary()), usual, settings, None)
+        if bundle.manifest.precision == EXACT:
+            integers = canary_model(settings.name, integers=True)
+            files |= _engine(integers, canary_graph(make_integers()), usual, settings, None)
     files |= _caller(score_model(bundle, settings.name), "encoder", rows["encoder"], settings, bundle)
     files |= _caller(sample_model(bundle, settings.name), "decoder", rows["decoder"], settings, bundle)
     return files

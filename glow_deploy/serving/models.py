@@ -48,7 +48,7 @@ class ServedModel:
 
     Attributes:
         name: `glow-encoder`, ...
-        role: `encoder`, `decoder`, `score`, `sample` or `canary`.
+        role: `encoder`, `decoder`, `score`, `sample`, `canary` or `integers`.
         inputs: what it takes.
         outputs: what it gives.
         batched: whether requests may be joined: the first size of every tensor is then that of the batch.
@@ -77,14 +77,22 @@ def bundle_engine_model(bundle: Bundle, name: str, role: Role) -> ServedModel:
     return engine_model(name, role, *bundle_specs(bundle, role))
 
 
-def canary_model(name: str) -> ServedModel:
-    """The canary, whose answer shows what number format the server computes in; see `glow_deploy.canary`."""
+def canary_model(name: str, *, integers: bool = False) -> ServedModel:
+    """The canary, whose answer shows what number format the server computes in; see `glow_deploy.canary`.
+
+    Args:
+        name: of the models.
+        integers: that of exact integers.
+    """
+    from glow_deploy.canary import integers as exact
     from glow_deploy.canary.graph import INPUT, OUTPUT
     from glow_deploy.canary.operands import CHANNELS, SIZE
 
-    shape = (CHANNELS, SIZE, SIZE)
+    shape = (exact.CHANNELS, exact.SIZE, exact.SIZE) if integers else (CHANNELS, SIZE, SIZE)
     inputs = [TensorSpec(name=INPUT, dtype="float32", shape=shape)]
-    return engine_model(name, "canary", inputs, [TensorSpec(name=OUTPUT, dtype="float32", shape=shape)])
+    return engine_model(
+        name, "integers" if integers else "canary", inputs, [TensorSpec(name=OUTPUT, dtype="float32", shape=shape)]
+    )
 
 
 def score_model(bundle: Bundle, name: str) -> ServedModel:

@@ -26,7 +26,7 @@ _FORMAT_VERSION = 1
 def write_repository(
     bundle: Bundle | str | Path, out: str | Path, *, settings: TritonSettings | None = None
 ) -> dict[str, str]:
-    """Write a repository of five models: encoder, decoder, scoring, sampling, and the canary.
+    """Write a repository of five models: encoder, decoder, scoring, sampling, and the canary; or six, for exact graphs.
 
     It appears whole or not at all. The graphs are those of the bundle, byte for byte. Scoring and sampling run in
     Triton's Python backend and need this package there; they ask the encoder and the decoder inside the server. The

@@ -19,6 +19,7 @@ import numpy as np
 from glow_deploy._version import __version__
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import PLANS, engine_files
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.canary.run import open_canary
 from glow_deploy.engines.exact import as_it_is, like_others
 from glow_deploy.engines.pair import open_pair
@@ -37,6 +38,7 @@ from .turns import Turns
 __all__ = ["Service", "deadline", "server_metadata", "trouble_status"]
 
 _CALLS = 4  # requests for scoring, and for sampling, that are worked on at once; others wait
+_CANARIES = ("canary", "integers")
 _HEAD = 8 << 10  # bytes of a request besides its tensors
 _LONGEST = 10**12  # microseconds that a request may ask for: more than any deadline
 Arrays = dict[str, np.ndarray]
@@ -97,8 +99,11 @@ class Service:
             }
             if engine_files(settings.flavor)[0] not in PLANS:
                 where = encoder.details.device.partition(" ")[0]
-                canary = open_canary(encoder.details.backend, device=where, threads=settings.threads)
-                engines[canary_model(settings.name)] = stack.enter_context(canary)
+                for integers in (False, True) if opened.manifest.precision == EXACT else (False,):
+                    canary = open_canary(
+                        encoder.details.backend, device=where, threads=settings.threads, integers=integers
+                    )
+                    engines[canary_model(settings.name, integers=integers)] = stack.enter_context(canary)
             _warm_up(opened, encoder, decoder)
             self._models = {model.name: self._engine(model, engine) for model, engine in engines.items()}
             by_role = {model.described.role: model.batcher for model in self._models.values()}
@@ -185,7 +190,7 @@ class Service:
             ]
 
         manifest = self.bundle.manifest
-        told = {} if model.role == "canary" else {MODEL_ID: manifest.model_id, PRECISION: manifest.precision}
+        told = {} if model.role in _CANARIES else {MODEL_ID: manifest.model_id, PRECISION: manifest.precision}
         return {
             "name": name,
             "backend": found.batcher.engine.details.backend,
@@ -245,7 +250,7 @@ class Service:
         )
         row = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in engine.inputs)
         most = min(settings.max_batch, (settings.max_body - min(_HEAD, settings.max_body // 2)) // row)
-        if most < 1 and model.role != "canary":  # without its canary a server can still be judged
+        if most < 1 and model.role not in _CANARIES:  # without its canary a server can still be judged
             raise UsageError(
                 f"{model.name} takes rows of {row} bytes: max_body={settings.max_body} is too small for one"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.artifact.flavors import BACKEND_FLAVORS, OPENVINO, engine_files
 from glow_deploy.artifact.signature import EXACT
-from glow_deploy.canary import canary_for, canary_on_server, detect, integers_for, make_canary
+from glow_deploy.canary import canary_for, canary_on_server, detect, integers_for, integers_on_server, make_canary
 from glow_deploy.canary.integer_verdict import IntegerResult
 from glow_deploy.canary.integers import PROBES
 from glow_deploy.canary.report import CanaryResult, CanaryUnavailable
@@ -32,7 +32,7 @@ def with_canaries(
         replace(
             report,
             canary=_canary(report.name, bundle, device=device, timeout=timeout),
-            integers=_integers(report.name, bundle, device=device) if exact else None,
+            integers=_integers(report.name, bundle, device=device, timeout=timeout) if exact else None,
         )
         if report.used
         else report
@@ -125,11 +125,11 @@ def _all_in_float32(report: BackendReport) -> bool:
     return report.decoder is not None and str(report.decoder["provider"]).endswith(f"{CONVOLUTIONS_IN} f32")
 
 
-def _integers(name: str, bundle: Bundle, *, device: str) -> IntegerResult | CanaryUnavailable | None:
+def _integers(name: str, bundle: Bundle, *, device: str, timeout: float) -> IntegerResult | CanaryUnavailable | None:
     if name in (REFERENCE, SIMULATED, YARDSTICK):
         return None  # they have no graph of integers
     if is_remote(name):
-        return CanaryUnavailable(reason="a server is asked for no canary of integers")
+        return integers_on_server(name, timeout=timeout)
     return integers_for(name, device=device, plan=_plan(name, bundle))
 
 

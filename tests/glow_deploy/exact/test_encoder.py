@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,6 +233,18 @@ def test_convolutions_in_16_bit_give_the_same_bits(narrow, runtime):
         np.testing.assert_array_equal(found[f"z{level}"], z)
     back = run(decoder, feeds_of(wanted.z, normal=False))
     np.testing.assert_array_equal(back["x"], on_the_grid(narrow, x))
+
+
+def test_openvino_that_widens_float16_is_refused(narrow, monkeypatch):
+    """On a CPU without float16 instructions: no result of a convolution would be rounded."""
+    pytest.importorskip("openvino", reason="OpenVINO is the extra `openvino`")
+    model = narrow.native()[0]
+    monkeypatch.setattr("glow_deploy.engines.openvino._formats", lambda compiled: Counter(f32=30))
+    if narrow.built.model.narrow == "bf16":
+        open_graph(model.SerializeToString(), backend="openvino-cpu").close()
+        return
+    with pytest.raises(EngineError, match=r"computes 0 of the 8 float16 convolutions.*--native fp16-carried"):
+        open_graph(model.SerializeToString(), backend="openvino-cpu")
 
 
 def test_a_fault_in_16_bit_changes_integers(narrow):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.canary import judge_integers
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import MissingDependencyError, UsageError
 from glow_deploy.images import x_to_values
@@ -112,6 +113,7 @@ def test_an_exact_bundle_gives_and_takes_integers(visit, exact_bundle):
     for level, integers in enumerate(golden.integers, 1):
         np.testing.assert_array_equal(found[f"z{level}"], integers)
     assert (found["in_range"] == 1).all()
+    assert judge_integers(lambda x: infer(client, "e-integers", {"z1": x})["x"]).arithmetic == "exact"
     z = {name: array for name, array in found.items() if name[0] == "z"}
     asked = {**z, "y": golden.y, "as_normal": np.zeros((len(golden), 1, 1, 1), np.float32)}
     back = infer(client, "e-decoder", asked)

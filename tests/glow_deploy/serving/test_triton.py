@@ -7,6 +7,7 @@ import pytest
 from fake_triton import Server, TritonError
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.canary import judge_integers, make_integers
 from glow_deploy.engines.pair import open_pair
 from glow_deploy.errors import BundleError
 from glow_deploy.images import x_to_values
@@ -67,6 +68,9 @@ def test_an_exact_bundle_gives_and_takes_integers(exact_bundle, serve):
     (found,) = server.ask("glow-encoder", {"x": golden.x[:3], "y": y})
     for level, integers in enumerate(golden.integers, 1):
         np.testing.assert_array_equal(found[f"z{level}"], integers[:3])
+    x = make_integers().x
+    pieces = [server.ask("glow-integers", {"z1": x[row : row + 4]})[0]["x"] for row in range(0, len(x), 4)]
+    assert judge_integers(lambda _: np.concatenate(pieces)).arithmetic == "exact"
     z = {name: array for name, array in found.items() if name[0] == "z"}
     (back,) = server.ask("glow-decoder", {**z, "y": y, "as_normal": np.zeros((3, 1, 1, 1), np.float32)})
     np.testing.assert_array_equal(back["x"], golden.x[:3])
