@@ -1,10 +1,11 @@
-"""The programs of docs/examples in other languages: built and run where there is what they need, and judged."""
+"""The programs of docs/examples: built and run where there is what they need, and judged."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,46 @@ def test_each_saves_all_four_sets_and_tells_which_inputs_they_belong_to(name):
     for word in ("encoder", "decoder", "round_trip", "canary", "index.json", "verify BUNDLE --outputs golden-out"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 140
+
+
+def python(*words, folder, fails=False):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "lossless_codec.py"), *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_codec_gives_every_pixel_back_on_another_backend(tmp_path, perturbed_glow):
+    import numpy as np
+
+    from glow_core import GlowConfig, save_checkpoint
+    from glow_deploy.data import load_images
+    from glow_deploy.export import export
+    from glow_deploy.images import write_png
+
+    pytest.importorskip("openvino", reason="the pictures are decoded in OpenVINO")
+    config = GlowConfig(image_size=(16, 16), levels=1, steps=1, width=8, coupling="additive")
+    values = load_images("faces", split="test", limit=24).batch(np.arange(24))
+    save_checkpoint(perturbed_glow(config), tmp_path / "ckpt.pt", images=values)
+    export(tmp_path / "ckpt.pt", out=tmp_path / "bundle", precision="exact", golden=2)
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(values):
+        write_png(tmp_path / "pictures" / f"{number}.png", picture)
+    found = python("encode", "bundle", "pictures", "z.npz", folder=tmp_path)
+    assert "24 pictures, 0 of them kept as they are" in found
+    python("decode", "bundle", "z.npz", "decoded", "--backend", "openvino-cpu", folder=tmp_path)
+    assert python("compare", "pictures", "decoded", folder=tmp_path).startswith("0 of 18,432 values differ")
+    # A control: one latent that is one integer off shows.
+    with np.load(tmp_path / "z.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["z1"][0, 0, 0, 0] += 2**8
+    np.savez_compressed(tmp_path / "off.npz", **arrays)
+    python("decode", "bundle", "off.npz", "wrong", folder=tmp_path)
+    assert not python("compare", "pictures", "wrong", folder=tmp_path, fails=True).startswith("0 of")
