@@ -22,6 +22,7 @@ from ..common.train_options import model as glow
 from ..common.train_options import optimization as opt
 from ..common.train_options import run
 from ..common.train_options.together import given_options
+from ..common.train_plan import plan_inputs, plan_words, with_preset
 from ..common.train_words import cpu_warning, forecast_words, model_words
 from ..common.training import Reporter, SampleGrids
 
@@ -39,6 +40,7 @@ def train(
     data: Data = None, out: run.Out = None, resume: run.Resume = None, init: run.Init = None,
     weights: run.Weights = "ema", device: run.Device = "auto", threads: run.Threads = None,
     memory: run.Memory = "auto", precision: run.Precision = "float32",
+    preset: run.Preset = None, dry_run: run.DryRun = False,
     resize: Resize = False, skip_unreadable: SkipUnreadable = False, force: Force = False,
     layout: Layout = None, float_range: FloatRange = None, depth: Depth = None,
     # How long.
@@ -75,6 +77,7 @@ def train(
         run=run.RunOptions(
             data=data, out=out, resume=resume, init=init, weights=weights,
             device=device, threads=threads, memory=memory, precision=precision,
+            preset=preset, dry_run=dry_run,
             resize=resize, skip_unreadable=skip_unreadable, force=force,
             layout=layout, float_range=float_range, depth=depth,
         ),
@@ -101,7 +104,12 @@ def train(
     )
     main_process = os.environ.get("RANK", "0") == "0"  # under torchrun only one process speaks
     output = Output(quiet=quiet or not main_process, json=json if main_process else None)
-    _train(options, given=given_options(context), output=output)
+    given = given_options(context)
+    options = with_preset(options, given=given)
+    if dry_run:
+        _tell_plan(options, given=given, output=output)
+    else:
+        _train(options, given=given, output=output)
 # fmt: on
 
 
@@ -121,6 +129,23 @@ def _train(options: TrainOptions, *, given: set[str], output: Output) -> None:
     _tell(result, output)
     if result.stopped == "terminated":
         raise typer.Exit(_TERMINATED)  # so that what a script does next is not done to an unfinished run
+
+
+def _tell_plan(options: TrainOptions, *, given: set[str], output: Output) -> None:
+    from glow_core.training import model_cost, plan_training
+    from glow_deploy.errors import UsageError
+
+    if output.json is not None:
+        raise UsageError("--dry-run writes no document; leave --json away")
+    wait_briefly()
+    config, settings, images = plan_inputs(options, given=given)
+    for words in model_words(config, model_cost(config)):
+        output.say(words)
+    with output.progress() as bars:
+        bars.describe("measuring a step", 0.0)
+        plan = plan_training(config, settings)
+    for words in plan_words(plan, settings, images=images):
+        output.say(words)
 
 
 def _announce(inputs: TrainInputs, output: Output) -> None:

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from glow_deploy.data.reading import Reading
     from glow_deploy.progress import StageProgress
 
-__all__ = ["TrainInputs", "TrainOptions", "load_initial", "new_inputs", "resumed_inputs"]
+__all__ = [
+    "TrainInputs",
+    "TrainOptions",
+    "load_initial",
+    "new_inputs",
+    "resumed_inputs",
+    "resumed_settings",
+    "settings_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +85,6 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
         UsageError: options are missing or do not go together, or the folder cannot be written or holds a run.
         GlowDeployError, GlowCoreError: images, checkpoint or settings are unfit.
     """
-    from glow_core.training import TrainSettings
     from glow_deploy.artifact.folders import check_writable
     from glow_deploy.errors import UsageError
 
@@ -89,16 +96,7 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
         )
     refuse_with_init(given)
     options.length.require()
-    settings = TrainSettings(
-        **asdict(options.length),
-        **options.optimization.settings(),
-        **options.deployable.settings(),
-        **options.files.settings(),
-        device=run.device,
-        threads=run.threads,
-        memory=run.memory,
-        precision=run.precision,
-    )
+    settings = settings_of(options)
     check_writable(run.out)
     if (run.out / "ckpt.pt").exists() and not run.force:
         raise UsageError(
@@ -136,6 +134,28 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
     )
 
 
+def settings_of(options: TrainOptions, **instead: Any) -> TrainSettings:
+    """Return the settings that the options say.
+
+    Args:
+        options: of the command line.
+        instead: settings for where the options say nothing of how long to train.
+    """
+    from glow_core.training import TrainSettings
+
+    run = options.run
+    return TrainSettings(
+        **(asdict(options.length) | ({} if options.length else instead)),
+        **options.optimization.settings(),
+        **options.deployable.settings(),
+        **options.files.settings(),
+        device=run.device,
+        threads=run.threads,
+        memory=run.memory,
+        precision=run.precision,
+    )
+
+
 def resumed_inputs(
     options: TrainOptions, folder: Path, *, given: set[str], progress: StageProgress | None = None
 ) -> TrainInputs:
@@ -151,19 +171,14 @@ def resumed_inputs(
         UsageError: options that the run would ignore, or the folder cannot be written.
         GlowDeployError, GlowCoreError: checkpoint, images or settings are unfit.
     """
-    from glow_core.training import TrainSettings, read_run
+    from glow_core.training import read_run
     from glow_deploy.artifact.folders import check_writable
     from glow_deploy.errors import UsageError
 
     refuse_on_resume(given)
     run = options.run
     state = read_run(folder)
-    values = state.settings.to_dict()
-    if options.length:
-        values |= asdict(options.length)
-    values |= {name: getattr(run, name) for name in ("device", "threads", "memory") if name in given}
-    values |= {"accumulate": options.optimization.accumulate} if "accumulate" in given else {}
-    settings = TrainSettings.from_dict(values)
+    settings = resumed_settings(options, state.settings, given=given)
     source = run.data or state.notes.get("data")
     resize = run.resize or state.notes.get("resize") == "yes"
     if source is None:
@@ -187,6 +202,18 @@ def resumed_inputs(
         initial=None,
         resumed=True,
     )
+
+
+def resumed_settings(options: TrainOptions, before: TrainSettings, *, given: set[str]) -> TrainSettings:
+    """Return the settings that a run goes on with: those of its last session, but for what can be said anew."""
+    from glow_core.training import TrainSettings
+
+    values = before.to_dict()
+    if options.length:
+        values |= asdict(options.length)
+    values |= {name: getattr(options.run, name) for name in ("device", "threads", "memory") if name in given}
+    values |= {"accumulate": options.optimization.accumulate} if "accumulate" in given else {}
+    return TrainSettings.from_dict(values)
 
 
 def load_initial(init: Path, *, weights: Weights) -> tuple[GlowConfig, dict[str, Any]]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from glow_core import GlowConfig
     from glow_core.training import Forecast, ModelCost
 
-__all__ = ["cpu_warning", "forecast_words", "model_words", "spell_seconds"]
+__all__ = ["cpu_warning", "forecast_words", "model_words", "spell_bytes", "spell_seconds"]
 
 # Of the forward pass over a batch. One CPU core took 3 s for a step of 65e9.
 _MUCH_FOR_A_CPU = 20e9
@@ -58,7 +58,7 @@ def forecast_words(forecast: Forecast) -> str:
     how = "" if forecast.memory == "plain" else f" (--memory {forecast.memory})"
     return (
         f"forecast: about {spell_seconds(forecast.step_seconds)} a step, so {steps} about "
-        f"{spell_seconds(forecast.seconds)}; about {_spell_bytes(forecast.memory_bytes)} of memory "
+        f"{spell_seconds(forecast.seconds)}; about {spell_bytes(forecast.memory_bytes)} of memory "
         f"beside PyTorch's own{how}"
     )
 
@@ -71,7 +71,8 @@ def spell_seconds(seconds: float) -> str:
     return f"{_two_digits(seconds / 86400)} days"
 
 
-def _spell_bytes(number: int) -> str:
+def spell_bytes(number: int) -> str:
+    """Spell a number of bytes with two digits or so."""
     return f"{_two_digits(number / 1e9)} GB" if number >= 1e9 else f"{_two_digits(number / 1e6)} MB"
 
 

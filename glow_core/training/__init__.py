@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .data import ArrayImages, ImageSource
+from .paper import PAPER_RUNS, PaperRun
 from .presets import demo_config, demo_settings
 from .progress import Forecast, Progress, TrainResult
 from .settings import TrainSettings
@@ -17,15 +18,19 @@ if TYPE_CHECKING:
     from .devices import device_kind
     from .evaluation import dataset_bits_per_dim
     from .loop import train
+    from .plan import TrainPlan, plan_training
     from .state import RunState, read_run
 
 __all__ = [
+    "PAPER_RUNS",
     "ArrayImages",
     "Forecast",
     "ImageSource",
     "ModelCost",
+    "PaperRun",
     "Progress",
     "RunState",
+    "TrainPlan",
     "TrainResult",
     "TrainSettings",
     "dataset_bits_per_dim",
@@ -33,6 +38,7 @@ __all__ = [
     "demo_settings",
     "device_kind",
     "model_cost",
+    "plan_training",
     "read_run",
     "train",
 ]
@@ -51,6 +57,10 @@ def __getattr__(name: str) -> object:
         from . import cost
 
         return getattr(cost, name)
+    if name in ("TrainPlan", "plan_training"):
+        from . import plan
+
+        return getattr(plan, name)
     if name == "device_kind":
         from .devices import device_kind
 

@@ -29,9 +29,11 @@ __all__ = [
     "checkpoint_bytes",
     "choose_memory",
     "count_saved",
+    "device_bytes",
     "loss_pass",
     "penalty_bytes",
     "plain_bytes",
+    "reversible_bytes",
 ]
 
 LossPass = Glow | RecomputingGlow
@@ -118,6 +120,12 @@ def checkpoint_bytes(config: GlowConfig, *, batch: int, precision: Precision = "
     return inputs + _extrapolated(_forward(precision), config, images=batch, steps=1)
 
 
+def reversible_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
+    """Return a bound on what `reversible` keeps of a batch: ends of levels, and activations of a step of each."""
+    ends = 2 * 4 * batch * sum(math.prod(shape) for shape in config.level_shapes)
+    return ends + _extrapolated(_forward(precision), config, images=batch, steps=1)
+
+
 def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: bool, processes: int = 1) -> int:
     """Return what the penalties of a run keep at most in one process, in float32; 0 where there are none."""
     if settings.inverse_penalty == 0 and settings.conditioning_penalty == 0:
@@ -181,7 +189,7 @@ def choose_memory(
     """
     if settings.memory != "auto":
         return settings.memory
-    room = _SHARE * _device_bytes(device) / (processes if device.type == "cpu" else 1)
+    room = _SHARE * device_bytes(device) / (processes if device.type == "cpu" else 1)
     room -= COPIES * 4 * model_cost(config).parameters
     batch = math.ceil(settings.batch_size // processes / settings.accumulate)
     precision = settings.precision
@@ -197,7 +205,7 @@ def choose_memory(
     return "reversible"
 
 
-def _device_bytes(device: torch.device) -> int:
+def device_bytes(device: torch.device) -> int:
     """Memory of the device, or what this process may have of it."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)

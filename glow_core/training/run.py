@@ -37,12 +37,12 @@ from .stopping import StopSignals
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["ProgressCallback", "Run"]
+__all__ = ["CHANNELS_LAST_WIDTH", "ProgressCallback", "Run"]
 
 ProgressCallback = Callable[[Progress], None]
 
 # Below this width the conversions cost more than the faster convolutions save (measured on two CPU cores).
-_CHANNELS_LAST_WIDTH = 256
+CHANNELS_LAST_WIDTH = 256
 
 
 class Run:
@@ -71,7 +71,7 @@ class Run:
         self.budget, self.step_rate = Budget(settings, images=count), StepRate()
         torch.manual_seed(derive_seed(settings.seed, "weights"))
         self.model = Glow(config).to(fabric.device)
-        wide = config.width >= _CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
+        wide = config.width >= CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
         if wide if settings.channels_last is None else settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.memory = choose_memory(settings, config, device=fabric.device, processes=fabric.world_size)

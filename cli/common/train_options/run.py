@@ -10,7 +10,19 @@ import typer
 
 from glow_core import config
 
-__all__ = ["Device", "Init", "Memory", "Out", "Precision", "Resume", "RunOptions", "Threads", "Weights"]
+__all__ = [
+    "Device",
+    "DryRun",
+    "Init",
+    "Memory",
+    "Out",
+    "Precision",
+    "Preset",
+    "Resume",
+    "RunOptions",
+    "Threads",
+    "Weights",
+]
 
 Out = Annotated[
     Path | None,
@@ -63,6 +75,19 @@ Precision = Annotated[
         help="bf16-mixed: conditioners compute in bfloat16 while training, all else in float32.",
     ),
 ]
+PresetKind = Literal["cifar10", "imagenet32", "imagenet64", "lsun-bedroom", "celeba-hq-256"]
+Preset = Annotated[
+    PresetKind | None,
+    typer.Option(
+        "--preset", help="Model, batch, warm-up and images of a run of the paper. Other options go before it."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what a step takes in memory and time, measured on random images. Read nothing."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +103,8 @@ class RunOptions:
     threads: int | None
     memory: MemoryKind
     precision: PrecisionKind
+    preset: PresetKind | None
+    dry_run: bool
     resize: bool
     skip_unreadable: bool
     layout: Literal["nhwc", "nchw"] | None

@@ -22,6 +22,7 @@ _WITH_RESUME = {
     "threads",
     "memory",
     "accumulate",
+    "dry_run",
     "json",
     "quiet",
 } | {field.name for field in fields(LengthOptions)}

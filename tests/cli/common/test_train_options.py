@@ -19,6 +19,8 @@ PANELS = {
         "--threads": None,
         "--memory": "auto",
         "--precision": "float32",
+        "--preset": None,
+        "--dry-run": False,
         "--resize": False,
         "--skip-unreadable": False,
         "--force": False,
