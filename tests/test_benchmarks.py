@@ -44,9 +44,17 @@ def test_real_errors_of_16_bit_stand_beside_those_simulated():
     )
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
-    assert [row[0] for row in rows if row[0]] == ["bf16-mixed"] * 3 + ["mixed"] * 3 + ["fp32"] * 4
+    assert [row[0] for row in rows if row[0]] == ["bf16-mixed"] * 3 + ["mixed"] * 5 + ["fp32"] * 4
     found = {(row[0], row[1]): float(row[4]) for row in rows if row[0]}
-    assert found["fp32", "openvino-cpu -> openvino-cpu"] < found["bf16-mixed", "simulated -> simulated"]
+    # With so little training few values straddle a rounding boundary: what is crossed tells more than what is not.
+    plain = found["fp32", "openvino-cpu -> openvino-cpu"]
+    assert 5 * plain < found["mixed", "simulated -> openvino-cpu"]
+    typed = next(row for row in rows if row[1] == "openvino as typed -> openvino as typed")
+    if (
+        "in f16" in typed[2]
+    ):  # where it really is float16: it decodes what the simulation encodes better than float32 does
+        assert found["mixed", "simulated -> openvino as typed"] < found["mixed", "simulated -> openvino-cpu"]
+        assert 5 * plain < found["mixed", typed[1]]
 
 
 def rows_of(script, *words):
