@@ -162,7 +162,7 @@ def main() -> None:
         ("OpenVINO, bf16-mixed", "bf16-mixed", in_openvino),
     ]
     if options.transposed:
-        profiles.insert(1, ("ONNX Runtime, fp32, conv3 transposed", "fp32", in_onnxruntime))
+        profiles.insert(1, ("ONNX Runtime, conv3 transposed", "fp32", in_onnxruntime))
     largest = max(convolutions(onnx.load_from_string(graph(folded, options.role, "fp32"))), key=lambda conv: conv.flops)
     shape = (largest.rows, largest.inner, largest.columns * options.batch)
     clock = time.process_time if options.threads == 1 else time.perf_counter
