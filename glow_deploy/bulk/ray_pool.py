@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -38,6 +39,8 @@ __all__ = ["MOST_TRIES", "Maker", "RayPool", "counted_try", "import_ray", "look"
 
 MOST_TRIES = 5
 """Of one task. Ray would go on for ever, and a file may be what kills the workers."""
+
+_PATIENCE = 10.0  # seconds
 
 _KINDS = {
     kind.__name__: kind
@@ -218,6 +221,7 @@ def _connect(ray: Any, where: Where) -> None:
             "include_dashboard": False,
         }
     else:
+        _knock(address)
         options["address"] = address
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -228,6 +232,18 @@ def _connect(ray: Any, where: Where) -> None:
     finally:
         with suppress(ValueError, TypeError):  # outside the main thread there is nothing to put back
             signal.signal(signal.SIGTERM, before)
+
+
+def _knock(address: str) -> None:
+    """Find out at once that nobody answers at HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or "/" in address:
+        return  # a word or a scheme, which Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, OverflowError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error, longest=120) or type(error).__name__
+        raise EngineError(f"no Ray cluster answers at {address} ({reason})") from error
 
 
 def _quieten(ray: Any) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from glow_deploy.bulk import BulkSettings, Where, run_bulk
 from glow_deploy.bulk.plan import Task, read_plan
 from glow_deploy.bulk.pools import check_pool, open_pool
-from glow_deploy.bulk.ray_pool import MOST_TRIES, Maker, counted_try, look, tries_file
+from glow_deploy.bulk.ray_pool import MOST_TRIES, Maker, _knock, counted_try, look, tries_file
 from glow_deploy.bulk.sources import find_sources, survey
 from glow_deploy.bulk.work import Work
 from glow_deploy.errors import DataError, EngineError, MissingDependencyError
@@ -55,6 +56,19 @@ def test_without_ray_its_name_is_told_and_this_process_works(monkeypatch):
     check_pool(Where())
     with open_pool(Where()) as pool:
         assert pool.workers == 1
+
+
+def test_an_address_where_nobody_answers_is_told_at_once(monkeypatch):
+    """Before Ray is asked, which would try for minutes; what Ray has to look up is left to it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(EngineError, match=rf"no Ray cluster answers at {address} \(Connection refused\)"):
+            _knock(address)
+        taken.listen()
+        _knock(address)
+    for word in ("auto", "local", "ray://head:10001", "host:port"):
+        _knock(word)
 
 
 @one_model
