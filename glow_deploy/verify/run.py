@@ -154,7 +154,7 @@ def _verify(
             explain(run.references, run.cells, run.batches, images=run.image_sets, reduced=reduced_arithmetic(reports)),
             saved,
         ),
-        *stress_failures(stress),
+        *stress_failures(stress, exact=is_exact),
     )
     report = VerifyReport(
         bundle=_describe(bundle),
@@ -204,7 +204,6 @@ _NOT_FOR_EXACT = {
     "ckpt": "their graphs hold integers that were rounded to fit each other, not the weights of the checkpoint, and "
     "what that costs was measured at export",
     "steps": "no step of theirs has an error, so there is none to follow",
-    "stress": "their round trip either is the identity or is told by in_range, whatever the image",
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from glow_deploy.artifact.bundle import Bundle
+from glow_deploy.artifact.signature import EXACT
 from glow_deploy.errors import UsageError
 from glow_deploy.numerics.gates import GateResult, VerdictName
 from glow_deploy.progress import StageProgress
@@ -108,13 +110,18 @@ def measure_stress_of(
     from .stress import Origin, StressSettings, measure_stress
 
     manifest = bundle.manifest
+    exact = manifest.precision == EXACT
+    tried = StressSettings(batch=settings.batch, seed=settings.seed)
+    if exact:
+        tried = replace(tried, attack_images=0)  # an attack follows the checkpoint's gradient, and rounding has none
     return measure_stress(
         backends,
         x=images.x,
         y=images.y,
         n_bits=manifest.n_bits,
-        bounded=manifest.model["coupling"] == "additive" or bool(manifest.model["bounded_scale"]),
-        settings=StressSettings(batch=settings.batch, seed=settings.seed),
+        # Of exact graphs an image that is not in range has no numbers: that is told, and nothing is lost.
+        bounded=not exact and (manifest.model["coupling"] == "additive" or bool(manifest.model["bounded_scale"])),
+        settings=tried,
         origin=Origin(
             bundle=bundle.path,
             ckpt=settings.ckpt,
@@ -159,8 +166,23 @@ def weight_failures(weights: WeightsReport, steps: StepsReport | None) -> Iterat
         )
 
 
-def stress_failures(stress: StressReport | None) -> Iterator[Failure]:
-    """What makes the round trip unsound although no image of the matrix shows it."""
+def stress_failures(stress: StressReport | None, *, exact: bool = False) -> Iterator[Failure]:
+    """What makes the round trip unsound although no image of the matrix shows it.
+
+    Args:
+        stress: None where it was not asked for.
+        exact: of an exact bundle: whatever comes back must be what was encoded.
+    """
+    for row in () if stress is None or not exact else stress.inputs:
+        if row.max > 0:  # of what is in range; all else is NaN, and counted
+            yield Failure(
+                verdict="round_trip",
+                where=f"{row.backend}, stress input {row.name}",
+                images="",
+                level=None,
+                gate=_gate(f"pixels of {row.n} images", "max", row.max),
+                cause="an image in range does not come back: a weight was changed, or the backend is not exact",
+            )
     for failure in () if stress is None else stress.failures:
         yield Failure(
             verdict="round_trip",
@@ -180,7 +202,7 @@ def section_notes(steps: StepsReport | None, stress: StressReport | None) -> Ite
     yield from () if stress is None else stress.notes
 
 
-def _gate(quantity: str, statistic: str, value: int, *, verdict: VerdictName = "round_trip") -> GateResult:
+def _gate(quantity: str, statistic: str, value: float, *, verdict: VerdictName = "round_trip") -> GateResult:
     return GateResult(
         quantity=quantity,
         statistic=statistic,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from glow_deploy.errors import UsageError
 from glow_deploy.verify import verify
 from glow_deploy.verify.backends.backend import Backend
 from glow_deploy.verify.matrix.integers import compare_integers, exact_failures
+from glow_deploy.verify.sections import stress_failures
 from glow_deploy.verify.settings import VerifySettings
 from glow_deploy.verify.sources import image_sources
 
@@ -177,10 +179,27 @@ def test_one_integer_of_a_weight_off_is_unsound(exact, making, tmp_path, role):
     assert any("differing" in failure.gate.quantity for failure in report.failures)
 
 
-@pytest.mark.parametrize("options", [{"steps": True}, {"stress": True}, {"ckpt": "ckpt.pt"}])
+@pytest.mark.parametrize("options", [{"steps": True}, {"ckpt": "ckpt.pt"}])
 def test_what_cannot_be_measured_of_integers_is_refused(exact, options):
     with pytest.raises(UsageError, match="are not verified with"):
         verify(exact.bundle, **options)
+
+
+@pytest.mark.slow
+def test_stress_images_come_back_to_the_bit_or_are_out_of_range(exact):
+    report = verify(exact.bundle, stress=True, backends=("onnxruntime-cpu",), device="cpu", random_draws=0)
+    assert report.sound
+    assert len(report.stress.inputs) > 10
+    assert {row.max for row in report.stress.inputs} == {0.0}
+    assert report.stress.attack is None
+
+
+@pytest.mark.parametrize(("size", "failures"), [(0.0, 0), (1e-6, 1), (np.nan, 0)])
+def test_a_stress_image_that_is_off_by_little_is_a_failure(size, failures):
+    row = SimpleNamespace(backend="a", name="noise", n=2, max=size)
+    stress = SimpleNamespace(inputs=(row,), failures=())
+    assert len(list(stress_failures(stress, exact=True))) == failures
+    assert not list(stress_failures(stress))
 
 
 def test_golden_integers_are_those_of_the_normal_numbers(exact):
