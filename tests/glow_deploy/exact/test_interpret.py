@@ -101,7 +101,7 @@ def test_one_integer_off_is_seen(rgb, wrong):
     changed = getattr(conv, wrong).copy()
     # Of a hidden channel that the last convolution listens to.
     channel = int(np.argmax(np.abs(step.conditioner.conv3.weight).sum(axis=(0, 2, 3))))
-    # A bias is in units of the sum, which is divided by 2^shift: less than a step of the activation may be rounded away.
+    # A bias is in units of the sum, which is divided by 2^shift: less than one step of the activation may be lost.
     by = 2 ** int(conv.shift[channel]) if wrong == "bias" else 1
     changed[channel if changed.ndim == 1 else (channel, 0)] += by
     net = replace(step.conditioner, conv2=replace(conv, **{wrong: changed}))
