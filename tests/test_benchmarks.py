@@ -207,3 +207,19 @@ def test_exact_graphs_stand_beside_float32_ones_and_lose_nothing_with_depth(tmp_
     assert [row[0] for row in depth] == ["2", "4", "8"]
     assert all(float(row[3]) == 0 < float(row[1]) for row in depth)
     assert (tmp_path / "depth.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_a_step_is_timed_beside_the_public_layout():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("training.py")), "--quick"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    assert [row[0] for row in rows] == ["public layout", "float32", "bf16-mixed"]
+    assert [float(value) for value in rows[0][4:]] == [1.0, 1.0, 1.0]
+    assert all(float(value) > 0 for row in rows for value in row[1:])
