@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 
 # Before a test imports ONNX Runtime on its own: no test run reports to anybody.
 os.environ.setdefault(TELEMETRY_VARIABLE, "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_canary_of_onnxruntime() -> Iterator[None]:
+    """Let `verify` ask ONNX Runtime once a process what it computes in, not with every bundle: the answer is the same.
+
+    It is asked here, before a test has changed anything. Tests of the canary itself ask for themselves.
+    """
+    from glow_deploy.verify.backends import arithmetic
+
+    ask, known = arithmetic.canary_for, arithmetic.canary_for("onnxruntime-cpu")
+
+    def answer(backend: str, **options: Any) -> Any:
+        return known if backend == "onnxruntime-cpu" else ask(backend, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic, "canary_for", answer)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -42,14 +42,19 @@ SHAPES = [
     )
     for size, channels, levels in [((4, 6), 1, 1), ((8, 4), 3, 2), ((8, 16), 1, 3), ((16, 16), 3, 4)]
 ]
+# Every option with two of the four shapes, and every pair of options with all of them.
+OPTIONS_AND_SHAPES = [
+    pytest.param(*shape.values, *options.values, id=f"{shape.id}-{options.id}")
+    for (i, options), (k, shape) in itertools.product(enumerate(OPTIONS), enumerate(SHAPES))
+    if (i // 2 + i + k) % 2 == 0
+]
 
 
 def _labels(config, n):
     return None if config.num_classes is None else torch.arange(n) % config.num_classes
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "options"), OPTIONS_AND_SHAPES)
 def test_decode_inverts_encode_both_ways(shape, options, perturbed_glow):
     config = GlowConfig(**shape, **options, steps=3, width=6)
     glow = perturbed_glow(config).double()
@@ -65,8 +70,7 @@ def test_decode_inverts_encode_both_ways(shape, options, perturbed_glow):
     assert max((a - b).abs().max() for a, b in zip(again, drawn, strict=True)) < 1e-9
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("shape", SHAPES[:2])
+@pytest.mark.parametrize(("shape", "options"), [case for case in OPTIONS_AND_SHAPES if case.values[0]["levels"] < 3])
 def test_log_prob_is_the_change_of_variables(shape, options, perturbed_glow):
     """log p(x) = log N(z; 0, 1) + log|det dz/dx|, with the determinant from autograd's Jacobian."""
     config = GlowConfig(**shape, **options, steps=2, width=5)

@@ -13,7 +13,7 @@ from model_graphs import graphs_of, session_of
 from glow_core import GlowConfig
 from glow_deploy.artifact.lint import lint_model
 
-OPTIONS = [
+CASES = [
     pytest.param(
         {"coupling": coupling, "bounded_scale": bounded, "permutation": permutation, "num_classes": classes, **shape},
         id=f"{coupling}{'' if bounded else '-unbounded'}-{permutation}-{classes or 'no'}classes-L{shape['levels']}",
@@ -30,6 +30,8 @@ OPTIONS = [
         ],
     )
 ]
+# Half of them, in which every two options still meet.
+OPTIONS = [case for n, case in enumerate(CASES) if (n // 8 + n // 4 + n) % 2 == 0]
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -61,8 +61,16 @@ def assert_fails(report, *, level, verdict="round_trip"):
     assert all("onnxruntime-cpu" in failure.where for failure in measured)
 
 
-@pytest.mark.parametrize("roles", [("encoder",), ("decoder",), BOTH], ids="-".join)
-@pytest.mark.parametrize("name", ONE_BY_ONE)
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    # Each in two of the three ways.
+    [
+        (name, roles)
+        for n, name in enumerate(ONE_BY_ONE)
+        for k, roles in enumerate([("encoder",), ("decoder",), BOTH])
+        if k != n % 3
+    ],
+)
 def test_the_largest_entry_of_a_1x1_off_by_1_percent(spoil, quick, name, roles):
     report = quick(spoil(only(name, largest_entry(1.01)), roles=roles))
     assert_fails(report, level=level_of(name))

@@ -117,8 +117,13 @@ def wrong_at(size):
     return change
 
 
-@pytest.mark.parametrize("size", [1, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64])
-@pytest.mark.parametrize("role", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("role", "size"),
+    [
+        *(("encoder", size) for size in (1, 7, 9, 16, 31, 64)),
+        *(("decoder", size) for size in (1, 4, 8, 15, 17, 33, 63)),
+    ],
+)
 def test_an_engine_that_is_wrong_at_one_batch_size(sound, tamper, quick, role, size):
     tamper(role, after=wrong_at(size))
     report = quick(sound.bundle)
