@@ -217,6 +217,7 @@ def _connect(ray: Any, where: Where) -> None:
     if address is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         options |= {
+            "address": "local",  # else it takes any cluster that `ray start` began here
             "num_cpus": max(cores, (where.workers or 1) * (where.threads or 1)),
             "include_dashboard": False,
         }
