@@ -13,7 +13,7 @@ from glow_deploy.folding import FoldedConv, FoldedGlow, FoldedLevel, FoldedPrior
 from glow_deploy.folding.arrays import step_path
 
 from .arrays import ExactGlow, ExactLevel, ExactPrior, ExactSplit, ExactStep, Shear
-from .conditioners import Convolve, convolve, integer_conditioner, integer_conv, rounding_of
+from .conditioners import Convolve, centred, convolve, integer_conditioner, integer_conv, rounding_of, run_real
 from .interpret import ExactModel
 from .linear import LinearStep, limit_bits, linear_steps
 from .narrow import FORMATS, NarrowNumber
@@ -195,8 +195,11 @@ class _Builder:
             narrow=self._narrow,
             convolve=self._convolve,
         )
-        made = ExactStep(shears=shears, conditioner=net, spacing=self._spacing)
-        return made, np.concatenate((first, second + self._run.conditioner(first, net)), axis=1)
+        added = self._run.conditioner(first, net)
+        sign = linear.sign[len(shears[0].conv.bias) :, None, None]
+        wanted = run_real(step.conditioner, first * self._spacing, self._convolve) / (sign * self._spacing)
+        made = ExactStep(shears=shears, conditioner=centred(net, wanted - added), spacing=self._spacing)
+        return made, np.concatenate((first, second + added), axis=1)  # near enough for the ranges that follow
 
     def _shears(self, linear: LinearStep) -> tuple[Shear, ...]:
         """Round one shear after the other; those that follow make up for what rounding did."""

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from glow_deploy.exact.arrays import ACCUMULATOR
-from glow_deploy.exact.conditioners import convolve_real, integer_conditioner, integer_conv, rounding_of
+from glow_deploy.exact.conditioners import (
+    centred,
+    convolve_real,
+    integer_conditioner,
+    integer_conv,
+    rounding_of,
+    run_real,
+)
 from glow_deploy.exact.interpret import ExactModel, scaled_sums
 from glow_deploy.folding import FoldedConditioner, FoldedConv
 
@@ -57,6 +64,22 @@ def test_more_bits_come_nearer_to_the_trained_conditioner():
         errors.append(float(np.sqrt(((got - wanted) ** 2).mean())))
     assert errors[0] > 4 * errors[1] > 8 * errors[2]
     assert errors[1] < 0.02 * np.abs(wanted).max()
+
+
+def test_the_result_is_right_at_the_median():
+    generator = np.random.default_rng(2)
+    net = FoldedConditioner(
+        conv1=conv(generator, 16, 3, 3), conv2=conv(generator, 16, 16, 1), conv3=conv(generator, 3, 16, 3)
+    )
+    q = generator.integers(-4000, 4000, (8, 3, 6, 6))
+    q[:, :, 1:] = 100  # most of it is one colour
+    wanted = run_real(net, q * 2.0**-10) / 2.0**-10
+    made = integer_conditioner(net, q, spacing=2.0**-10, sign=np.ones(3, dtype=np.int64), bits=5)
+    run = ExactModel(None)
+    before = np.median(wanted - run.conditioner(q, made), axis=(0, 2, 3))
+    after = np.median(wanted - run.conditioner(q, centred(made, wanted - run.conditioner(q, made))), axis=(0, 2, 3))
+    assert (np.abs(after) <= 1).all()
+    assert np.abs(before).max() > 3
 
 
 def test_what_is_read_of_the_trunk_fits_its_bits():

@@ -107,7 +107,7 @@ def test_one_integer_off_is_seen(rgb, wrong):
     net = replace(step.conditioner, conv2=replace(conv, **{wrong: changed}))
     steps = (level.steps[0], replace(step, conditioner=net), *level.steps[2:])
     other = ExactModel(replace(model, levels=(replace(level, steps=steps), *model.levels[1:])))
-    x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 8)
+    x = pictures(rgb.folded.image_shape, rgb.folded.n_bits, 64)
     differing = sum(int((a != b).sum()) for a, b in zip(rgb.run.encode(x).z, other.encode(x).z, strict=True))
     assert differing > 0
 
