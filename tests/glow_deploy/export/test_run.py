@@ -262,8 +262,14 @@ def other_defaults():
     torch.set_default_device(None)
 
 
-@pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float16, "cpu"), (torch.float32, "meta")])
-@pytest.mark.parametrize("name", ["ckpt.pt", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("dtype", "device", "name"),
+    [
+        (torch.float64, "cpu", "ckpt.pt"),
+        (torch.float16, "cpu", "model.safetensors"),
+        (torch.float32, "meta", "model.safetensors"),
+    ],
+)
 def test_torch_s_defaults_in_the_callers_session_change_no_byte(
     perturbed_glow, tmp_path, other_defaults, dtype, device, name
 ):
