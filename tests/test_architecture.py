@@ -171,6 +171,18 @@ def test_rooms_import_each_other_in_no_circle(package):
     assert circle is None, [found[a][b] for a, b in pairwise(circle)]
 
 
+def test_no_command_imports_another():
+    """What two of them share lies in `glow_cli.common`."""
+    commands = [name for name in MODULES if name.startswith("glow_cli.commands.")]
+    assert len(commands) > 20
+    assert [
+        (name, item.target)
+        for name in commands
+        for item in all_imports(name)
+        if item.target.startswith("glow_cli.commands.") and not item.target.startswith(name)
+    ] == []
+
+
 @pytest.mark.parametrize("package", HOUSES)
 def test_every_import_goes_to_a_lower_floor(package):
     floors = HOUSES[package]["floors"]

@@ -12,9 +12,8 @@ from ..common.console import Output
 from ..common.counting import counted
 from ..common.engines import Flavor
 from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.numbers import parse_attributes, parse_temperatures
 from ..common.options import Device, Json, Quiet, Resize, Seed, SkipUnreadable, TrustEngine
-from .edit import parse_attributes
-from .sample import parse_temperatures
 
 if TYPE_CHECKING:
     from glow_deploy.bulk import BulkResult

@@ -13,6 +13,7 @@ from ..common.clipping import clipped_line
 from ..common.console import Output
 from ..common.engines import Decoder, Encoder, Flavor, both_engines, split_bundle
 from ..common.left_out import left_out_file, left_out_lines, write_left_out
+from ..common.numbers import parse_amounts, parse_attributes
 from ..common.options import Batch, Device, Json, Quiet, Resize, SkipUnreadable, Threads, TrustEngine
 from ..common.pictures import file_names, find_pictures, open_pictures
 from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
@@ -237,49 +238,6 @@ def edit(
     for line in left_out_lines(skipped, listed):
         output.say(line)
     output.say(f"wrote {out}{'/' if folder else ''}")
-
-
-def parse_attributes(texts: Sequence[str]) -> dict[str, float]:
-    """Parse `--attribute smiling=1.5 --attribute hat` to amounts by name; without an amount it is 1.
-
-    Raises:
-        UsageError: no number, or a name twice.
-    """
-    from glow_deploy.errors import UsageError
-
-    found: dict[str, float] = {}
-    for text in texts:
-        name, equals, amount = text.rpartition("=")
-        if not equals:
-            name, amount = text, "1"
-        name = name.strip()
-        if name in found:
-            raise UsageError(f"--attribute {name[:40]} is given twice; add the amounts up")
-        found[name] = _number(amount, f"--attribute {name[:40]}")
-    return found
-
-
-def parse_amounts(text: str | None) -> tuple[float, ...]:
-    """Parse `--amounts -1,0,1`; None is the whole edit alone.
-
-    Raises:
-        UsageError: not numbers.
-    """
-    return (1.0,) if text is None else tuple(_number(part, "--amounts") for part in text.split(","))
-
-
-def _number(text: str, option: str) -> float:
-    import math
-
-    from glow_deploy.errors import UsageError
-
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{option}: {text.strip()[:32]!r} is no number; give one such as 1.5 or -1")
-    return value
 
 
 def _labels(classes: tuple[int, ...] | None, count: int) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from ..common.classes import parse_classes
 from ..common.console import Output
 from ..common.counting import counted
 from ..common.engines import Flavor, OneBundle, OneEngine, one_engine
+from ..common.numbers import parse_temperatures
 from ..common.options import Batch, Device, Json, Quiet, Seed, Threads, TrustEngine
 from ..common.targets import MOST_CELLS, check_target, is_folder, open_folder, write_whole
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 64
 _SWEEP_COLUMNS = 8
 _ALL = "all"
-_HOTTEST = 100
 
 
 def sample(
@@ -241,20 +241,3 @@ def target_of(out: Path) -> Literal["grid", "npz", "folder"]:
     if not out.is_dir() and out.suffix.lower() == ".npz":
         return "npz"
     return "folder" if is_folder(out) else "grid"
-
-
-def parse_temperatures(text: str, option: str) -> tuple[float, ...]:
-    """Parse `0.7` or `0.5,0.7,1`.
-
-    Raises:
-        UsageError: something else than finite numbers from 0 to 100.
-    """
-    from glow_deploy.errors import UsageError
-
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 <= value <= _HOTTEST for value in values):
-        raise UsageError(f"{option} is {text[:32]!r}; give numbers from 0 to {_HOTTEST}, such as 0.7 or 0.5,0.7,1")
-    return values

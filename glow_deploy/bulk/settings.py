@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from glow_deploy.arguments import (
     as_choice,
     as_flag,
+    as_instance,
     as_real,
     as_seed,
     as_several,
@@ -84,6 +85,7 @@ class BulkSettings:
             settle(self, as_several, "temperature", check=as_real, least=0, most=_HOTTEST)
         else:
             settle(self, as_real, "temperature", least=0, most=_HOTTEST)
+        settle(self, as_instance, "attributes", kind=Mapping)
         amounts = {as_text("attributes", name): as_real(name, amount) for name, amount in self.attributes.items()}
         object.__setattr__(self, "attributes", amounts)
 

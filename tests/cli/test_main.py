@@ -28,6 +28,7 @@ COMMANDS = (
         "interpolate",
         "directions",
         "edit",
+        "bulk",
         "inpaint",
         "project",
         "explore",

@@ -51,12 +51,14 @@ WRONG = {
     "Path": [1, b"x", "", "a\0b", True, [], object()],
     "Soundness": ["strict", 1, object()],
     "Reading": ["strict", {}, object()],
+    "Mapping[str": [1, "smiling", [("smiling", 1.0)], object(), {1: 1.0}, {"": 1.0}],
     "ImportOptions": ["strict", {}, object()],
 }
 NEEDED = {"SignSettings": {"sigstore": True}, "HubSettings": {"license": "mit"}}  # without which there are no settings
 # What a field of this spelling holds; a list of them may be one of them alone.
 KINDS = dict.fromkeys(
-    ("Flavor", "Io", "Native", "PairFlavor", "Precision", "Role", "TritonBackend", "WeightFormat", "Weights"), "str"
+    ("Flavor", "Format", "Io", "Native", "PairFlavor", "Precision", "Role", "TritonBackend", "WeightFormat", "Weights"),
+    "str",
 )
 
 

@@ -4,10 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from glow_cli.commands.edit import parse_amounts, parse_attributes
 from glow_cli.common.clipping import clipped_line
 
-from glow_deploy.errors import UsageError
 from glow_deploy.images import pixels_to_values, read_picture, values_to_pixels, write_png
 
 
@@ -216,15 +214,6 @@ def test_pictures_of_another_size_need_resize(edit, place):
     write_png(place / "large.png", np.full((3, 16, 16), 100, np.uint8))
     assert edit("large.png", "-a", "hat").exit_code == 2
     assert edit("large.png", "-a", "hat", "--resize").exit_code == 0
-
-
-def test_attributes_and_amounts():
-    assert parse_attributes(["a=1.5", "b", "c=d=-2"]) == {"a": 1.5, "b": 1.0, "c=d": -2.0}
-    assert parse_amounts(None) == (1.0,)
-    assert parse_amounts("-1, 0,.5") == (-1.0, 0.0, 0.5)
-    for bad in ("", "1;2", "inf"):
-        with pytest.raises(UsageError, match="no number"):
-            parse_amounts(bad)
 
 
 def test_what_a_file_cannot_show_is_said(edit, pictures):
