@@ -115,7 +115,7 @@ def test_auto_is_the_first_way_that_there_is_room_for(monkeypatch) -> None:
         (penalised, 2 * plain, 1, "checkpoint"),
         (penalised, 2 * penalties, 1, "plain"),
     ):
-        monkeypatch.setattr(memory, "_device_bytes", lambda device, room=room: room)
+        monkeypatch.setattr(memory, "device_bytes", lambda device, room=room: room)
         assert choose_memory(chosen, config, device=CPU, processes=processes) == expected
     for way in WAYS:
         assert choose_memory(toy_settings(memory=way), config, device=CPU) == way
@@ -123,9 +123,9 @@ def test_auto_is_the_first_way_that_there_is_room_for(monkeypatch) -> None:
 
 def test_a_resumed_run_keeps_its_way_whatever_the_machine_has(tmp_path: Path, monkeypatch) -> None:
     found: list[Forecast] = []
-    monkeypatch.setattr(memory, "_device_bytes", lambda device: 1 << 10)
+    monkeypatch.setattr(memory, "device_bytes", lambda device: 1 << 10)
     toy_training(tmp_path, max_steps=1, on_forecast=found.append)
-    monkeypatch.setattr(memory, "_device_bytes", lambda device: 1 << 40)
+    monkeypatch.setattr(memory, "device_bytes", lambda device: 1 << 40)
     assert read_run(tmp_path).settings.memory == "reversible"
     toy_training(tmp_path, max_steps=2, resume=True, on_forecast=found.append)
     toy_training(tmp_path, max_steps=3, resume=True, memory="checkpoint", on_forecast=found.append)
@@ -134,13 +134,13 @@ def test_a_resumed_run_keeps_its_way_whatever_the_machine_has(tmp_path: Path, mo
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
-    assert memory._device_bytes(CPU) > 1 << 28
+    assert memory.device_bytes(CPU) > 1 << 28
 
 
 def test_a_run_chooses_by_itself_and_says_so(tmp_path: Path, monkeypatch) -> None:
     found: list[Forecast] = []
     for room in (1 << 40, 1 << 10):
-        monkeypatch.setattr(memory, "_device_bytes", lambda device, room=room: room)
+        monkeypatch.setattr(memory, "device_bytes", lambda device, room=room: room)
         toy_training(tmp_path / str(room), max_steps=1, on_forecast=found.append)
     assert [one.memory for one in found] == ["plain", "reversible"]
 
