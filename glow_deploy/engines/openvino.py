@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from glow_deploy.protocol import EngineDetails
 from .base import EngineBase
 from .splitting import fixed_pieces, pad_rows
 
-__all__ = ["CONVOLUTIONS_IN", "OpenVinoEngine", "import_openvino", "openvino_devices"]
+__all__ = ["CONVOLUTIONS_IN", "OpenVinoEngine", "import_openvino", "openvino_core", "openvino_devices"]
 
 CONVOLUTIONS_IN = "all convolutions in"
 """What `details.provider` says before the number format, where OpenVINO tells that all of them run in the same."""
@@ -144,10 +144,24 @@ def openvino_devices() -> dict[str, str]:
         EngineError: it cannot tell.
     """
     try:
-        core = import_openvino().Core()
+        core = openvino_core()
         return {name: str(core.get_property(name, "FULL_DEVICE_NAME")).strip() for name in core.available_devices}
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot list its devices: {_one_line(error)}") from None
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's entrance: one for the process, which stays.
+
+    OpenVINO gives the thread that makes it another stack for signals, and puts the earlier one back at its end. Where
+    two end in another order than they began, what is put back is a stack that is no more, and the next signal ends the
+    process (OpenVINO 2026.4).
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> Any:
@@ -169,7 +183,6 @@ def _compile(
     model: bytes, rows: int | None, *, graph: GraphFile, backend: OpenVinoName, source: str, threads: int | None
 ) -> tuple[Any, EngineDetails]:
     """Compile for batches of so many rows, or of any size, and check what came out of it."""
-    openvino = import_openvino()
     device = _DEVICES[backend]
     known = openvino_devices()
     if not any(name.partition(".")[0] == device for name in known):
@@ -186,7 +199,7 @@ def _compile(
     if threads is not None and device == "CPU":
         asked["INFERENCE_NUM_THREADS"] = threads
     try:
-        core = openvino.Core()
+        core = openvino_core()
         read = core.read_model(model)
         typed = _typed(read)
         if rows is not None:
@@ -224,7 +237,7 @@ def _compile(
         device=device.lower() if device == "CPU" else f"{device} {known.get(device, known.get(f'{device}.0', ''))}",
         precision=graph.facts.precision,
         tf32=False,
-        versions={"openvino": _version(openvino)},
+        versions={"openvino": _version(import_openvino())},
     )
 
 

@@ -213,7 +213,7 @@ def test_threads_are_honoured(tiny, monkeypatch, threads):
             asked.append((settings, compiled.get_property("INFERENCE_NUM_THREADS")))
             return compiled
 
-    monkeypatch.setattr(openvino, "Core", Recording)
+    monkeypatch.setattr(engine_module, "openvino_core", Recording)
     open_openvino(tiny.encoder().SerializeToString(), threads=threads).close()
     ((settings, used),) = asked
     assert settings["INFERENCE_NUM_THREADS"] == threads == used
@@ -253,7 +253,7 @@ def test_a_device_that_takes_another_format_than_it_was_asked_for_is_refused(tin
         def compile_model(self, *arguments):
             return _Compiled(real().compile_model(*arguments), getattr(openvino.Type, given))
 
-    monkeypatch.setattr(openvino, "Core", Core)
+    monkeypatch.setattr(engine_module, "openvino_core", Core)
     with pytest.raises(EngineError, match=f"computes enc in {given} on its CPU, where f32 was asked for"):
         open_openvino(tiny.encoder().SerializeToString(), source="enc")
     open_openvino(tiny.encoder().SerializeToString(), backend="openvino-cpu-default").close()
@@ -383,6 +383,26 @@ def nearest(x):
     import ml_dtypes
 
     return x.astype(ml_dtypes.bfloat16).astype(np.float32)
+
+
+def test_a_signal_comes_through_whatever_was_opened_and_closed_in_whatever_order(exported):
+    """What OpenVINO puts back for signals as it goes must still be there."""
+    code = (
+        "import signal, sys\n"
+        "import numpy as np\n"
+        "from glow_deploy.engines import open_engine\n"
+        "def run(engine, rows):\n"
+        "    engine.run({spec.name: np.zeros((rows, *spec.shape), np.float32) for spec in engine.inputs})\n"
+        "for names in (['encoder', 'decoder'], ['decoder', 'encoder']):\n"
+        "    engines = [open_engine(f'{sys.argv[1]}/{name}.onnx', backend='openvino-cpu') for name in names]\n"
+        "    for engine in engines: run(engine, 1); run(engine, 5)\n"
+        "    while engines: engines.pop(0).close()\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, lambda number, frame: print('got', number))\n"
+        "    signal.raise_signal(number)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, exported("affine")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "got 2\ngot 15\n", "")
 
 
 @pytest.fixture
