@@ -134,7 +134,7 @@ def test_other_projects_checkpoints_compute_what_their_own_code_does():
 
 @pytest.mark.slow
 def test_no_planted_fault_is_hidden_and_no_sound_model_fails(tmp_path):
-    words = ["--seconds", "40", "--rounds", "1", "--precision", "fp32", "mixed", "--json", str(tmp_path / "f.json")]
+    words = ["--seconds", "25", "--rounds", "1", "--precision", "fp32", "mixed", "--json", str(tmp_path / "f.json")]
     done = subprocess.run(
         [sys.executable, str(SCRIPT.with_name("planted_faults.py")), *words],
         capture_output=True,

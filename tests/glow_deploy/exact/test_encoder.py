@@ -243,7 +243,7 @@ def test_openvino_that_widens_float16_is_refused(narrow, monkeypatch):
     if narrow.built.model.narrow == "bf16":
         open_graph(model.SerializeToString(), backend="openvino-cpu").close()
         return
-    with pytest.raises(EngineError, match=r"computes 0 of the 8 float16 convolutions.*--native fp16-carried"):
+    with pytest.raises(EngineError, match=r"computes 0 of the \d+ float16 convolutions.*--native fp16-carried"):
         open_graph(model.SerializeToString(), backend="openvino-cpu")
 
 
