@@ -174,15 +174,7 @@ def test_a_server_under_load_and_killed_gives_no_wrong_answer(tmp_path):
 
 @pytest.mark.slow
 def test_recomputed_activations_take_little_memory_at_any_depth():
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT.with_name("memory.py")), "--quick"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    rows, _ = rows_of("memory.py", "--quick")
     saved = {(row[0], row[1]): float(row[2]) for row in rows if len(row) == 6}
     assert len(saved) == 6
     assert saved["2", "reversible"] == saved["4", "reversible"] < saved["4", "checkpoint"] < saved["4", "plain"] / 5
@@ -193,15 +185,7 @@ def test_exact_graphs_stand_beside_float32_ones_and_lose_nothing_with_depth(tmp_
     pytest.importorskip("openvino", reason="the benchmark runs OpenVINO")
     pytest.importorskip("matplotlib", reason="the benchmark draws a picture")
     words = ["speed", "depth", "--quick", "--rounds", "1", "--picture", str(tmp_path / "depth.png")]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT.with_name("exact.py")), *words],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    rows, _ = rows_of("exact.py", *words)
     speed, depth = ([row for row in rows if len(row) == columns] for columns in (7, 5))
     assert {row[1] for row in speed} >= {"float32", "exact, float32", "exact, bf16 carried"}
     assert [row[0] for row in depth] == ["2", "4", "8"]
@@ -211,15 +195,7 @@ def test_exact_graphs_stand_beside_float32_ones_and_lose_nothing_with_depth(tmp_
 
 @pytest.mark.slow
 def test_a_step_is_timed_beside_the_public_layout():
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT.with_name("training.py")), "--quick"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "│"]
+    rows, _ = rows_of("training.py", "--quick")
     assert [row[0] for row in rows] == ["public layout", "float32", "bf16-mixed"]
     assert [float(value) for value in rows[0][4:]] == [1.0, 1.0, 1.0]
     assert all(float(value) > 0 for row in rows for value in row[1:])

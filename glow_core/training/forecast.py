@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from .penalties import penalty_terms
 from .precision import in_full_precision
 from .progress import Forecast
 from .sampler import generator_for
+from .timing import seconds_of
 
 if TYPE_CHECKING:
     from .run import Run
@@ -41,10 +41,10 @@ def forecast(run: Run) -> Forecast:
     trial = _Trial(run, loss_pass(run.model, run.memory, precision=settings.precision))
     few = max(1, batch // _FIRST_SHARE)
     kept = trial.kept_bytes(few) / few * batch  # also warms up the convolutions
-    seconds = _seconds(lambda: trial.gradients(few), device) / few * batch
+    seconds = seconds_of(lambda: trial.gradients(few), device) / few * batch
     if few < batch and seconds < _CHEAP_SECONDS:
         trial.gradients(batch)
-        seconds = _seconds(lambda: trial.gradients(batch), device)
+        seconds = seconds_of(lambda: trial.gradients(batch), device)
     seconds *= settings.accumulate
     penalty_seconds, penalty_bytes = trial.penalties()
     seconds += penalty_seconds
@@ -135,10 +135,10 @@ class _Trial:
 
         with count_saved(run.model) as counter:
             measure(every)
-        due = _seconds(lambda: measure(every), run.fabric.device)
+        due = seconds_of(lambda: measure(every), run.fabric.device)
         if every == 1:
             return due, counter.peak
-        others = _seconds(lambda: measure(every + 1), run.fabric.device)
+        others = seconds_of(lambda: measure(every + 1), run.fabric.device)
         return others + max(0.0, due - others) / every, counter.peak
 
     def update_seconds(self) -> float:
@@ -155,14 +155,4 @@ class _Trial:
                 torch._foreach_lerp([copy.detach() for copy in copies], [copy.detach() for copy in copies], 0.5)
 
         update()  # allocates the moments
-        return _seconds(update, self.run.fabric.device)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+        return seconds_of(update, self.run.fabric.device)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +28,7 @@ from .optimization import make_optimizer
 from .precision import check_precision, set_precision
 from .run import CHANNELS_LAST_WIDTH
 from .settings import TrainSettings
+from .timing import seconds_of
 
 __all__ = ["TrainPlan", "plan_training"]
 
@@ -148,21 +147,11 @@ def _measured(config: GlowConfig, settings: TrainSettings, memory: Way, device: 
         (-log_prob(x, y).mean()).backward()
 
     with count_saved(model) as counter:
-        seconds = _seconds(gradients, device)
+        seconds = seconds_of(gradients, device)
     if seconds < _CHEAP_SECONDS:
-        seconds = _seconds(gradients, device)
+        seconds = seconds_of(gradients, device)
     optimizer = make_optimizer(model.parameters(), settings)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     optimizer.step()  # allocates the moments
-    return counter.peak, settings.accumulate * seconds + _seconds(optimizer.step, device)
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return counter.peak, settings.accumulate * seconds + seconds_of(optimizer.step, device)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from glow_core.locks import LOCK_NAME
 from glow_core.temporaries import is_temporary
 from glow_deploy.arguments import as_choice, as_flag, as_instance, as_path
 from glow_deploy.artifact.files import sha256_file
@@ -23,7 +24,7 @@ from glow_deploy.progress import StageProgress
 
 from .arrow import import_arrow
 from .index import Index, Record
-from .lock import LOCK, folder_lock
+from .lock import folder_lock
 from .plan import PLAN, Plan, PlannedSource, need_same, options_of, read_plan
 from .pools import Pool, check_pool, open_pool
 from .settings import Action, BulkSettings, Where
@@ -270,7 +271,7 @@ def _check_folder(folder: Path, sources: Sequence[Source]) -> None:
         raise UsageError(f"{folder} lies in the input {around[0]}, which must stay as it is; choose another out=")
     check_writable(folder)
     if folder.is_dir() and not (folder / PLAN).exists():
-        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK and not is_temporary(path))
+        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK_NAME and not is_temporary(path))
         if others:
             raise UsageError(f"{folder} holds {others[0]} and no {PLAN} of a bulk run; choose another out=")
 

@@ -9,8 +9,8 @@ import pytest
 from training_toys import toy_training
 
 from glow_core.errors import TrainingError
+from glow_core.locks import LOCK_NAME
 from glow_core.training.folder import open_own, refuse_link
-from glow_core.training.lock import LOCK_NAME
 
 WAYS = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -8,7 +8,8 @@ import pytest
 from training_toys import toy_training
 
 from glow_core.errors import TrainingError
-from glow_core.training.lock import LOCK_NAME, run_lock
+from glow_core.locks import LOCK_NAME
+from glow_core.training.lock import run_lock
 
 pytest.importorskip("fcntl", reason="this system has no file locks of this kind")
 

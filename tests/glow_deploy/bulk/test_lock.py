@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from glow_deploy.bulk.lock import LOCK, folder_lock
+from glow_core.locks import LOCK_NAME
+from glow_deploy.bulk.lock import folder_lock
 from glow_deploy.errors import UsageError
 
 
 def test_one_run_at_a_time(tmp_path):
     folder = tmp_path / "a" / "b"
     with folder_lock(folder):
-        with pytest.raises(UsageError, match="b: another process works in it"), folder_lock(folder):
+        with pytest.raises(UsageError, match=f"b: process {os.getpid()} works in it"), folder_lock(folder):
             pass
         (folder / "kept").touch()
     assert [path.name for path in folder.iterdir()] == ["kept"]
     with folder_lock(folder):
-        assert (folder / LOCK).exists()
+        assert (folder / LOCK_NAME).exists()
 
 
 def test_a_folder_that_nothing_came_into_goes_again(tmp_path):
