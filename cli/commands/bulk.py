@@ -13,7 +13,7 @@ from ..common.counting import counted
 from ..common.engines import Flavor
 from ..common.left_out import left_out_file, left_out_lines, write_left_out
 from ..common.numbers import parse_attributes, parse_temperatures
-from ..common.options import Device, Json, Quiet, Resize, Seed, SkipUnreadable, TrustEngine
+from ..common.options import Batch, Device, Json, Quiet, Resize, Seed, SkipUnreadable, TrustEngine
 
 if TYPE_CHECKING:
     from glow_deploy.bulk import BulkResult
@@ -145,7 +145,7 @@ def bulk(
     resize: Resize = False,
     skip_unreadable: SkipUnreadable = False,
     flavor: Flavor = "onnx",
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Rows run at once.")] = 64,
+    batch: Batch = 64,
     device: Device = "auto",
     trust_engine: TrustEngine = False,
     json: Json = None,
