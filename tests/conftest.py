@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from glow_deploy.runtime import TELEMETRY_VARIABLE
 if TYPE_CHECKING:
     from glow_core import Glow, GlowConfig
 
+
+sys.path.insert(0, str(Path(__file__).parent))  # house.py is imported by name
 
 # Before a test imports ONNX Runtime on its own: no test run reports to anybody.
 os.environ.setdefault(TELEMETRY_VARIABLE, "1")
