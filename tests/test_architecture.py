@@ -21,7 +21,7 @@ from house import MODULES, ROOT
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "polygraphy", "matplotlib")
 # Where glow_deploy may touch torch or glow_core: reading a trained model, and running it as the reference.
 # What it may take from glow_core anywhere: rooms that know neither torch nor the model.
-SHARED = ("glow_core.locks", "glow_core.presses", "glow_core.rounding", "glow_core.temporaries")
+SHARED = ("glow_core.locks", "glow_core.own_files", "glow_core.presses", "glow_core.rounding", "glow_core.temporaries")
 TORCH_ALLOWED = ("glow_deploy.folding.fold", "glow_deploy.engines.pytorch", "glow_deploy.export.")
 
 

@@ -62,6 +62,7 @@ def test_the_tests_mirror_the_packages():
 # Modules whose tests lie in another file, as their work shows only together with its: module -> that file in tests/.
 ELSEWHERE = {
     "glow_core/convert.py": "glow_core/test_checkpoint.py",
+    "glow_core/own_files.py": "glow_core/training/test_folder.py",
     "glow_core/readers/layers.py": "glow_core/readers/test_native.py",
     "glow_core/readers/numbering.py": "glow_core/readers/test_rosinality.py",
     "glow_core/readers/reader.py": "glow_core/readers/test_file.py",

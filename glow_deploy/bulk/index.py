@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from glow_deploy.artifact.files import atomic_write, open_regular, sha256_file
+from glow_core.own_files import open_own
+from glow_deploy.artifact.files import atomic_write, sha256_file
 from glow_deploy.artifact.json_values import sequence, table, text
 from glow_deploy.data import LeftOut
 from glow_deploy.errors import DataError, UsageError
@@ -28,6 +29,7 @@ __all__ = ["INDEX", "Index", "Record", "record_of"]
 
 INDEX = "index.jsonl"
 _LONGEST_LINE = 256 << 20  # bytes: every picture of a shard may be listed as skipped
+_START = b'{"shard"'  # of every line
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -77,6 +79,7 @@ class Index:
 
     Raises:
         DataError: the index is damaged.
+        UsageError: what bears its name is a link or no plain file, or it cannot be written.
     """
 
     def __init__(self, folder: Path, tasks: Iterable[Task]) -> None:
@@ -84,10 +87,14 @@ class Index:
         self._folder = folder
         self.tasks = {task.shard: task for task in tasks}
         self.records: dict[str, Record] = {}
-        length = self._read() if self._path.exists() else 0
-        self._stream: IO[bytes] = self._path.open("r+b" if self._path.exists() else "xb")
-        self._stream.truncate(length)  # a torn line at the end
-        self._stream.seek(length)
+        self._stream = self._open(os.O_RDWR | os.O_CREAT, "r+b")
+        try:
+            length = self._read()
+            self._stream.truncate(length)  # a torn line at the end
+            self._stream.seek(length)
+        except BaseException:
+            self._stream.close()
+            raise
 
     def __enter__(self) -> Index:
         return self
@@ -137,7 +144,13 @@ class Index:
         """Write the whole index anew, in order."""
         self._stream.close()
         atomic_write(self._path, b"".join(record.line() for record in self.ordered()))
-        self._stream = self._path.open("ab")
+        self._stream = self._open(os.O_WRONLY | os.O_APPEND, "ab")
+
+    def _open(self, flags: int, mode: str) -> IO[bytes]:
+        try:
+            return os.fdopen(open_own(self._path, flags, error=UsageError), mode)
+        except OSError as error:
+            raise UsageError(f"cannot write {self._path}: {error.strerror or error}; choose another out=") from error
 
     def _is_there(self, record: Record, *, check: bool) -> bool:
         if not record.rows:
@@ -153,20 +166,21 @@ class Index:
     def _read(self) -> int:
         """Read the records; returns how many bytes of the file hold whole ones."""
         length = 0
-        with open_regular(self._path, error=DataError) as stream:
-            while line := stream.readline(_LONGEST_LINE):
-                if not line.endswith(b"\n"):
-                    if len(line) == _LONGEST_LINE:
-                        raise DataError(f"{self._path} is damaged: a line does not end; choose another out=")
-                    break
-                try:
-                    record = record_of(json.loads(line))
-                    self._check(record)
-                except (ValueError, TypeError, KeyError, RecursionError) as error:
-                    reason = one_line(error, longest=200) or type(error).__name__
-                    raise DataError(f"{self._path} is damaged ({reason}); choose another out=") from error
-                self.records[record.shard] = record
-                length += len(line)
+        while line := self._stream.readline(_LONGEST_LINE):
+            if not line.endswith(b"\n"):
+                if len(line) == _LONGEST_LINE:
+                    raise DataError(f"{self._path} is damaged: a line does not end; choose another out=")
+                if not (line.startswith(_START) or _START.startswith(line)):
+                    raise DataError(f"{self._path} is damaged: its end is no line of an index; choose another out=")
+                break
+            try:
+                record = record_of(json.loads(line))
+                self._check(record)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                reason = one_line(error, longest=200) or type(error).__name__
+                raise DataError(f"{self._path} is damaged ({reason}); choose another out=") from error
+            self.records[record.shard] = record
+            length += len(line)
         return length
 
     def _check(self, record: Record) -> None:

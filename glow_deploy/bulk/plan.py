@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from glow_core.own_files import refuse_link
 from glow_deploy.artifact.files import atomic_write, read_regular
 from glow_deploy.artifact.json_values import entry, sequence, table, text
 from glow_deploy.errors import DataError, UsageError
@@ -128,8 +129,10 @@ def read_plan(folder: Path) -> Plan | None:
 
     Raises:
         DataError: it is damaged.
+        UsageError: it is a link.
     """
     path = folder / PLAN
+    refuse_link(path, error=UsageError)
     if not path.exists():
         return None
     data = read_regular(path, most=_LONGEST, error=DataError)

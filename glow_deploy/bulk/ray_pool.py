@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from glow_core.own_files import open_own
 from glow_deploy.errors import (
     BundleError,
     DataError,
@@ -182,7 +183,7 @@ def counted_try(out: Path, task: Task) -> Iterator[None]:
                 "its input): a picture may crash its reader, or the memory is too small; run again to go on"
             )
     try:
-        with path.open("ab") as stream:
+        with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, error=UsageError), "ab") as stream:
             stream.write(b".")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; every worker needs the folder") from error

@@ -9,7 +9,7 @@ from glow_deploy.artifact.files import sha256_bytes
 from glow_deploy.bulk.index import INDEX, Index, Record, record_of
 from glow_deploy.bulk.plan import Task
 from glow_deploy.data import LeftOut
-from glow_deploy.errors import DataError
+from glow_deploy.errors import DataError, UsageError
 
 TASKS = [Task(shard=f"s-{number}.npz", source=0, first=4 * number, last=4 * number + 4) for number in range(3)]
 
@@ -70,3 +70,34 @@ def test_a_damaged_index_is_refused(tmp_path, change):
     (tmp_path / INDEX).write_text(json.dumps({**document, **change}) + "\n")
     with pytest.raises(DataError, match=r"index\.jsonl is damaged \("):
         Index(tmp_path, TASKS)
+
+
+@pytest.mark.parametrize("tail", [b"{", b'{"shard', b'{"shard": "s-1'])
+def test_only_the_torn_start_of_a_line_is_cut_off(tmp_path, tail):
+    (tmp_path / INDEX).write_bytes(record(0).line() + tail)
+    with Index(tmp_path, TASKS) as index:
+        assert list(index.records) == ["s-0.npz"]
+    assert (tmp_path / INDEX).read_bytes() == record(0).line()
+
+
+@pytest.mark.parametrize("tail", [b"a letter without an end", b'{"shape', b"\0" * 9])
+def test_what_no_run_wrote_is_never_cut_off(tmp_path, tail):
+    for data in (tail, record(0).line() + tail):
+        (tmp_path / INDEX).write_bytes(data)
+        with pytest.raises(DataError, match=r"index\.jsonl is damaged: its end is no line of an index"):
+            Index(tmp_path, TASKS)
+        assert (tmp_path / INDEX).read_bytes() == data
+
+
+def test_a_link_in_the_place_of_the_index_is_refused_and_what_it_leads_to_stays(tmp_path):
+    for kept in (b"", b'{"shard', record(0).line()):
+        (tmp_path / "letter").write_bytes(kept)
+        (tmp_path / INDEX).symlink_to("letter")
+        with pytest.raises(UsageError, match=r"index\.jsonl is a link"):
+            Index(tmp_path, TASKS)
+        assert (tmp_path / "letter").read_bytes() == kept
+        (tmp_path / INDEX).unlink()
+    (tmp_path / INDEX).symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"index\.jsonl is a link"):
+        Index(tmp_path, TASKS)
+    assert not (tmp_path / "nowhere").exists()

@@ -25,5 +25,9 @@ def test_a_folder_that_nothing_came_into_goes_again(tmp_path):
         raise ZeroDivisionError
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").touch()
+    (tmp_path / LOCK_NAME).symlink_to("elsewhere")
+    with pytest.raises(UsageError, match=f"{LOCK_NAME} is a link"), folder_lock(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
     with pytest.raises(UsageError, match="cannot write to"), folder_lock(tmp_path / "file"):
         pass

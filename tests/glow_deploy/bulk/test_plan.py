@@ -43,6 +43,10 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
     assert read_plan(tmp_path) is None
     PLAN_OF_TWO.write(tmp_path)
     assert read_plan(tmp_path) == PLAN_OF_TWO
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / PLAN).symlink_to(tmp_path / PLAN)
+    with pytest.raises(UsageError, match=r"plan\.json is a link"):
+        read_plan(tmp_path / "run")
     need_same(PLAN_OF_TWO, PLAN_OF_TWO, out=tmp_path)
     moved = replace(PLAN_OF_TWO, sources=(source("moved/x.tar", 5), source("y.tar", 4)))
     need_same(PLAN_OF_TWO, moved, out=tmp_path)  # known by its bytes, not by where it is

@@ -20,7 +20,7 @@ from glow_deploy.bulk.pools import check_pool, open_pool
 from glow_deploy.bulk.ray_pool import MOST_TRIES, Maker, _knock, counted_try, look, tries_file
 from glow_deploy.bulk.sources import find_sources, survey
 from glow_deploy.bulk.work import Work
-from glow_deploy.errors import DataError, EngineError, MissingDependencyError
+from glow_deploy.errors import DataError, EngineError, MissingDependencyError, UsageError
 
 TASK = Task(shard="score-000003.npz", source=0, first=12, last=16)
 one_model = pytest.mark.parametrize("bundle", ["rgb"], indirect=True)
@@ -44,6 +44,11 @@ def test_a_task_that_kills_its_workers_is_given_up(tmp_path):
     with pytest.raises(EngineError, match=r"5 workers died .* score-000003\.npz \(rows 12 to 15"):
         counted_try(tmp_path, TASK).__enter__()
     assert list(tmp_path.iterdir()) == []  # the next run may try again
+    tries_file(tmp_path, TASK).symlink_to("elsewhere")
+    with pytest.raises(UsageError, match="is a link"):
+        counted_try(tmp_path, TASK).__enter__()
+    assert not (tmp_path / "elsewhere").exists()
+    tries_file(tmp_path, TASK).unlink()
     with counted_try(tmp_path, TASK):
         assert tries_file(tmp_path, TASK).read_bytes() == b"."
 
