@@ -91,8 +91,16 @@ def test_a_resumed_run_takes_no_other_weights(tmp_path: Path, perturbed_glow) ->
 
 @pytest.mark.parametrize(
     ("features", "penalties"),
-    [(case.values[0], PENALTIES if n in (1, 2) else {}) for n, case in enumerate(FEATURES)],
-    ids=[case.id for case in FEATURES],
+    [
+        pytest.param(
+            *case.values,
+            given,
+            id=f"{case.id}{'-penalties' * bool(given)}",
+            marks=[pytest.mark.slow] * (bool(given) != (n in (1, 2))),
+        )
+        for n, case in enumerate(FEATURES)
+        for given in ({}, PENALTIES)
+    ],
 )
 def test_new_kinds_of_models_train_and_resume(tmp_path: Path, features: dict, penalties: dict) -> None:
     config = toy_config(**features)

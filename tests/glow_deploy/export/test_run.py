@@ -268,6 +268,9 @@ def other_defaults():
         (torch.float64, "cpu", "ckpt.pt"),
         (torch.float16, "cpu", "model.safetensors"),
         (torch.float32, "meta", "model.safetensors"),
+        pytest.param(torch.float64, "cpu", "model.safetensors", marks=pytest.mark.slow),
+        pytest.param(torch.float16, "cpu", "ckpt.pt", marks=pytest.mark.slow),
+        pytest.param(torch.float32, "meta", "ckpt.pt", marks=pytest.mark.slow),
     ],
 )
 def test_torch_s_defaults_in_the_callers_session_change_no_byte(

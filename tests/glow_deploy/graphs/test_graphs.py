@@ -30,8 +30,11 @@ CASES = [
         ],
     )
 ]
-# Half of them, in which every two options still meet.
-OPTIONS = [case for n, case in enumerate(CASES) if (n // 8 + n // 4 + n) % 2 == 0]
+# In the quick half every two options meet.
+OPTIONS = [
+    pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * ((n // 8 + n // 4 + n) % 2))
+    for n, case in enumerate(CASES)
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
