@@ -34,7 +34,6 @@ class Layer(NamedTuple):
 
 
 _Three = tuple[Layer, Layer, Layer]
-_Needed = Sequence[bool]
 
 
 def perceptron(x: Tensor, layers: _Three, *, ring: bool, arithmetic: torch.dtype) -> Tensor:
@@ -148,6 +147,8 @@ def _differentiable(
     x: Tensor, tensors: Sequence[Tensor], gradient: Tensor, *, ring: bool, needed: Sequence[bool]
 ) -> list[Tensor | None]:
     """The gradients of x and the layers with graphs of their own."""
+    # Views, so that what led to x ends the way back: it may have come from these layers too.
+    x, *tensors = (tensor.view_as(tensor) for tensor in (x, *tensors))
     first, second, last = _layers(tensors)
     h = F.pad(x, (1, 1, 1, 1))
     if ring:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from glow_core import GlowConfig
 from glow_core.flows.conditioner import Conditioner, ZeroConv2d
 
 
@@ -73,3 +74,24 @@ def test_float32_edges_serve_a_float64_input():
     mixed.load_state_dict({**double.state_dict(), **single}, assign=True)
     assert mixed.edge1.dtype == torch.float32
     assert torch.equal(mixed(x), double(x))
+
+
+def test_gradients_that_have_gradients_are_the_usual_ones_where_weights_are_met_twice(perturbed_glow):
+    """An input that came from the same weights: what led to it must not be gone back through twice."""
+    torch.manual_seed(0)
+    net = _normal(Conditioner(3, 3, width=8)).double()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    glow = perturbed_glow(GlowConfig(image_size=(8, 8), levels=2, steps=2, width=8), strength=0.1).double()
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+
+    def there_and_back():
+        return glow.decode([1.1 * latent for latent in glow.encode(images)[0]])
+
+    for result, wanted in ((lambda: net(net(x)), [x, *net.parameters()]), (there_and_back, list(glow.parameters()))):
+        plain, graphed = (
+            torch.autograd.grad(result().square().sum(), wanted, materialize_grads=True, allow_unused=True, **told)
+            for told in ({}, {"create_graph": True})
+        )
+        assert any(bool(gradient.any()) for gradient in plain)
+        for ours, theirs in zip(graphed, plain, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-11 * float(theirs.abs().max().clamp(min=1.0)))
