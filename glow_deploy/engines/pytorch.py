@@ -123,7 +123,8 @@ def open_pytorch(
         source: a checkpoint file, alone or with what a bundle tells about it, or a model, which is copied and so stays
             as it is.
         precision: `fp64`, the reference every backend is measured against, or `fp32`, the yardstick.
-        device: `cpu`, `cuda`, `cuda:N` or `auto`. On CUDA, TF32 is off in convolutions and matrix products.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`. Convolutions and matrix products are of full precision, whatever the
+            caller's settings: no TF32, no bfloat16.
         weights: for a checkpoint file alone, averaged weights where there are any (`ema`), or those trained (`raw`).
         options: for another project's checkpoint file alone, what it does not say, by the names of `ImportOptions`.
 
@@ -279,30 +280,34 @@ def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray
     import torch
 
     images = torch.from_numpy(np.ascontiguousarray(x))
-    parts = [torch.nn.functional.conv2d(images, torch.tensor(weight), padding="same") for weight in weights]
+    with full_precision("cpu"):
+        parts = [torch.nn.functional.conv2d(images, torch.tensor(weight), padding="same") for weight in weights]
     result: np.ndarray = torch.cat(parts, dim=1).numpy()
     return result
 
 
 @contextlib.contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Turn TF32 off for one run on CUDA, then put the caller's settings back.
+    """Compute float32 in float32 for one run, then put the caller's settings back.
 
     cuDNN's convolutions use TF32 unless told otherwise, and the setting for all backends at once does not reach them
-    (pytorch issue 179445), so each is set by itself.
+    (pytorch issue 179445), so each is set by itself. On a CPU with instructions for it, operands are rounded to
+    bfloat16 where the caller allows that, as `torch.set_float32_matmul_precision("medium")` does.
     """
-    if device_type != "cuda":
-        yield
-        return
     import torch
 
-    cudnn: Any = torch.backends.cudnn
-    backends = (cudnn.conv, torch.backends.cuda.matmul)
-    before = [backend.fp32_precision for backend in backends]
+    backends: Any = torch.backends
+    if device_type == "cuda":
+        chosen = [backends.cudnn.conv, backends.cuda.matmul]
+    else:
+        # Releases of torch before those of the extra `train` lack them.
+        parts = (getattr(backends.mkldnn, name, None) for name in ("conv", "matmul"))
+        chosen = [part for part in parts if hasattr(part, "fp32_precision")]
+    before = [backend.fp32_precision for backend in chosen]
     try:
-        for backend in backends:
+        for backend in chosen:
             backend.fp32_precision = "ieee"
         yield
     finally:
-        for backend, value in zip(backends, before, strict=True):
+        for backend, value in zip(chosen, before, strict=True):
             backend.fp32_precision = value

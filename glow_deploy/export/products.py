@@ -2,12 +2,14 @@
 
 They are exact for the same reason as the graphs are: every partial sum stays below 2^24, in whatever order it is
 summed. They are written as matrix products because a library may choose Winograd for a convolution, which has no such
-bound.
+bound, and in full precision, whatever torch's settings allow.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from glow_deploy.engines.pytorch import full_precision
 
 __all__ = ["convolve_by_torch"]
 
@@ -25,7 +27,7 @@ def convolve_by_torch(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     outputs, inputs, size, _ = weight.shape
     values = torch.from_numpy(np.asarray(x, np.float32))
     taps = torch.from_numpy(np.asarray(weight, np.float32))
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision("cpu"):
         if size == 1:
             result = taps.flatten(1) @ values.flatten(2)
         elif inputs < outputs:

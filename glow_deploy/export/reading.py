@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glow_deploy.engines.pytorch import full_precision
+
 from .settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def _bits_per_dim(glow: Glow, images: GoldenImages) -> float:
 
     config = glow.config
     y = None if images.y is None else torch.from_numpy(images.y[:_FEW])
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision("cpu"):
         log_prob = glow.log_prob(torch.from_numpy(images.x[:_FEW]), y).double().numpy()
     bits = float(np.mean(config.n_bits - log_prob / (config.dims * math.log(2))))
     return bits if math.isfinite(bits) else math.inf

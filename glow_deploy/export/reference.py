@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from glow_core import Glow
+from glow_deploy.engines.pytorch import full_precision
 
 from .coded import Coded
 
@@ -20,7 +21,7 @@ _BATCH = 16  # bounds memory; rows do not influence each other
 
 
 class TrainedReference:
-    """Runs one trained model in float64 and in float32 on the CPU.
+    """Runs one trained model in float64 and in float32 on the CPU, whatever torch's settings allow for float32.
 
     Args:
         glow: in float32; not changed.
@@ -43,7 +44,9 @@ class TrainedReference:
         for first in range(0, count, _BATCH):
             size = min(_BATCH, count - first)
             labels = None if y is None else torch.from_numpy(y[first : first + size])
-            draws.append(self.single.sample(size, temperature=temperature, generator=generator, y=labels).numpy())
+            with full_precision("cpu"):
+                drawn = self.single.sample(size, temperature=temperature, generator=generator, y=labels)
+            draws.append(drawn.numpy())
         x = np.concatenate(draws)
         bins = 2**self.config.n_bits
         pixels = np.clip(np.floor(x * bins), 0, bins - 1)
@@ -63,7 +66,7 @@ class TrainedReference:
         dtype = torch.float32 if precision == "fp32" else torch.float64
         latents: list[list[np.ndarray]] = []
         log_probs, decoded = [], []
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision("cpu"):
             for first in range(0, len(x), _BATCH):
                 rows = slice(first, first + _BATCH)
                 labels = None if y is None else torch.from_numpy(y[rows])
@@ -85,7 +88,7 @@ class TrainedReference:
         """Encode the decodes of `coded` in float32: the latents after z -> x -> z."""
         model = self._single
         latents = []
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision("cpu"):
             for first in range(0, len(coded.x), _BATCH):
                 rows = slice(first, first + _BATCH)
                 labels = None if coded.y is None else torch.from_numpy(coded.y[rows])

@@ -77,3 +77,34 @@ def test_tf32_is_off_during_a_run_on_cuda_and_put_back_after_it():
         assert read() == ("ieee", "ieee")
     assert read() == before
     assert before != ("ieee", "ieee"), "the default no longer allows TF32: this test shows nothing"
+
+
+def read_on_cpu():
+    return [getattr(torch.backends.mkldnn, name).fp32_precision for name in ("conv", "matmul")]
+
+
+@pytest.fixture
+def loose():
+    """Let torch round float32 to bfloat16 on the CPU; one without instructions for it still does not."""
+    parts = [torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul]
+    before = [part.fp32_precision for part in parts]
+    for part in parts:
+        part.fp32_precision = "bf16"
+    yield
+    for part, value in zip(parts, before, strict=True):
+        part.fp32_precision = value
+
+
+def test_bfloat16_is_off_during_a_run_on_the_cpu_and_put_back_after_it(loose, model):
+    _, decoder = pytorch.open_pytorch(model, precision="fp32")
+    seen = []
+    decoder._model.decode = lambda z, y: seen.append(read_on_cpu()) or torch.zeros(1, 3, 8, 8)
+    decoder.run({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in decoder.inputs})
+    assert seen == [["ieee", "ieee"]]
+    assert read_on_cpu() == ["bf16", "bf16"]
+
+
+def test_convolutions_are_those_of_float32_whatever_the_caller_allows(loose):
+    x = np.random.default_rng(0).integers(0, 2000, (2, 64, 32, 32)).astype(np.float32)
+    weight = np.eye(64, dtype=np.float32)[:, :, None, None]  # each result is a number of eleven bits
+    np.testing.assert_array_equal(pytorch.run_convolutions(x, [weight]), x)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from glow_deploy.exact.conditioners import convolve
 from glow_deploy.export.products import convolve_by_torch
@@ -14,6 +15,23 @@ def test_integers_are_convolved_as_in_float64(outputs, inputs, size):
     weight = generator.integers(-256, 257, (outputs, inputs, size, size))
     found = convolve_by_torch(x, weight)
     assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, convolve(x, weight))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_integers_are_convolved_exactly_where_the_caller_allows_bfloat16(size):
+    """Wide enough that a CPU with bfloat16 instructions uses them; elsewhere the setting changes nothing."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 2000, (2, 64, 16, 16))
+    weight = generator.integers(-12, 13, (64, 64, size, size))
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "bf16"  # what set_float32_matmul_precision("medium") sets, and cannot take back
+        found = convolve_by_torch(x, weight)
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
     np.testing.assert_array_equal(found, convolve(x, weight))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from glow_core import GlowConfig
+from glow_core.flows.conditioner import Conditioner
 from glow_deploy.export.reference import TrainedReference
 
 CASES = list(itertools.product(["affine", "additive"], ["lu", "plain", "shuffle"], [None, 3]))
@@ -32,3 +33,19 @@ def test_the_reference_is_the_model_in_float64_to_the_bit(perturbed_glow, coupli
     )
     assert np.array_equal(coded.log_prob, log_prob.numpy())
     assert np.array_equal(coded.x_hat, x_hat.numpy())
+
+
+def test_the_yardstick_is_float32_whatever_the_caller_allows(perturbed_glow):
+    glow = perturbed_glow(GlowConfig(image_size=(8, 8), levels=1, steps=1, width=8))
+    seen = []
+    read = lambda *_: seen.append(torch.backends.mkldnn.conv.fp32_precision)  # noqa: E731
+    next(module for module in glow.modules() if isinstance(module, Conditioner)).register_forward_pre_hook(read)
+    reference, before = TrainedReference(glow), torch.backends.mkldnn.conv.fp32_precision
+    x = np.full((1, 3, 8, 8), 0.5, np.float32)
+    try:
+        torch.backends.mkldnn.conv.fp32_precision = "bf16"
+        reference.encode_again(reference.code("fp32", x, None))
+        reference.sample_images(1, temperature=1.0, seed=0, y=None)
+    finally:
+        torch.backends.mkldnn.conv.fp32_precision = before
+    assert seen == ["ieee"] * 4  # encode, decode, encode again, sample
