@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from glow_core import GlowConfig
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "precision.py"
 
@@ -199,3 +204,50 @@ def test_a_step_is_timed_beside_the_public_layout():
     assert [row[0] for row in rows] == ["public layout", "float32", "bf16-mixed"]
     assert [float(value) for value in rows[0][4:]] == [1.0, 1.0, 1.0]
     assert all(float(value) > 0 for row in rows for value in row[1:])
+
+
+@pytest.mark.slow
+def test_claims_are_tried_on_equal_budgets_and_no_run_is_made_twice(tmp_path):
+    pytest.importorskip("matplotlib", reason="the benchmark draws a picture")
+    words = ["--quick", "--out", str(tmp_path), "--seeds", "0"]
+    rows, told = rows_of("claims.py", "permutations", *words)
+    assert len(rows) == 8
+    assert "8 of 8" in told
+    best = min(rows, key=lambda row: float(row[1]))
+    assert "1x1" in best[0]  # so soon: mixed channels are nearer to independent ones
+    for claim, seeds, missing in (("realnvp", ["1"], 3), ("actnorm", [], 2)):
+        rows, told = rows_of("claims.py", claim, *words, *seeds)
+        assert rows[0][0] == "affine, 1x1 LU"
+        assert f"{missing} of {missing}" in told  # the Glow of seed 0 is there
+        assert (tmp_path / f"{claim}-faces.png").read_bytes()[:4] == b"\x89PNG"
+    runs = json.loads((tmp_path / "claims-faces.json").read_text())["runs"]
+    assert len(runs) == 13
+    assert len({json.dumps({**run["settings"], "seed": 0}) for run in runs}) == 1
+    assert len({run["images"] for run in runs}) == len({run["test_images"] for run in runs}) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 8), (1, 8, 4)])
+def test_the_realnvp_beside_the_glow_is_a_flow(shape):
+    spec = importlib.util.spec_from_file_location("_realnvp", SCRIPT.with_name("_realnvp.py"))
+    realnvp = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(realnvp)
+    channels, *size = shape
+    torch.manual_seed(0)
+    model = realnvp.RealNvp(GlowConfig(image_size=size, channels=channels, levels=2, steps=4, width=8))
+    model.initialize(torch.rand(64, *shape))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    model = model.double().eval()
+    x = torch.rand(3, *shape, dtype=torch.float64)
+    latents, log_prob = model.encode(x)
+    assert [tuple(z.shape[1:]) for z in latents] == list(model.config.latent_shapes)
+    assert torch.allclose(model.decode(latents), x, rtol=0, atol=1e-9)
+
+    def flat(values):
+        return torch.cat([z.flatten() for z in model.encode(values.view(1, *shape))[0]])
+
+    log_det = torch.linalg.slogdet(torch.autograd.functional.jacobian(flat, x[0].flatten()))[1]
+    z = flat(x[0].flatten()).detach()
+    normal = -0.5 * float((z**2).sum()) - 0.5 * len(z) * math.log(2 * math.pi)
+    assert log_prob[0].item() == pytest.approx(float(log_det) + normal, rel=1e-9)
