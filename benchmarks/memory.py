@@ -4,8 +4,8 @@ Saved bytes are what autograd holds for the backward pass, weights left out: aft
 resident peak is that of a process of its own that makes one step, with weights, gradients and PyTorch itself. Times are
 CPU seconds of one thread, all ways in turn, round after round; the ratio is the median over the rounds. The model is
 the paper's CIFAR-10 one (L=3, width 512, 32x32) at a batch of 16. `--celeba` makes one step of its CelebA-HQ model
-(256x256, L=6, K=32) at a batch of 1 instead. Usage:
-    OMP_NUM_THREADS=1 python benchmarks/memory.py [--depths 8 16 32] [--times K ...] [--rounds N] [--celeba]
+(256x256, L=6, K=32) at a batch of 1 instead. `public layout` is _public.py. Usage:
+    OMP_NUM_THREADS=1 python benchmarks/memory.py [--depths 8 16 32 64] [--times K ...] [--rounds N] [--celeba]
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _public import PublicGlow
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from glow_core import Glow, GlowConfig
 from glow_core.training.memory import LossPass, count_saved, loss_pass
@@ -32,6 +33,7 @@ from glow_core.training.optimization import make_optimizer
 from glow_core.training.settings import TrainSettings
 
 WAYS = ("plain", "checkpoint", "reversible")
+PUBLIC = "public layout"
 MIB = 2**20
 
 
@@ -41,23 +43,31 @@ def config_of(options: argparse.Namespace, steps: int) -> GlowConfig:
     return GlowConfig(image_size=(32, 32), levels=3, steps=steps, width=options.width)
 
 
-def build(config: GlowConfig, batch: int) -> tuple[Glow, Tensor]:
-    """A model whose couplings are no identities, and images."""
+def moved(model: nn.Module) -> nn.Module:
+    """The model, with couplings that are no identities."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.003 * torch.randn_like(parameter))
+    return model.train()
+
+
+def images_of(config: GlowConfig, batch: int) -> Tensor:
     torch.manual_seed(0)
-    x = torch.rand(batch, config.channels, *config.image_size)
+    return torch.rand(batch, config.channels, *config.image_size)
+
+
+def build(config: GlowConfig, x: Tensor) -> Glow:
     glow = Glow(config).to(memory_format=torch.channels_last)
     glow.initialize(x)
-    with torch.no_grad():
-        for parameter in glow.parameters():
-            parameter.add_(0.003 * torch.randn_like(parameter))
-    return glow.train(), x
+    moved(glow)
+    return glow
 
 
-def gradients(model: LossPass, glow: Glow, x: Tensor, *, after_forward: Callable[[], object] = lambda: None) -> float:
+def gradients(model: nn.Module, x: Tensor, *, n_bits: int, after_forward: Callable[[], object] = lambda: None) -> float:
     """Set the gradients of bits/dim, and return it."""
-    loss = glow.config.n_bits - model(x).mean() / (glow.config.dims * math.log(2))
+    loss = n_bits - model(x).mean() / (x[0].numel() * math.log(2))
     after_forward()
-    for parameter in glow.parameters():
+    for parameter in model.parameters():
         parameter.grad = None
     loss.backward()
     return float(loss.detach())
@@ -65,12 +75,17 @@ def gradients(model: LossPass, glow: Glow, x: Tensor, *, after_forward: Callable
 
 def measure_one(options: argparse.Namespace, steps: int, way: str) -> dict[str, float]:
     """One step in this process: its memory."""
-    glow, x = build(config_of(options, steps), options.batch)
-    model = loss_pass(glow, way)
+    config = config_of(options, steps)
+    x = images_of(config, options.batch)
+    if way == PUBLIC:
+        model = glow = moved(PublicGlow(config.levels, steps, config.width))
+    else:
+        glow = build(config, x)
+        model = loss_pass(glow, way)
     found: dict[str, float] = {}
     start, cpu = time.perf_counter(), time.process_time()
     with count_saved(glow) as counter:
-        loss = gradients(model, glow, x, after_forward=lambda: found.update(saved=counter.held))
+        loss = gradients(model, x, n_bits=config.n_bits, after_forward=lambda: found.update(saved=counter.held))
     found |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu, "bits_per_dim": loss}
     if options.celeba:
         optimizer = make_optimizer(glow.parameters(), TrainSettings(max_steps=1))
@@ -78,7 +93,7 @@ def measure_one(options: argparse.Namespace, steps: int, way: str) -> dict[str, 
     found["resident"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found["parameters"] = sum(parameter.numel() for parameter in glow.parameters())
     found["saved_peak"] = counter.peak
-    if way == "reversible":
+    if isinstance(model, LossPass) and way == "reversible":
         found["drift"] = max(plan.drift for plan in model.plans())
     return found
 
@@ -93,14 +108,16 @@ def in_a_process(options: argparse.Namespace, steps: int, way: str) -> dict[str,
 
 def ratios(options: argparse.Namespace, steps: int) -> dict[str, tuple[float, float]]:
     """CPU seconds of a step, and the median of what it takes more than the plain one of its round."""
-    glow, x = build(config_of(options, steps), options.batch)
+    config = config_of(options, steps)
+    x = images_of(config, options.batch)
+    glow = build(config, x)
     models = {way: loss_pass(glow, way) for way in WAYS}
     rounds: list[dict[str, float]] = []
     for _ in range(options.rounds + 1):  # the first warms up
         taken = {}
         for way, model in models.items():
             start = time.process_time()
-            gradients(model, glow, x)
+            gradients(model, x, n_bits=config.n_bits)
             taken[way] = time.process_time() - start
         rounds.append(taken)
     rounds = rounds[1:]
@@ -146,7 +163,7 @@ def main() -> None:
     for column in ("K", "memory", "saved, MiB", "at most, MiB", "resident peak, MiB", "drift"):
         table.add_column(column, justify="left" if column == "memory" else "right")
     for steps in options.depths:
-        for way in WAYS:
+        for way in (PUBLIC, *WAYS):
             found = in_a_process(options, steps, way)
             table.add_row(
                 str(steps),
