@@ -14,12 +14,13 @@ from .integers import BATCH, CHANNELS, PROBES, SIZE, IntegerCanary, convolve, ma
 __all__ = ["IntegerArithmetic", "IntegerResult", "judge_integers"]
 
 IntegerArithmetic = Literal[
-    "exact", "tf32", "bf16", "bf16-results", "fp16-results", "fp16-sums", "bf16-sums", "winograd", "unknown"
+    "exact", "tf32", "fp16", "bf16", "bf16-results", "fp16-results", "fp16-sums", "bf16-sums", "winograd", "unknown"
 ]
 
 _REASONS: Mapping[IntegerArithmetic, str] = {
     "exact": "",
     "tf32": "operands are rounded to TF32, which holds those of exact graphs",
+    "fp16": "operands of a float32 convolution are rounded to float16, whose range does not hold all of exact graphs",
     "bf16": "operands and results of a float32 convolution are rounded to bfloat16",
     "bf16-results": "results of a float32 convolution are rounded to bfloat16",
     "fp16-results": "results of a float32 convolution are rounded to float16",
@@ -128,6 +129,11 @@ def _predictions(canary: IntegerCanary) -> Iterator[tuple[IntegerArithmetic, Map
     for toward_zero in (False, True):
         rounded = round_to(canary.weights["wide"], FORMATS["tf32"], toward_zero=toward_zero)
         yield "tf32", {**canary.results, "wide": convolve(canary.images, rounded)}
+    for toward_zero in (False, True):
+        rounded = round_to(canary.weights["wide"], FORMATS["fp16"], toward_zero=toward_zero)
+        for beyond in (np.inf, _LARGEST_HALF):
+            held = np.where(rounded > _LARGEST_HALF, beyond, rounded)
+            yield "fp16", {**canary.results, "wide": convolve(canary.images, held)}
     for toward_zero in (False, True):
         narrow = {
             name: convolve(canary.images, round_to(weight, FORMATS["bf16"], toward_zero=toward_zero))

@@ -7,7 +7,8 @@ here in small, and each way leaves a trace of its own:
   channels all products are positive and sums pass 2^23, where float32 has no digit to spare: the products of sums that
   Winograd's and Fourier's ways add up do not fit any more. In the second half sums stay below 65,504, float16's
   largest, and beyond 2,048, from where it has no room for every integer.
-- `wide` has weights of sixteen bits, one for each output channel: TF32 rounds them.
+- `wide` has weights of sixteen bits, one for each output channel: TF32 rounds them. Those of the second half are beyond
+  float16's largest, which rounds the first half as TF32 does.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def make_integers() -> IntegerCanary:
     wide = np.zeros((each, CHANNELS), dtype=np.int64)
     places = _between(stream, 0, CHANNELS - 1, (each,))
     wide[np.arange(each), places] = _between(stream, 2**15, 2**16 - 1, (each,)) | 1
+    wide[half:] *= 2**4  # a power of two: results have no more bits than before
     weights = {
         # However they are summed: 96 * 680 * 255 and 864 * 76 * 255 are just below 2^24.
         "1x1": np.concatenate(

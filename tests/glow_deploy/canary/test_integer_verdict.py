@@ -58,6 +58,14 @@ def rounded_operands(number, *, toward_zero=False, results=False):
     return simulated(conv)
 
 
+def half_operands(*, toward_zero=False, most=np.inf):
+    def conv(x, weight):
+        weight = round_to(weight, FORMATS["fp16"], toward_zero=toward_zero)
+        return convolve(x, np.where(weight > 65504, most, weight))
+
+    return simulated(conv)
+
+
 def narrow_sums(dtype):
     """Add up in a narrow format, one input channel and tap after the other."""
 
@@ -103,6 +111,9 @@ CASES = {
     "rewritten to float16 results": (lambda: rewritten(TensorProto.FLOAT16), "fp16-results", False),
     "TF32": (lambda: rounded_operands("tf32"), "tf32", True),
     "TF32, bits dropped": (lambda: rounded_operands("tf32", toward_zero=True), "tf32", True),
+    "float16 operands": (lambda: half_operands(), "fp16", False),
+    "float16 operands, bits dropped": (lambda: half_operands(toward_zero=True), "fp16", False),
+    "float16 operands, the largest kept": (lambda: half_operands(most=65504), "fp16", False),
     "bfloat16": (lambda: rounded_operands("bf16", results=True), "bf16", False),
     "bfloat16 operands": (lambda: rounded_operands("bf16"), "bf16", False),
     "float16 sums": (lambda: narrow_sums(np.float16), "fp16-sums", False),
