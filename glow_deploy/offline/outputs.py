@@ -10,15 +10,19 @@ import numpy as np
 
 from glow_deploy.artifact.bundle import Bundle
 from glow_deploy.errors import DataError, UsageError
+from glow_deploy.numerics.gates import VerdictName
 from glow_deploy.printable import shown
 
 from .echoes import PICTURES, refuse_echoes
 from .files import Found, find_outputs
 from .inputs import golden_inputs
 from .npy import check_floats
-from .tensors import CANARY_OUTPUT, SETS, expected_outputs
+from .tensors import CANARY_OUTPUT, expected_outputs
 
 __all__ = ["SavedOutputs", "parse_renames", "read_outputs"]
+
+_RANGED = ("encoder", "decoder", "round_trip")
+"""Sets of an exact bundle that say which images are in range."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,9 +83,32 @@ class SavedOutputs:
             "the images decoded from the given latents": self.samples,
             "its own round trip": self.returned,
         }
-        if not self.exact:
+        if self.exact:
+            parts["the latents as standard normal numbers (encoder.normal1, ...)"] = self.z
+            for place in _RANGED:
+                parts[f"whether images are in range ({place}.in_range)"] = self.in_range.get(place)
+        else:
             parts["the latents of its own round trip"] = self.again_z
         return tuple(words for words, part in parts.items() if part is None)
+
+    @property
+    def told(self) -> Mapping[VerdictName, bool]:
+        """By verdict: whether all that it rests on was saved.
+
+        An exact program's own round trip is due to be what it was fed, so without its integers a copy would pass; and
+        integers without `in_range` are not known to tell when they are wrong.
+        """
+        needs: dict[VerdictName, tuple[object, ...]] = {
+            "round_trip": (self.returned,),
+            "likelihood": (self.log_prob,),
+            "samples": (self.samples,),
+        }
+        if self.exact:
+            encoder, decoder, round_trip = (self.in_range.get(place) for place in _RANGED)
+            needs["round_trip"] += (self.integers, self.z, encoder, round_trip)
+            needs["likelihood"] += (encoder,)
+            needs["samples"] += (decoder,)
+        return {verdict: all(part is not None for part in parts) for verdict, parts in needs.items()}
 
 
 def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Sequence[str] = ()) -> SavedOutputs:
@@ -128,7 +155,7 @@ def read_outputs(bundle: Bundle | str | Path, path: str | Path, *, rename: Seque
         log_prob=tensors.get("encoder.log_prob"),
         decoded=None if exact else tensors.get("decoder.x"),
         of_integers=tensors.get("decoder.x") if exact else None,
-        in_range={place: tensors[f"{place}.in_range"] for place in SETS if f"{place}.in_range" in tensors},
+        in_range={place: tensors[f"{place}.in_range"] for place in _RANGED if f"{place}.in_range" in tensors},
         exact=exact,
         returned=tensors.get("round_trip.x"),
         again_z=_latents(tensors, "round_trip", levels, path),

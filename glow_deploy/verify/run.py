@@ -248,17 +248,17 @@ def _verdicts(
     failed = {failure.verdict for failure in failures}
     assert references, "a likelihood without a reference cannot be judged"
 
-    def verdict(name: VerdictName, part: np.ndarray | None, *, reported: bool) -> Verdict:
+    def verdict(name: VerdictName, *, reported: bool) -> Verdict:
         if name in failed:
             return "unsound"
-        if saved is not None and part is None:
+        if saved is not None and not saved.told[name]:
             return "not compared"  # another program is asked about, and did not say
         return "reported" if reported else "sound"
 
     return Verdicts(
-        round_trip=verdict("round_trip", None if saved is None else saved.returned, reported=rules.decode_only),
-        likelihood=verdict("likelihood", None if saved is None else saved.log_prob, reported=rules.decode_only),
-        samples=verdict("samples", None if saved is None else saved.samples, reported=False),
+        round_trip=verdict("round_trip", reported=rules.decode_only),
+        likelihood=verdict("likelihood", reported=rules.decode_only),
+        samples=verdict("samples", reported=False),
         weights=weights.verdict,
     )
 

@@ -17,6 +17,7 @@ from glow_deploy.verify.backends.backend import Backend
 from glow_deploy.verify.matrix.integers import exact_failures
 from glow_deploy.verify.matrix.saved_integers import compare_saved
 from glow_deploy.verify.report.exact import ExactReport
+from glow_deploy.verify.terminal.answer import answer_line
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,34 @@ def test_what_was_not_saved_is_not_compared(exact, elsewhere, tmp_path):
     notes = " ".join(report.notes)
     assert "not saved, so not judged: their log densities" in notes
     assert "outputs: whether it convolves integers exactly was not measured: the canary's result was not saved" in notes
+
+
+LEFT_OUT = {
+    "encoder.normal": ("round_trip",),
+    "encoder.z": ("round_trip",),
+    "encoder.in_range": ("round_trip", "likelihood"),
+    "decoder.in_range": ("samples",),
+    "round_trip.in_range": ("round_trip",),
+}
+
+
+def test_a_verdict_needs_all_that_it_rests_on(exact, elsewhere, tmp_path):
+    """Without any of these, values that are wrong would pass: what is missing is named, and nothing is called sound."""
+    opened = Bundle.open(exact)
+    told = []
+    for name in ("nothing", *LEFT_OUT):
+        np.savez(tmp_path / "out.npz", **{key: part for key, part in elsewhere.items() if not key.startswith(name)})
+        saved = read_outputs(opened, tmp_path / "out.npz")
+        told.append(tuple(verdict for verdict, all_there in saved.told.items() if not all_there))
+        assert len(saved.missing) == (name != "nothing")
+        assert all(name in words for words in saved.missing if "(" in words)
+    assert told == [(), *LEFT_OUT.values()]
+    bare = {key: part for key, part in elsewhere.items() if not key.endswith("in_range") and "normal" not in key}
+    report = judged(exact, bare, tmp_path)
+    verdicts = report.verdicts
+    assert {verdicts.round_trip, verdicts.likelihood, verdicts.samples} == {"not compared"}
+    assert answer_line(report).startswith("sound as far as outputs were saved")
+    assert "whether images are in range (decoder.in_range)" in " ".join(report.notes)
 
 
 def test_the_inputs_are_files_that_give_nothing_away(exact, tmp_path):
