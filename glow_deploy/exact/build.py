@@ -17,6 +17,7 @@ from .conditioners import Convolve, centred, convolve, integer_conditioner, inte
 from .interpret import ExactModel
 from .linear import LinearStep, limit_bits, linear_steps
 from .narrow import FORMATS, NarrowNumber
+from .operands import first_unfit
 from .proof import prove
 from .shears import is_lower, product, refine
 
@@ -87,8 +88,8 @@ def build_exact(
         convolve: what runs the model on the images; exact for integers.
 
     Raises:
-        UsageError: the model is affine, one of its 1x1 convolutions is too near a singular matrix, or the integers need
-            more room than float32 has.
+        UsageError: the model is affine, one of its 1x1 convolutions is too near a singular matrix, the integers need
+            more room than float32 has, or an operand more than the 16-bit format has.
     """
     refuse_affine(folded.coupling)
     if not LEAST_BITS <= bits <= MOST_BITS:
@@ -112,6 +113,12 @@ def build_exact(
             built = builder.build(x, lambda done: report(total + done, 2 * total))
             if built is None:
                 break
+            wrong = first_unfit(built.model)
+            if wrong is not None:  # of a coarser grid the same operands would be no smaller
+                raise UsageError(
+                    f"{wrong}: the numbers of this conditioner are too unlike in size for convolutions in 16 bit: "
+                    "export the model without native="
+                )
             try:
                 prove(built.model)
             except UnsoundModelError as error:

@@ -14,7 +14,7 @@ from glow_deploy.folding.arrays import edge_map
 from glow_deploy.numerics.float64.ops import OPERATORS
 
 from .arrays import ACCUMULATOR, IntegerConditioner, IntegerConv, Rounded, read_bound
-from .narrow import FORMATS, NarrowNumber
+from .narrow import FORMATS, NarrowFormat, NarrowNumber, edge_kernel
 
 __all__ = ["Convolve", "centred", "convolve", "integer_conditioner", "integer_conv", "rounding_of", "run_real"]
 
@@ -56,8 +56,7 @@ def integer_conv(
     largest_weight: int,
     largest_input: int,
     parts: int = 1,
-    most_shift: int = _MOST_SHIFT,
-    digits: int | None = None,
+    narrow: NarrowFormat | None = None,
 ) -> IntegerConv:
     """Round a convolution, each output channel in the finest steps that its bounds allow.
 
@@ -67,18 +66,18 @@ def integer_conv(
         largest_weight: magnitude that no integer weight passes.
         largest_input: magnitude of the inputs.
         parts: of the inputs, see `IntegerConv`.
-        most_shift: the finest steps are 2^-most_shift.
-        digits: of the edge, see `IntegerConv`.
+        narrow: the operands are to be numbers of this format.
 
     Returns:
-        All partial sums stay below 2^24; a channel whose sums would not gets coarser weights.
+        All partial sums stay below 2^24; a channel whose sums would not, or whose edge would take too many digits, gets
+        coarser weights.
     """
     weight = conv.weight.astype(np.float64) / scale[:, None, None, None]
     bias = conv.bias.astype(np.float64) / scale
     edge = None if conv.edge is None else conv.edge.astype(np.float64) / scale[:, None, None]
     peak = np.abs(weight).max(axis=(1, 2, 3))
     shift = np.floor(np.log2(largest_weight / np.maximum(peak, 1e-30)))
-    shift = np.clip(shift, _LEAST_SHIFT, most_shift).astype(np.int64)
+    shift = np.clip(shift, _LEAST_SHIFT, narrow.most_shift if narrow else _MOST_SHIFT).astype(np.int64)
     while True:
         unit = np.exp2(shift.astype(np.float64))
         found = IntegerConv(
@@ -87,10 +86,12 @@ def integer_conv(
             shift=shift,
             edge=None if edge is None else np.rint(edge * unit[:, None, None]).astype(np.int64),
             parts=parts,
-            digits=None if edge is None else digits,
+            digits=None if edge is None or narrow is None else narrow.bits,
         )
         too_large = found.largest_sums(largest_input).max(axis=0) >= _ROOM
         too_large |= np.abs(found.weight).max(axis=(1, 2, 3)) > largest_weight
+        if found.edge is not None and narrow is not None:
+            too_large |= _largest_taps(found.edge) > narrow.largest_edge
         if not too_large.any():
             return found
         shift = shift - too_large
@@ -131,8 +132,7 @@ def integer_conditioner(
     made = partial(
         integer_conv,
         largest_weight=largest_weight,
-        most_shift=FORMATS[narrow].most_shift if narrow else _MOST_SHIFT,
-        digits=FORMATS[narrow].bits if narrow else None,
+        narrow=FORMATS[narrow] if narrow else None,
     )
     conv1 = made(scaled1, scale=step1, largest_input=read_bound(rounding.largest, narrow=narrow))
     conv2 = made(scaled2, scale=step2, largest_input=largest)
@@ -188,7 +188,7 @@ def _steps(hidden: np.ndarray, largest: int, conv: FoldedConv, *, narrow: Narrow
     Args:
         hidden: what `conv` gives on the calibration images.
         largest: of the activations, in steps.
-        conv: its weights and biases must not be too many steps for the 16-bit format.
+        conv: its weights, biases and edge must not be too many steps for the 16-bit format.
         narrow: that format.
     """
     top = hidden.max(axis=(0, 2, 3))
@@ -197,10 +197,18 @@ def _steps(hidden: np.ndarray, largest: int, conv: FoldedConv, *, narrow: Narrow
     if narrow:
         real = np.maximum(np.abs(conv.weight).max(axis=(1, 2, 3)), np.abs(conv.bias))
         steps = np.maximum(steps, real / FORMATS[narrow].largest_real)
+        if conv.edge is not None:
+            steps = np.maximum(steps, _largest_taps(conv.edge) / FORMATS[narrow].largest_edge)
     # To ten bits, so that the last digits of sums, which depend on their order, do not show in the weights.
     unit = np.exp2(np.floor(np.log2(steps)) - 10)
     rounded: np.ndarray = np.ceil(steps / unit) * unit
     return rounded
+
+
+def _largest_taps(edge: np.ndarray) -> np.ndarray:
+    """Of the kernels that make an edge, [out]."""
+    taps: np.ndarray = np.abs(edge_kernel(edge)).max(axis=(1, 2))
+    return taps
 
 
 def _scaled(conv: FoldedConv, steps: np.ndarray) -> FoldedConv:

@@ -30,6 +30,7 @@ class NarrowFormat:
             stay between `lowest` and `largest`.
         most_shift: of a convolution's sum: a weight of 1 must still be normal.
         largest_real: of weights and biases in units of the result; a channel of larger ones is taken in larger steps.
+        largest_edge: of the kernels that make an edge, as integers and in units of the result: two digits hold it.
     """
 
     number: NarrowNumber
@@ -39,6 +40,7 @@ class NarrowFormat:
     input_shift: int
     most_shift: int
     largest_real: float
+    largest_edge: float
 
     def holds(self, values: np.ndarray) -> bool:
         """Whether every value is 0 or a normal number of the format, below its largest."""
@@ -65,11 +67,25 @@ class NarrowFormat:
 FORMATS: Mapping[NarrowNumber, NarrowFormat] = {
     # The shift of integers is never so large or so small that bfloat16, which has float32's exponents, would mind.
     "bf16": NarrowFormat(
-        number="bf16", bits=8, lowest=-126, largest=2.0**127, input_shift=0, most_shift=40, largest_real=2.0**60
+        number="bf16",
+        bits=8,
+        lowest=-126,
+        largest=2.0**127,
+        input_shift=0,
+        most_shift=40,
+        largest_real=2.0**60,
+        largest_edge=2.0**60,
     ),
-    # 2^10 * 2^5 is the largest weight, and 2^-19 * 2^5 the smallest.
+    # 2^10 * 2^5 is the largest weight, and 2^-19 * 2^5 the smallest. A third digit's plane would be of 2^22 / 2^5.
     "fp16": NarrowFormat(
-        number="fp16", bits=11, lowest=-14, largest=65504.0, input_shift=5, most_shift=19, largest_real=2.0**10
+        number="fp16",
+        bits=11,
+        lowest=-14,
+        largest=65504.0,
+        input_shift=5,
+        most_shift=19,
+        largest_real=2.0**10,
+        largest_edge=2.0**21,
     ),
 }
 
@@ -101,10 +117,10 @@ def edge_kernel(edge: np.ndarray) -> np.ndarray:
     """Return the 3x3 kernels that make of a plane of ones, zero padded, what an edge adds.
 
     Args:
-        edge: [out,min(H,3),min(W,3)] integers, as in `IntegerConv`.
+        edge: [out,min(H,3),min(W,3)], as in `IntegerConv`.
 
     Returns:
-        [out,3,3] int64.
+        [out,3,3], int64 of integers.
     """
-    kernel: np.ndarray = _TAPS[edge.shape[1]] @ edge.astype(np.int64) @ _TAPS[edge.shape[2]].T
+    kernel: np.ndarray = _TAPS[edge.shape[1]] @ edge @ _TAPS[edge.shape[2]].T
     return kernel

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from glow_deploy.folding import FoldedConv
+from glow_deploy.folding.arrays import step_path
 
-from .arrays import NARROW_LIMB_BITS, IntegerConditioner, IntegerConv
+from .arrays import NARROW_LIMB_BITS, ExactGlow, IntegerConditioner, IntegerConv
 from .narrow import FORMATS, NarrowFormat
 
-__all__ = ["edge_planes", "narrow_conv", "unfit"]
+__all__ = ["edge_planes", "first_unfit", "narrow_conv", "unfit"]
 
 
 def narrow_conv(conv: IntegerConv, narrow: NarrowFormat, *, limbs: bool) -> FoldedConv:
@@ -36,6 +37,17 @@ def edge_planes(conv: IntegerConv) -> np.ndarray:
     assert conv.digits is not None
     planes: np.ndarray = np.exp2(conv.digits * np.arange(len(conv.edge_kernels()), dtype=np.float64))
     return planes
+
+
+def first_unfit(model: ExactGlow) -> str | None:
+    """Say which operand of a model the 16-bit format of its conditioners does not hold, or None where all fit."""
+    for index, level in enumerate(model.levels, start=1):
+        for number, step in enumerate(level.steps, start=1):
+            missing = unfit(step.conditioner)
+            if missing is not None:
+                name, what = missing
+                return f"{step_path(index, number)}/coupling/{name}: {what} is no normal number of {model.narrow}"
+    return None
 
 
 def unfit(net: IntegerConditioner) -> tuple[str, str] | None:

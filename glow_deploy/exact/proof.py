@@ -14,7 +14,7 @@ from glow_deploy.errors import UnsoundModelError
 from glow_deploy.folding.arrays import step_path
 
 from .arrays import ACCUMULATOR, ExactGlow, ExactSplit, ExactStep, IntegerConv
-from .operands import unfit
+from .operands import first_unfit
 
 __all__ = ["prove"]
 
@@ -29,6 +29,9 @@ def prove(model: ExactGlow) -> ExactProof:
     Raises:
         UnsoundModelError: one does not hold; the message says which, and where.
     """
+    wrong = first_unfit(model)
+    if wrong is not None:
+        raise UnsoundModelError(wrong)
     sums: list[tuple[int, str]] = []
     operands = 0
     for path, conv, largest in model.convolutions():
@@ -37,13 +40,7 @@ def prove(model: ExactGlow) -> ExactProof:
     values = [(2 ** (model.grid_bits - 1), "x")]
     for index, level in enumerate(model.levels, start=1):
         for number, step in enumerate(level.steps, start=1):
-            path = step_path(index, number)
-            values.append((_largest_between(model, step), path))
-            missing = unfit(step.conditioner)
-            if missing is not None:
-                raise UnsoundModelError(
-                    f"{path}/coupling/{missing[0]}: {missing[1]} is no normal number of {step.conditioner.narrow}"
-                )
+            values.append((_largest_between(model, step), step_path(index, number)))
         if isinstance(level.split, ExactSplit):
             half = len(level.split.conv.bias) // 2
             mean = int(level.split.conv.largest_results(level.split.input.largest)[:half].max())

@@ -72,6 +72,18 @@ def test_couplings_that_may_add_much_get_coarser_grids_and_stay_proven(rgb, monk
         build_exact(rgb.folded, x, levels=rgb.levels)
 
 
+def test_an_operand_that_16_bit_cannot_hold_is_refused_with_the_way_out(edged, monkeypatch):
+    """No coarser grid is tried, and no other model asked for: the same one goes without `native=`."""
+    from glow_deploy.exact import build
+
+    tried = []
+    monkeypatch.setattr(build, "first_unfit", lambda model: tried.append(model) or "level1/step01/coupling/conv1: no")
+    with pytest.raises(UsageError, match=r"step01/coupling/conv1: no: .*without native=") as caught:
+        build_exact(edged.folded, pictures((1, 16, 8), 5, 4), levels=edged.levels, narrow="fp16")
+    assert "hidden channels" not in str(caught.value)
+    assert len(tried) == 1
+
+
 def test_one_calibration_image_is_enough_to_be_exact(rgb):
     from glow_deploy.exact.interpret import ExactModel
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from glow_deploy.exact.conditioners import (
     run_real,
 )
 from glow_deploy.exact.interpret import ExactModel, scaled_sums
+from glow_deploy.exact.narrow import FORMATS
+from glow_deploy.exact.operands import unfit
 from glow_deploy.folding import FoldedConditioner, FoldedConv
 
 
@@ -64,6 +68,22 @@ def test_more_bits_come_nearer_to_the_trained_conditioner():
         errors.append(float(np.sqrt(((got - wanted) ** 2).mean())))
     assert errors[0] > 4 * errors[1] > 8 * errors[2]
     assert errors[1] < 0.02 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("number", ["fp16", "bf16"])
+@pytest.mark.parametrize("size", [1, 100, -1e5])  # a border far below zero does not show in the hidden activations
+def test_a_border_far_larger_than_the_weights_is_held_in_16_bit(number, size):
+    generator = np.random.default_rng(1)
+    first = conv(generator, 16, 3, 3, edge=True)
+    first = replace(first, edge=size * np.abs(first.edge))
+    net = FoldedConditioner(conv1=first, conv2=conv(generator, 16, 16, 1), conv3=conv(generator, 3, 16, 3))
+    q = generator.integers(-4000, 4000, (8, 3, 6, 6))
+    bits = FORMATS[number].bits
+    made = integer_conditioner(net, q, spacing=2.0**-10, sign=np.ones(3), bits=bits, narrow=number)
+    assert unfit(made) is None
+    error = run_real(net, q * 2.0**-10) * 2.0**10 - ExactModel(None).conditioner(q, made)
+    inner = error if size > 0 else error[..., 2:-2, 2:-2]
+    assert np.abs(inner).max() < 0.02 * np.abs(run_real(net, q * 2.0**-10)).max() * 2.0**10
 
 
 def test_the_result_is_right_at_the_median():
