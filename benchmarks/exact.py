@@ -2,7 +2,8 @@
 
 Times are CPU time of one thread, everything in turn, round after round; the best round counts. Wall-clock time says
 little on a machine that others use too. Usage:
-    python benchmarks/exact.py [speed] [export] [depth] [--model small|paper] [--rounds N] [--picture FILE] [--quick]
+    python benchmarks/exact.py [speed] [export] [depth] [--model small|paper] [--role decoder|encoder] [--rounds N]
+        [--picture FILE] [--quick]
 Without a part all are measured. The picture needs the extra `report`, native bfloat16 the extra `openvino`.
 """
 
@@ -137,15 +138,16 @@ def best_times(engines: list[Engine], config: GlowConfig, batch: int, rounds: in
     return best
 
 
-def measure_speed(console: Console, name: str, config: GlowConfig, *, rounds: int) -> None:
-    """Print a table for a decoder and an encoder, batch 1 and 16."""
+def measure_speed(
+    console: Console, name: str, config: GlowConfig, *, rounds: int, roles: tuple[Role, ...] = ("decoder", "encoder")
+) -> None:
+    """Print a table for a decoder and an encoder, or one of them, batch 1 and 16."""
     folded = fold(random_glow(config, strength=0.003))
     table = Table(
         title=f"{name}: L={config.levels} K={config.steps} width {config.width}, ms of CPU time of one thread"
     )
     for column in ("graph", "computes", "on", "batch 1", "ratio", "batch 16", "ratio"):
         table.add_column(column, justify="left" if column in ("graph", "computes", "on") else "right")
-    roles: tuple[Role, ...] = ("decoder", "encoder")
     for role in roles:
         opened: list[tuple[Row, Engine]] = []
         for row in rows(folded, noise(config, 8), role):
@@ -273,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="speed, export, depth; default: all")
     parser.add_argument("--model", choices=[*_MODELS], action="append", help="of `speed`; default: both")
+    parser.add_argument("--role", choices=("decoder", "encoder"), help="of `speed`; default: both")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--strength", type=float, default=0.035, help="of the random weights of `depth`")
     parser.add_argument("--picture", type=Path, help="draw `depth` to this PNG")
@@ -284,7 +287,9 @@ def main() -> None:
     console = Console(width=120)
     if "speed" in parts:
         for name in ["quick"] if given.quick else given.model or [*_MODELS]:
-            measure_speed(console, name, _QUICK if given.quick else _MODELS[name], rounds=given.rounds)
+            config = _QUICK if given.quick else _MODELS[name]
+            roles = (given.role,) if given.role else ("decoder", "encoder")
+            measure_speed(console, name, config, rounds=given.rounds, roles=roles)
     if "export" in parts:
         measure_export(console, _QUICK if given.quick else _MODELS["paper"])
     if "depth" in parts:

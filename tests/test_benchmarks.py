@@ -6,14 +6,19 @@ import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from glow_core import GlowConfig
+from glow_core import GlowConfig, save_checkpoint
+from glow_deploy.data import load_images
+from glow_deploy.exact.build import build_exact
+from glow_deploy.folding.fold import fold
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "precision.py"
 
@@ -74,6 +79,14 @@ def rows_of(script, *words):
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line[:1] == "│"]
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines], done.stdout
+
+
+def load_script(script):
+    """A benchmark as a module."""
+    spec = importlib.util.spec_from_file_location(script.removesuffix(".py"), SCRIPT.with_name(script))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.slow
@@ -190,13 +203,38 @@ def test_recomputed_activations_take_little_memory_at_any_depth():
 def test_exact_graphs_stand_beside_float32_ones_and_lose_nothing_with_depth(tmp_path):
     pytest.importorskip("openvino", reason="the benchmark runs OpenVINO")
     pytest.importorskip("matplotlib", reason="the benchmark draws a picture")
-    words = ["speed", "depth", "--quick", "--rounds", "1", "--picture", str(tmp_path / "depth.png")]
-    rows, _ = rows_of("exact.py", *words)
+    words = ["speed", "depth", "--quick", "--role", "decoder", "--rounds", "1"]
+    rows, _ = rows_of("exact.py", *words, "--picture", str(tmp_path / "depth.png"))
     speed, depth = ([row for row in rows if len(row) == columns] for columns in (7, 5))
+    assert {row[0] for row in speed} == {"decoder"}
     assert {row[1] for row in speed} >= {"float32", "exact, float32", "exact, bf16 carried"}
+    assert speed[0][4] == "1.00" != speed[2][4]
     assert [row[0] for row in depth] == ["2", "4", "8"]
-    assert all(float(row[3]) == 0 < float(row[1]) for row in depth)
+    assert all(float(row[3]) == 0 < float(row[1]) and row[4] == "32/32" for row in depth)
     assert (tmp_path / "depth.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_integers_cost_less_with_more_bits_and_a_difference_between_backends_is_counted(tmp_path, perturbed_glow):
+    pytest.importorskip("openvino", reason="the benchmark crosses ONNX Runtime and OpenVINO")
+    config = GlowConfig(image_size=(16, 16), levels=2, steps=2, width=8, n_bits=5, coupling="additive")
+    glow = perturbed_glow(config, seed=3)
+    images = load_images("faces", split="train", size=config.image_size, channels=3, limit=32).batch(np.arange(32)) >> 3
+    save_checkpoint(glow, tmp_path / "ckpt.pt", images=images)
+    words = [str(tmp_path / "ckpt.pt"), "faces", "--bits", "4", "8", "--limit", "32"]
+    rows, told = rows_of("exact_likelihood.py", *words, "--cross", "8", "--split", "train", "--native", "bf16")
+    assert [row[0] for row in rows] == ["4", "8"]
+    coarse, fine = (abs(float(row[1])) for row in rows)
+    assert coarse > 4 * fine
+    assert "8 images, 0 out of range: 0 of 6,152 integers differ, and 0 of 24,576 values" in " ".join(told.split())
+
+    benchmark = load_script("exact_likelihood.py")
+    folded = fold(glow)
+    x = benchmark.images_of(folded, "faces", 8)
+    four, eight = (build_exact(folded, x, bits=bits).model for bits in (4, 8))
+    graphs = [benchmark.graphs_of(folded, model, native=False) for model in (four, eight)]
+    told = benchmark.crossed(*graphs, x, grid_bits=eight.grid_bits)
+    assert re.search(r": [1-9][\d,]* of 6,152 integers differ, and [1-9][\d,]* of 24,576 values", told)
 
 
 @pytest.mark.slow
@@ -229,9 +267,7 @@ def test_claims_are_tried_on_equal_budgets_and_no_run_is_made_twice(tmp_path):
 
 @pytest.mark.parametrize("shape", [(3, 4, 8), (1, 8, 4)])
 def test_the_realnvp_beside_the_glow_is_a_flow(shape):
-    spec = importlib.util.spec_from_file_location("_realnvp", SCRIPT.with_name("_realnvp.py"))
-    realnvp = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(realnvp)
+    realnvp = load_script("_realnvp.py")
     channels, *size = shape
     torch.manual_seed(0)
     model = realnvp.RealNvp(GlowConfig(image_size=size, channels=channels, levels=2, steps=4, width=8))
