@@ -89,7 +89,7 @@ def test_float64_loses_nothing_that_the_interpreter_adds_up(made):
 
 
 @pytest.mark.parametrize("wrong", ["weight", "bias", "shift"])
-def test_one_integer_off_is_seen(rgb, wrong):
+def test_a_weight_or_a_shift_off_by_one_and_a_bias_off_by_a_step_are_seen(rgb, wrong):
     from dataclasses import replace
 
     from glow_deploy.exact.interpret import ExactModel
