@@ -161,8 +161,8 @@ def centred(net: IntegerConditioner, error: np.ndarray) -> IntegerConditioner:
     """Move the last bias by what the result of each channel is off at the median, within the room that the sums leave.
 
     Where most of an image is one colour, rounding is off by the same amount at most places, and the likelihood, which
-    is sharpest there, pays for it. (Fashion-MNIST, 64 images: this takes the change of bits/dim from 0.17 to 0.05, and
-    the mean in place of the median to 0.07.)
+    is sharpest there, pays for it. The median is what it is off there; the mean would follow the few other places.
+    docs/exact.md tells what it gains.
 
     Args:
         net: rounded.
