@@ -119,7 +119,8 @@ def _arithmetic(
     if len(finite) and np.array_equal(round_to(finite, FORMATS["bf16"]), finite):
         return "bf16-sums"
     error = np.abs(found["3x3"] - due["3x3"])
-    if not differing["1x1"] and np.isfinite(error).all() and error.max() <= _NEAR * due["3x3"].max():
+    only3 = differing["3x3"] and not differing["1x1"]
+    if only3 and np.isfinite(error).all() and error.max() <= _NEAR * due["3x3"].max():
         return "winograd"
     return "unknown"
 

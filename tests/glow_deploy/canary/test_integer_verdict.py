@@ -119,13 +119,14 @@ CASES = {
     "float16 sums": (lambda: narrow_sums(np.float16), "fp16-sums", False),
     "Winograd": (lambda: simulated(winograd), "winograd", False),
     "one integer off": (lambda: lambda x: _one_off(simulated(convolve)(x)), "unknown", False),
+    "one wide integer off": (lambda: lambda x: _one_off(simulated(convolve)(x), channel=70), "unknown", False),
     "no number": (lambda: lambda x: np.full_like(x, np.nan), "unknown", False),
 }
 
 
-def _one_off(values):
+def _one_off(values, channel=4):
     values = values.copy()
-    values[3, 4, 5, 6] += 1
+    values[3, channel, 5, 6] += 1
     return values
 
 
