@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,13 +23,13 @@ from glow_deploy.errors import DataError, UsageError
 from glow_deploy.printable import one_line
 
 from .plan import Task
+from .values import digest, whole
 
 __all__ = ["INDEX", "Index", "Record", "record_of"]
 
 INDEX = "index.jsonl"
 _LONGEST_LINE = 256 << 20  # bytes: every picture of a shard may be listed as skipped
 _START = b'{"shard"'  # of every line
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,20 +195,17 @@ def record_of(document: Any) -> Record:
         ValueError: it is none.
     """
     values = table(document, "record")
-    digest = text(values, "sha256", where="record")
     numbers = {
-        name: _whole(values.get(name), f"record.{name}")
+        name: whole(values.get(name), f"record.{name}")
         for name in ("rows", "size", "first", "last", "nonfinite", "redrawn")
     }
     bits = values.get("bits_per_dim")
-    if numbers["rows"] and not _SHA256.fullmatch(digest):
-        raise ValueError("record.sha256 is missing")
     if bits is not None and not (isinstance(bits, float) and math.isfinite(bits)):
         raise ValueError("record.bits_per_dim is no finite number")
     skipped = [table(item, "record.skipped") for item in sequence(values.get("skipped"), "record.skipped")]
     return Record(
         shard=text(values, "shard", where="record"),
-        sha256=digest,
+        sha256=digest(values.get("sha256"), "record") if numbers["rows"] else "",
         source=text(values, "source", where="record"),
         backend=text(values, "backend", where="record"),
         skipped=tuple(
@@ -219,9 +215,3 @@ def record_of(document: Any) -> Record:
         bits_per_dim=bits,
         **numbers,
     )
-
-
-def _whole(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(f"{where} is no whole number")
-    return value

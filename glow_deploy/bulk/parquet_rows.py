@@ -88,7 +88,8 @@ class ParquetRows:
     def _cells(self, groups: Sequence[int]) -> Iterator[Any]:
         with _damage(f"{self._path}: the column {shown(self.column)} cannot be read"), self._open() as table:
             for batch in table.iter_batches(_AT_ONCE, row_groups=list(groups), columns=[self.column]):
-                for cell in batch.column(0):
+                # A column `a` brings `a.b` along, which may come first.
+                for cell in batch.column(batch.schema.get_field_index(self.column)):
                     yield cell.as_py()
 
     def _open(self) -> Any:
@@ -106,7 +107,7 @@ class ParquetRows:
         unpacked = 0
         for place in range(group.num_columns):
             chunk = group.column(place)
-            if chunk.path_in_schema.partition(".")[0] == self.column:
+            if f"{chunk.path_in_schema}.".startswith(f"{self.column}."):  # as pyarrow chooses what to read
                 unpacked += chunk.total_uncompressed_size
         if group.num_rows < 0 or not 0 <= unpacked <= _LARGEST_GROUP:
             raise DataError(

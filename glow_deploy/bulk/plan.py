@@ -7,7 +7,6 @@ the earlier one ended.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +20,14 @@ from glow_deploy.printable import one_line, shown
 
 from .settings import FORMATS, Action, BulkSettings, Format
 from .sources import MOST_ROWS, Kind, parse_kind
+from .values import digest, whole
 
 __all__ = ["PLAN", "Plan", "PlannedSource", "Task", "need_same", "options_of", "read_plan"]
 
 PLAN = "plan.json"
 _VERSION = 1
 _LONGEST = 1 << 30  # bytes
-_SHA256 = re.compile("[0-9a-f]{64}")
+_MOST_SHARDS = 10**7  # one process holds a line of the index for each
 _OF_PICTURES = ("labels", "best_class", "resize", "column", "batch")
 _OPTIONS: Mapping[Action, tuple[str, ...]] = {
     "encode": ("draws", "seed", *_OF_PICTURES),
@@ -95,11 +95,27 @@ class Plan:
         """Of all inputs, or samples."""
         return sum(source.rows for source in self.sources) if self.sources else int(self.options["count"])
 
+    @property
+    def shards(self) -> int:
+        """How many tasks there are."""
+        return sum(-(-rows // self.shard_rows) for rows in self._sizes())
+
+    def check_size(self) -> None:
+        """Refuse more shards than one process can hold the index of.
+
+        Raises:
+            UsageError: there are more than 10^7.
+        """
+        if self.shards > _MOST_SHARDS:
+            raise UsageError(
+                f"{self.shards:,} shards of {self.shard_rows:,} rows would be made; {_MOST_SHARDS:,} at most are kept "
+                "an index of: give a larger shard_rows="
+            )
+
     def tasks(self) -> Iterator[Task]:
         """Every task, in order."""
-        sizes = [source.rows for source in self.sources] or [self.rows]
-        total = sum(-(-rows // self.shard_rows) for rows in sizes)
-        digits = max(6, len(str(total - 1)))
+        sizes = self._sizes()
+        digits = max(6, len(str(self.shards - 1)))
         number = 0
         for place, rows in enumerate(sizes):
             for first in range(0, rows, self.shard_rows):
@@ -110,6 +126,9 @@ class Plan:
                     last=min(first + self.shard_rows, rows),
                 )
                 number += 1
+
+    def _sizes(self) -> list[int]:
+        return [source.rows for source in self.sources] or [self.rows]
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""
@@ -190,16 +209,16 @@ def _plan(document: Any) -> Plan:
     options = dict(table(values.get("options"), "plan.options"))
     if set(options) != set(_OPTIONS[action]):  # type: ignore[index]  # it is one of them
         raise ValueError("options are not those of its action")
-    files = {str(name): _digest(value) for name, value in table(values.get("files"), "plan.files").items()}
+    files = {str(name): digest(value, "plan.files") for name, value in table(values.get("files"), "plan.files").items()}
     sources = tuple(map(_planned, sequence(values.get("sources"), "plan.sources")))
     if not sources:
-        _whole(options.get("count"), "plan.options.count")
+        whole(options.get("count"), "plan.options.count", least=1)
     return Plan(
         action=action,  # type: ignore[arg-type]  # it is one of them
         options=options,
         files=files,
         format=kind,
-        shard_rows=_whole(values.get("shard_rows"), "plan.shard_rows"),
+        shard_rows=whole(values.get("shard_rows"), "plan.shard_rows", least=1),
         sources=sources,
     )
 
@@ -209,19 +228,7 @@ def _planned(document: Any) -> PlannedSource:
     return PlannedSource(
         name=text(values, "name", where="source"),
         kind=parse_kind(text(values, "kind", where="source")),
-        rows=_whole(values.get("rows"), "source.rows"),
-        sha256=_digest(values.get("sha256")),
-        stamp=_digest(values.get("stamp")),
+        rows=whole(values.get("rows"), "source.rows", least=1),
+        sha256=digest(values.get("sha256"), "source"),
+        stamp=digest(values.get("stamp"), "source"),
     )
-
-
-def _whole(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**63:
-        raise ValueError(f"{where} is no whole number of at least 1")
-    return value
-
-
-def _digest(value: object) -> str:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError("a sha256 is missing")
-    return value

@@ -12,7 +12,7 @@ from .settings import Where
 from .sources import Source, Survey, survey
 from .work import Work
 
-__all__ = ["Pool", "check_pool", "local_pool", "open_pool"]
+__all__ = ["Pool", "check_pool", "open_pool"]
 
 
 class Pool(Protocol):
@@ -57,11 +57,6 @@ class _LocalPool:
                 yield worker(task)
 
 
-def local_pool() -> Pool:
-    """Return the pool of this one process."""
-    return _LocalPool()
-
-
 def check_pool(where: Where) -> None:
     """Find out at once what is not installed.
 
@@ -82,7 +77,7 @@ def open_pool(where: Where) -> AbstractContextManager[Pool]:
         EngineError: its cluster cannot be reached or started.
     """
     if where.engine == "local":
-        return nullcontext(local_pool())
+        return nullcontext(_LocalPool())
     from .ray_pool import ray_pool
 
     return ray_pool(where)

@@ -12,7 +12,7 @@ from typing import get_args
 
 from glow_core.locks import LOCK_NAME
 from glow_core.temporaries import is_temporary
-from glow_deploy.arguments import as_choice, as_flag, as_instance, as_path
+from glow_deploy.arguments import as_choice, as_flag, as_instance, as_path, as_several
 from glow_deploy.artifact.files import sha256_file
 from glow_deploy.artifact.folders import check_writable
 from glow_deploy.artifact.identity import engine_facts
@@ -31,10 +31,7 @@ from .settings import Action, BulkSettings, Where
 from .sources import Source, Survey, find_sources, stamp
 from .work import Work
 
-__all__ = ["SKIPPED", "BulkResult", "run_bulk"]
-
-SKIPPED = "skipped.txt"
-"""Where the command line lists what was left out."""
+__all__ = ["BulkResult", "run_bulk"]
 
 _SHARD_BYTES = 256 << 20
 _MOST_SHARD_ROWS = 4096
@@ -84,7 +81,7 @@ class BulkResult:
 def run_bulk(
     action: Action,
     model: str | Path,
-    inputs: Sequence[str | Path] = (),
+    inputs: str | Path | Sequence[str | Path] = (),
     *,
     out: str | Path,
     directions: str | Path | None = None,
@@ -102,7 +99,8 @@ def run_bulk(
     Args:
         action: `encode`, `score`, `sample` or `edit`.
         model: a bundle; or the one engine that the action needs.
-        inputs: folders of pictures, Parquet files and WebDataset shards, or folders of shards; none for samples.
+        inputs: folders of pictures, Parquet files and WebDataset shards, or folders of shards, or one of them; none
+            for samples.
         out: the folder for the shards, `plan.json` and `index.jsonl`; made if need be.
         directions: edit: a file of `glow-deploy directions`.
         settings: what is done; None for the defaults.
@@ -129,12 +127,13 @@ def run_bulk(
     check_pool(where)
     if settings.format == "parquet":
         import_arrow("writing Parquet shards")
-    if kind == "sample" and inputs:
+    paths = as_several("inputs", inputs, as_path)
+    if kind == "sample" and paths:
         raise UsageError("samples have no inputs; leave them out")
-    if kind != "sample" and not inputs:
+    if kind != "sample" and not paths:
         raise UsageError(f"there is nothing to {kind}: name folders of pictures, .parquet or .tar files")
-    sources = find_sources([as_path("inputs", path) for path in inputs], column=settings.column)
-    _check_folder(folder, sources)
+    _check_folder(folder, paths)
+    sources = find_sources(paths, column=settings.column)
     with folder_lock(folder), open_pool(where) as pool:
         old = read_plan(folder)
         surveys = _survey(pool, sources, old, progress)
@@ -146,6 +145,7 @@ def run_bulk(
             shard_rows=shard_rows,
             sources=tuple(_planned(source, found) for source, found in zip(sources, surveys, strict=True)),
         )
+        plan.check_size()
         if old is None:
             plan.write(folder)
         else:
@@ -252,21 +252,21 @@ def _facts(action: Action, files: Mapping[str, Path], settings: BulkSettings) ->
 
 
 def _shard_rows(action: Action, settings: BulkSettings, facts: GraphMetadata | None) -> int:
-    """Rows of a shard of at most 256 MiB: whole batches."""
+    """Rows of a shard of at most 256 MiB, or of one row: whole batches, where it holds one."""
     if facts is None:
         raise UsageError("the plan does not tell its sizes, as it has no sidecar; give shard_rows=")
     dims = math.prod(facts.image_size) * facts.channels
     size = {"encode": 4 * dims, "score": _SCORE_BYTES, "sample": dims, "edit": dims}[action]
-    rows = min(_MOST_SHARD_ROWS, _SHARD_BYTES // size)
-    return max(settings.batch, rows // settings.batch * settings.batch)
+    rows = max(1, min(_MOST_SHARD_ROWS, _SHARD_BYTES // size))
+    return rows // settings.batch * settings.batch or rows
 
 
-def _check_folder(folder: Path, sources: Sequence[Source]) -> None:
+def _check_folder(folder: Path, inputs: Sequence[Path]) -> None:
     """Refuse a place that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file where a folder is to be written; choose another out=")
     place = folder.resolve()
-    around = [source.name for source in sources if Path(source.path).resolve() in (place, *place.parents)]
+    around = [path for path in inputs if path.resolve() in (place, *place.parents)]
     if around:
         raise UsageError(f"{folder} lies in the input {around[0]}, which must stay as it is; choose another out=")
     check_writable(folder)

@@ -139,6 +139,8 @@ class Where:
         settle(self, as_whole, "threads", optional=True, least=1, most=4096)
         settle(self, as_text, "address", optional=True)
         settle(self, as_flag, "trust_engine")
+        if self.engine == "ray" and self.threads is None:
+            object.__setattr__(self, "threads", 1)  # here, so that engines and the room they are given agree
         if self.engine == "local" and (self.workers is not None or self.address is not None):
             named = "workers=" if self.workers is not None else "address="
             raise UsageError(f'{named} is for engine="ray"; the local engine is this process')

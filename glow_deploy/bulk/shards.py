@@ -15,6 +15,7 @@ from glow_deploy.images import png_bytes
 
 from .arrow import import_arrow
 from .settings import Format
+from .values import plain_text
 
 __all__ = ["IMAGE", "Column", "write_shard"]
 
@@ -58,7 +59,7 @@ def _arrays(columns: Mapping[str, Column]) -> dict[str, npt.NDArray[np.generic]]
     found: dict[str, npt.NDArray[np.generic]] = {}
     for name, column in columns.items():
         if not isinstance(column, np.ndarray):
-            found[name] = np.array([_text(item) for item in column], dtype=np.str_)
+            found[name] = np.array([plain_text(item) for item in column], dtype=np.str_)
         elif name == IMAGE:
             found["images"] = column.transpose(0, 2, 3, 1)
         else:
@@ -78,7 +79,7 @@ def _table(arrow: Any, columns: Mapping[str, Column]) -> Any:
 
 def _arrow_array(arrow: Any, name: str, column: Column) -> tuple[Any, tuple[int, ...] | None]:
     if not isinstance(column, np.ndarray):
-        return arrow.array([_text(item) for item in column], arrow.string()), None
+        return arrow.array([plain_text(item) for item in column], arrow.string()), None
     if name == IMAGE:
         kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
         return arrow.array([{"bytes": png_bytes(row), "path": None} for row in column], kind), None
@@ -87,8 +88,3 @@ def _arrow_array(arrow: Any, name: str, column: Column) -> tuple[Any, tuple[int,
     shape = tuple(column.shape[1:])
     flat = arrow.array(np.ascontiguousarray(column).reshape(-1))
     return arrow.FixedSizeListArray.from_arrays(flat, int(np.prod(shape))), shape
-
-
-def _text(item: str) -> str:
-    """File names that are not UTF-8 come with letters that are none; they are written as escapes."""
-    return item.encode("utf-8", "backslashreplace").decode("utf-8")

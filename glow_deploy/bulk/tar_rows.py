@@ -16,6 +16,7 @@ from glow_deploy.images import PICTURE_SUFFIXES
 from glow_deploy.printable import one_line, shown
 
 from .rows import LARGEST_PICTURE, SourceRow
+from .values import plain_text
 
 __all__ = ["TarRows"]
 
@@ -29,6 +30,7 @@ class _Member:
     name: str
     offset: int
     size: int
+    fault: str = ""
 
 
 class TarRows:
@@ -63,6 +65,9 @@ class TarRows:
         with open_regular(self._path, error=DataError) as stream:
             for member in self._members[first:last]:
                 name = f"{self._name}:{member.name}"
+                if member.fault:
+                    yield SourceRow(name=name, data=None, fault=f"{name} {member.fault}")
+                    continue
                 if member.size > LARGEST_PICTURE:
                     yield SourceRow(name=name, data=None, fault=f"{name} has {member.size:,} bytes, more than is read")
                     continue
@@ -106,11 +111,11 @@ def _members(stream: IO[bytes], path: Path) -> Iterator[_Member]:
                 if number >= _MOST_MEMBERS:
                     raise DataError(f"{path} holds more than {_MOST_MEMBERS:,} members; split it into smaller shards")
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all it has seen
-                if member.size < 0 or (member.isreg() and member.offset_data + member.size > size):
+                end = archive.offset  # of the next one; what a sparse member claims to unpack to says nothing of it
+                if member.size < 0 or end > size:
                     raise DataError(f"{path} is cut short: {shown(member.name)} has lost its end")
-                end = member.offset_data + (-(-member.size // _BLOCK) * _BLOCK if member.isreg() else 0)
-                if member.isreg() and not member.issparse() and _is_picture(member.name):
-                    yield _Member(_text(member.name), member.offset_data, member.size)
+                if _is_picture(member.name) and not member.isdir():
+                    yield _Member(plain_text(member.name), member.offset_data, member.size, _fault(member))
     except DataError:
         raise
     except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
@@ -134,6 +139,10 @@ def _is_picture(name: str) -> bool:
     return not hidden and place.parts[:1] != ("__MACOSX",) and place.suffix.lower() in PICTURE_SUFFIXES
 
 
-def _text(name: str) -> str:
-    """A name that any table can hold: bytes that are no UTF-8 are written as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+def _fault(member: tarfile.TarInfo) -> str:
+    """Why a member has no picture of its own, to go on after its name; empty where it has."""
+    if member.islnk() or member.issym():
+        return "is a link to another member, which is not followed; write the shard with its pictures as files"
+    if member.issparse():
+        return "is stored with holes, as a sparse file; write the shard without them"
+    return "" if member.isreg() else "is no file"

@@ -17,7 +17,7 @@ from glow_deploy.artifact.identity import engine_model_id
 from glow_deploy.data import LeftOut
 from glow_deploy.engines.open import open_engine
 from glow_deploy.engines.pair import open_pair
-from glow_deploy.errors import DataError
+from glow_deploy.errors import DataError, UnsoundModelError
 from glow_deploy.protocol import Engine
 
 from .actions import Columns, Pictures, edit_columns, encode_columns, sample_columns, score_columns
@@ -147,8 +147,6 @@ class Worker:
 
     def _columns(self, pictures: Pictures, skipped: list[LeftOut]) -> Iterator[Columns]:
         """What a run of pictures gives; one that the model cannot take is left out where that is allowed."""
-        from glow_deploy.errors import UnsoundModelError
-
         try:
             yield self._act(pictures)
             return

@@ -74,5 +74,13 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
 def test_a_row_group_that_claims_too_much_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "p.parquet", {"picture": PICTURES})
     monkeypatch.setattr("glow_deploy.bulk.parquet_rows._LARGEST_GROUP", 100)
-    with pytest.raises(DataError, match=r"row group 0 claims \d+ bytes of pictures in 10 rows; write .* smaller"):
-        ParquetRows(path, name="p")
+    for column in ("picture", "picture.png"):
+        write(path, {column: PICTURES})
+        with pytest.raises(DataError, match=r"row group 0 claims \d+ bytes of pictures in 10 rows; write .* smaller"):
+            ParquetRows(path, name="p")
+
+
+def test_a_column_whose_name_begins_as_anothers_is_told_apart(tmp_path):
+    path = write(tmp_path / "p.parquet", {"a.b": PICTURES[:2], "a": PICTURES[2:4], "a.c": [1, 2]})
+    for column, pictures in (("a.b", PICTURES[:2]), ("a", PICTURES[2:4])):
+        assert [row.data for row in ParquetRows(path, name="p", column=column).read(0, 2)] == pictures

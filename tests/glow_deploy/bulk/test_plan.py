@@ -37,6 +37,9 @@ def test_tasks_cut_every_source_by_itself():
     assert [(task.number, task.last) for task in samples.tasks()] == [(0, 4), (4, 8), (8, 9)]
     many = replace(samples, options={"count": 10**7 * 4 + 1})
     assert next(iter(many.tasks())).shard == "sample-00000000.npz"
+    replace(samples, options={"count": 10**7 * 4}).check_size()
+    with pytest.raises(UsageError, match=r"10,000,001 shards of 4 rows would be made.*shard_rows="):
+        many.check_size()
 
 
 def test_a_plan_comes_back_from_its_file(tmp_path):

@@ -96,12 +96,15 @@ def test_what_a_worker_refuses_is_an_answer(bundle, inputs, tmp_path):
         files={"encoder": str(bundle / "encoder.onnx")},
         sources=(source,),
         stamps=(survey(source).stamp,),
-        where=Where(),
+        where=Where(engine="ray", device="cpu"),
         skip_unreadable=False,
     )
     tasks = list(plan.tasks())
     rows = {"number": np.arange(2), "item": np.array([json.dumps(asdict(task)) for task in tasks[:2]])}
-    good, refused = map(json.loads, Maker(work)(rows)["answer"])
+    maker = Maker(work)
+    good, refused = map(json.loads, maker(rows)["answer"])
+    engine = maker._worker._engines["encoder"]
+    assert engine._session.get_session_options().intra_op_num_threads == 1  # as many as Ray gives it
     assert (good["result"]["shard"], good["result"]["rows"]) == ("score-000000.parquet", 1)
     assert refused["kind"] == "DataError"
     assert "p1.png is not a picture" in refused["error"]

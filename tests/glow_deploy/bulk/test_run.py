@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 
+from glow_deploy.artifact.identity import engine_facts
 from glow_deploy.bulk import BulkSettings, Where, run_bulk
-from glow_deploy.bulk.run import SKIPPED
+from glow_deploy.bulk.run import _shard_rows
 from glow_deploy.engines.open import open_engine
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import read_picture, x_to_values
@@ -211,7 +214,6 @@ def test_a_corrupt_picture_ends_the_run_or_is_left_out(run, inputs, tmp_path):
     assert column(tmp_path / "out", "bits_per_dim") == pytest.approx(kept, rel=1e-6)
     (record, _) = map(json.loads, (tmp_path / "out" / "index.jsonl").read_text().splitlines())
     assert (record["rows"], record["last"], len(record["skipped"])) == (5, 6, 1)
-    assert SKIPPED == "skipped.txt"
 
 
 @one_model
@@ -266,4 +268,43 @@ def test_what_does_not_go_together_is_refused_before_any_work(run, bundle, input
         run_bulk("encode", bundle / "decoder.onnx", [inputs["tar"]], out=tmp_path / "out")
     with pytest.raises(UsageError, match="name a file of directions"):
         run("edit", attributes={"smiling": 1})
+    assert not (tmp_path / "out").exists()
+
+
+@one_model
+def test_output_below_an_input_is_refused(bundle, inputs, tmp_path, monkeypatch):
+    """A folder of shards as well as one of pictures, however it is named: the next run would read it as input."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    inputs["tar"].rename(shards / "x.tar")
+    monkeypatch.chdir(shards)
+    for given, out in ((shards, shards / "out"), (Path(), Path("bulk-out")), (shards, Path("../shards"))):
+        with pytest.raises(UsageError, match=r"lies in the input .*choose another out="):
+            run_bulk("score", bundle, [given], out=out, where=ONE)
+    assert [path.name for path in shards.iterdir()] == ["x.tar"]
+    settings = BulkSettings(draws=1)
+    assert run_bulk("score", bundle, "x.tar", out=tmp_path / "out", settings=settings, where=ONE).rows == 7  # one path
+    assert run_bulk("score", bundle, ".", out=tmp_path / "out2", settings=settings, where=ONE).rows == 7
+
+
+@one_model
+def test_a_shard_has_256_mib_at_most(bundle):
+    """Whole batches, where one fits; else as many rows as fit."""
+    facts = engine_facts(bundle / "encoder.onnx")
+    for side, batch, rows in (
+        (32, 64, 4096),
+        (1024, 64, 21),
+        (1024, 8, 16),
+        (4096, 64, 1),
+        (10**5, 1, 1),
+        (8, 5000, 4096),
+    ):
+        sized = replace(facts, image_size=(side, side))
+        assert _shard_rows("encode", BulkSettings(batch=batch), sized) == rows
+
+
+@one_model
+def test_samples_in_too_many_shards_are_refused(run, tmp_path):
+    with pytest.raises(UsageError, match=r"shard_rows="):
+        run("sample", data=(), count=6 * 10**7 + 1)
     assert not (tmp_path / "out").exists()

@@ -35,6 +35,7 @@ def test_values_out_of_range_are_refused(options):
 
 def test_a_cluster_is_asked_for_by_name():
     assert Where(engine="ray", workers=3).workers == 3
+    assert (Where(engine="ray").threads, Where(engine="ray", threads=2).threads, Where().threads) == (1, 2, None)
     with pytest.raises(UsageError, match="engine is 'spark'; choose from local, ray"):
         Where(engine="spark")
     with pytest.raises(UsageError, match='workers= is for engine="ray"'):
