@@ -258,6 +258,11 @@ def _labels(classes: str | None, bundle: Path, action: str, flavor: str) -> tupl
         return parse_classes(classes, words=(_ALL,) if action == "sample" else (BEST,))
     from glow_deploy.artifact.identity import engine_facts
     from glow_deploy.engines.pair import engine_file
+    from glow_deploy.errors import UsageError
 
     facts = engine_facts(engine_file(bundle, role="decoder", flavor=flavor))
-    return None if facts is None or facts.num_classes is None else tuple(range(facts.num_classes))
+    if facts is None:
+        raise UsageError("the plan does not tell its classes, as it has no sidecar; name them: --class 0,1,2")
+    if facts.num_classes is None:
+        raise UsageError("this model is not class-conditional: leave --class out")
+    return tuple(range(facts.num_classes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -172,8 +172,12 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, *, told: Callable[[int], None] | None = None) -> str:
     """Return the sha256 of a file as 64 hexadecimal digits, read in pieces of 1 MiB.
+
+    Args:
+        path: the file.
+        told: called with the bytes of each piece.
 
     Raises:
         BundleError: it is no plain file.
@@ -183,6 +187,8 @@ def sha256_file(path: Path) -> str:
     with Path(path).open("rb") as handle:
         while piece := handle.read(1 << 20):
             digest.update(piece)
+            if told is not None:
+                told(len(piece))
     return digest.hexdigest()
 
 

@@ -21,6 +21,7 @@ from glow_deploy.artifact.json_values import sequence, table, text
 from glow_deploy.data import LeftOut
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.printable import one_line
+from glow_deploy.progress import CountProgress
 
 from .plan import Task
 from .values import digest, whole
@@ -115,16 +116,22 @@ class Index:
         except OSError as error:
             raise UsageError(f"cannot write {self._path}: {error.strerror or error}; make room there") from error
 
-    def drop_lost(self, *, check: bool) -> list[str]:
+    def drop_lost(self, *, check: bool, progress: CountProgress | None = None) -> list[str]:
         """Forget shards whose files are gone or not what was written, so that they are made again.
 
         Args:
             check: compare the sha256 of every file; otherwise its size.
+            progress: told how many shards were looked at.
 
         Returns:
             Their names.
         """
-        lost = [record.shard for record in self.records.values() if not self._is_there(record, check=check)]
+        lost = []
+        for number, record in enumerate(self.records.values(), start=1):
+            if not self._is_there(record, check=check):
+                lost.append(record.shard)
+            if progress is not None:
+                progress(number, len(self.records))
         for shard in lost:
             del self.records[shard]
         if lost:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
+
+from glow_deploy.progress import StageProgress
 
 from .index import Record
 from .plan import Task
 from .settings import Where
-from .sources import Source, Survey, survey
+from .sources import Source, Survey, size_of, survey
 from .work import Work
 
 __all__ = ["Pool", "check_pool", "open_pool"]
@@ -23,7 +25,7 @@ class Pool(Protocol):
         """How many processes there are."""
         ...
 
-    def survey(self, sources: Sequence[Source]) -> Iterator[tuple[Source, Survey]]:
+    def survey(self, sources: Sequence[Source], *, progress: StageProgress) -> Iterator[tuple[Source, Survey]]:
         """Look at sources.
 
         Raises:
@@ -31,8 +33,13 @@ class Pool(Protocol):
         """
         ...
 
-    def work(self, work: Work, tasks: Sequence[Task]) -> Iterator[Record]:
+    def work(self, work: Work, tasks: Sequence[Task], *, told: Callable[[int], None]) -> Iterator[Record]:
         """Make shards.
+
+        Args:
+            work: what is done.
+            tasks: the shards.
+            told: may be called with how many rows of the coming shard are done, where that is known.
 
         Raises:
             GlowDeployError: what a worker raised; shards that came before are in their places.
@@ -45,16 +52,24 @@ class _LocalPool:
 
     workers = 1
 
-    def survey(self, sources: Sequence[Source]) -> Iterator[tuple[Source, Survey]]:
+    def survey(self, sources: Sequence[Source], *, progress: StageProgress) -> Iterator[tuple[Source, Survey]]:
         """See `Pool`."""
-        for source in sources:
-            yield source, survey(source)
+        total = sum(map(size_of, sources))
+        done = 0
 
-    def work(self, work: Work, tasks: Sequence[Task]) -> Iterator[Record]:
+        def told(size: int) -> None:
+            nonlocal done
+            done += size
+            progress("reading the inputs, MiB", min(done, total) >> 20, max(1, total >> 20))
+
+        for source in sources:
+            yield source, survey(source, told=told)
+
+    def work(self, work: Work, tasks: Sequence[Task], *, told: Callable[[int], None]) -> Iterator[Record]:
         """See `Pool`."""
         with work.start() as worker:
             for task in tasks:
-                yield worker(task)
+                yield worker(task, told=told)
 
 
 def check_pool(where: Where) -> None:

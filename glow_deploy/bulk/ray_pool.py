@@ -29,6 +29,7 @@ from glow_deploy.errors import (
     UsageError,
 )
 from glow_deploy.printable import one_line
+from glow_deploy.progress import StageProgress
 
 from .index import Record, record_of
 from .plan import Task
@@ -92,14 +93,17 @@ class RayPool:
             raise UsageError(f"the Ray cluster has no room for a worker of {wanted}")
         self.workers = where.workers or room
 
-    def survey(self, sources: Sequence[Source]) -> Iterator[tuple[Source, Survey]]:
+    def survey(self, sources: Sequence[Source], *, progress: StageProgress) -> Iterator[tuple[Source, Survey]]:
         """See `Pool`."""
         items = [json.dumps(asdict(source)) for source in sources]
-        for number, document in self._map(items, look, {"num_cpus": 1}):
+        progress("reading the inputs", 0, len(items))
+        for done, (number, document) in enumerate(self._map(items, look, {"num_cpus": 1}), start=1):
+            progress("reading the inputs", done, len(items))
             yield sources[number], Survey(**document)
 
-    def work(self, work: Work, tasks: Sequence[Task]) -> Iterator[Record]:
-        """See `Pool`."""
+    def work(self, work: Work, tasks: Sequence[Task], *, told: Callable[[int], None]) -> Iterator[Record]:
+        """See `Pool`. Batches are not told of: workers send finished shards alone."""
+        del told
         options = {
             "fn_constructor_args": (work,),
             "compute": self._ray.data.ActorPoolStrategy(size=min(self.workers, len(tasks))),

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -21,9 +22,10 @@ from glow_deploy.data import LeftOut
 from glow_deploy.engines.pair import engine_file, pair_files
 from glow_deploy.errors import BundleError, DataError, UsageError
 from glow_deploy.progress import StageProgress
+from glow_deploy.protocol import TensorSpec
 
 from .arrow import import_arrow
-from .index import Index, Record
+from .index import INDEX, Index, Record
 from .lock import folder_lock
 from .plan import PLAN, Plan, PlannedSource, need_same, options_of, read_plan
 from .pools import Pool, check_pool, open_pool
@@ -133,7 +135,9 @@ def run_bulk(
     if kind != "sample" and not paths:
         raise UsageError(f"there is nothing to {kind}: name folders of pictures, .parquet or .tar files")
     _check_folder(folder, paths)
+    _check_edits(files, facts, settings)
     sources = find_sources(paths, column=settings.column)
+    progress = _nobody if progress is None else progress
     with folder_lock(folder), open_pool(where) as pool:
         old = read_plan(folder)
         surveys = _survey(pool, sources, old, progress)
@@ -146,10 +150,11 @@ def run_bulk(
             sources=tuple(_planned(source, found) for source, found in zip(sources, surveys, strict=True)),
         )
         plan.check_size()
-        if old is None:
-            plan.write(folder)
-        else:
+        if old is not None and _holds_work(folder):
             need_same(old, plan, out=folder)
+            plan, sources = _under_old_names(old, plan, sources)
+        if plan != old:
+            plan.write(folder)
         work = Work(
             plan=plan,
             out=str(folder.absolute()),
@@ -161,7 +166,7 @@ def run_bulk(
         )
         with Index(folder, plan.tasks()) as index:
             _sweep(folder)
-            lost = index.drop_lost(check=check)
+            lost = index.drop_lost(check=check, progress=partial(progress, "checking the shards"))
             resumed = len(index.records)
             made = _make(pool, work, index, progress)
             missing = index.missing()
@@ -174,26 +179,32 @@ def run_bulk(
     return _result(kind, folder, records, lost, resumed, made=made, workers=workers, seconds=time.monotonic() - began)
 
 
-def _make(pool: Pool, work: Work, index: Index, progress: StageProgress | None) -> int:
+def _nobody(_stage: str, _done: int, _total: int | None, /) -> None:
+    """Nobody is told."""
+
+
+def _make(pool: Pool, work: Work, index: Index, progress: StageProgress) -> int:
     """Make what is missing; returns how many rows."""
     missing = index.missing()
     if not missing:
         return 0
-    total = work.plan.rows
+    total, doing = work.plan.rows, _DOING[work.plan.action]
     made = 0
     done = total - sum(task.last - task.first for task in missing)
-    for record in pool.work(work, missing):
+
+    def within(rows: int) -> None:
+        progress(doing, done + rows, total)
+
+    within(0)
+    for record in pool.work(work, missing, told=within):
         index.add(record)
         made += record.rows
         done += record.last - record.first
-        if progress is not None:
-            progress(_DOING[work.plan.action], done, total)
+        within(0)
     return made
 
 
-def _survey(
-    pool: Pool, sources: Sequence[Source], old: Plan | None, progress: StageProgress | None
-) -> tuple[Survey, ...]:
+def _survey(pool: Pool, sources: Sequence[Source], old: Plan | None, progress: StageProgress) -> tuple[Survey, ...]:
     """Look at the inputs; one whose files have the sizes and times of the plan is not read again."""
     found: dict[Source, Survey] = {}
     if old is not None and len(old.sources) == len(sources):
@@ -202,15 +213,39 @@ def _survey(
                 found[source] = Survey(rows=before.rows, sha256=before.sha256, stamp=before.stamp)
     new = [source for source in sources if source not in found]
     if new:
-        for source, told in pool.survey(new):
-            found[source] = told
-            if progress is not None:
-                progress("looking at the inputs", len(found), len(sources))
+        found |= dict(pool.survey(new, progress=progress))
     return tuple(found[source] for source in sources)
 
 
 def _planned(source: Source, found: Survey) -> PlannedSource:
     return PlannedSource(name=source.name, kind=source.kind, rows=found.rows, sha256=found.sha256, stamp=found.stamp)
+
+
+def _holds_work(folder: Path) -> bool:
+    """False where a run has written its plan and nothing more: that plan binds nobody."""
+    kept = [path for path in folder.iterdir() if path.name not in (PLAN, LOCK_NAME) and path.name[:1] != "."]
+    return any(path.name != INDEX or path.stat().st_size for path in kept)
+
+
+def _under_old_names(old: Plan, plan: Plan, sources: tuple[Source, ...]) -> tuple[Plan, tuple[Source, ...]]:
+    """The same inputs at another place: all rows of a run are named after where it began."""
+    names = [before.name for before in old.sources]
+    planned = tuple(replace(source, name=name) for source, name in zip(plan.sources, names, strict=True))
+    found = tuple(replace(source, name=name) for source, name in zip(sources, names, strict=True))
+    return replace(plan, sources=planned), found
+
+
+def _check_edits(files: Mapping[str, Path], facts: GraphMetadata | None, settings: BulkSettings) -> None:
+    """Refuse directions of another model, and attributes that they lack, before the inputs are read."""
+    if "directions" not in files or facts is None:
+        return
+    from glow_core.config import GlowConfig
+    from glow_deploy.directions.editing import check_edits
+    from glow_deploy.directions.files import load_directions
+
+    shapes = GlowConfig(image_size=facts.image_size, channels=facts.channels, levels=facts.levels).latent_shapes
+    specs = [TensorSpec(name=f"z{level}", dtype="float32", shape=shape) for level, shape in enumerate(shapes, start=1)]
+    check_edits(load_directions(files["directions"], specs, model_id=facts.model_id), [settings.attributes])
 
 
 def _files(action: Action, model: Path, directions: str | Path | None, where: Where) -> dict[str, Path]:

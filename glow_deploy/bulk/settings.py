@@ -29,6 +29,16 @@ Format = Literal["parquet", "npz"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+_PICTURES: tuple[Action, ...] = ("encode", "score", "edit")
+_ONLY_FOR: Mapping[str, tuple[Action, ...]] = {
+    "draws": ("encode", "score"),
+    "seed": ("encode", "score", "sample"),
+    "temperature": ("sample",),
+    "beyond": ("edit",),
+    "resize": _PICTURES,
+    "skip_unreadable": _PICTURES,
+    "column": _PICTURES,
+}
 _HOTTEST = 100.0
 _MOST_SHARD_ROWS = 1 << 24
 
@@ -109,6 +119,9 @@ class BulkSettings:
             raise UsageError(f"{len(self.labels)} classes were given; give one for all pictures")
         if action == "sample" and self.best_class:
             raise UsageError("samples have no likeliest class: give numbers, or all")
+        for name, actions in _ONLY_FOR.items():
+            if action not in actions and getattr(self, name) != getattr(type(self), name):
+                raise UsageError(f"{name}= does nothing in {action}; it is for {' and '.join(actions)}")
 
 
 @dataclass(frozen=True, kw_only=True)

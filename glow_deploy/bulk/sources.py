@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from glow_deploy.artifact.files import sha256_file
-from glow_deploy.errors import BundleError, DataError
+from glow_deploy.errors import BundleError, DataError, UsageError
 from glow_deploy.images import PICTURE_SUFFIXES
 
 from .folder_rows import FolderRows
@@ -17,7 +18,18 @@ from .parquet_rows import ParquetRows
 from .rows import Rows
 from .tar_rows import TarRows
 
-__all__ = ["MOST_ROWS", "Kind", "Source", "Survey", "find_sources", "open_rows", "parse_kind", "stamp", "survey"]
+__all__ = [
+    "MOST_ROWS",
+    "Kind",
+    "Source",
+    "Survey",
+    "find_sources",
+    "open_rows",
+    "parse_kind",
+    "size_of",
+    "stamp",
+    "survey",
+]
 
 Kind = Literal["folder", "parquet", "tar"]
 
@@ -64,6 +76,7 @@ def find_sources(paths: Sequence[Path], *, column: str | None = None) -> tuple[S
 
     Raises:
         DataError: nothing there, neither pictures nor shards, or both in one folder.
+        UsageError: a column is named, and no path is a Parquet file.
     """
     found: list[Source] = []
     for path in paths:
@@ -79,6 +92,8 @@ def find_sources(paths: Sequence[Path], *, column: str | None = None) -> tuple[S
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise DataError(f"{twice} is given twice")
+    if column is not None and all(source.kind != "parquet" for source in found):
+        raise UsageError("column= is for .parquet files, and there are none among the inputs")
     return tuple(found)
 
 
@@ -116,8 +131,12 @@ def open_rows(source: Source) -> Rows:
     return TarRows(path, name=source.name) if source.kind == "tar" else FolderRows(path, name=source.name)
 
 
-def survey(source: Source) -> Survey:
+def survey(source: Source, *, told: Callable[[int], None] | None = None) -> Survey:
     """Read a source once from end to end: how many rows it has, and what it is known by.
+
+    Args:
+        source: what is read.
+        told: called with the bytes of each piece.
 
     Raises:
         DataError: it is missing, damaged, cut short, empty or too large.
@@ -126,7 +145,7 @@ def survey(source: Source) -> Survey:
     rows = open_rows(source)
     if not 0 < rows.count < MOST_ROWS:
         raise DataError(f"{source.name} holds {rows.count:,} pictures; 1 to {MOST_ROWS - 1:,} are needed in a source")
-    found = Survey(rows=rows.count, sha256=_digest(source, rows), stamp=before)
+    found = Survey(rows=rows.count, sha256=_digest(source, rows, told), stamp=before)
     if stamp(source) != before:
         raise DataError(f"{source.name} was changed while it was read; start again once it is complete")
     return found
@@ -138,28 +157,41 @@ def stamp(source: Source) -> str:
     Raises:
         DataError: a file is gone.
     """
-    path = Path(source.path)
     digest = hashlib.sha256()
+    for name, found in _stats(source):
+        digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(*_SAFE))
+    return digest.hexdigest()
+
+
+def size_of(source: Source) -> int:
+    """Bytes of all its files, without reading one.
+
+    Raises:
+        DataError: a file is gone.
+    """
+    return sum(found.st_size for _, found in _stats(source))
+
+
+def _stats(source: Source) -> Iterator[tuple[str, os.stat_result]]:
+    path = Path(source.path)
     try:
         for file in _walk(path) if source.kind == "folder" else (path,):
-            found = file.stat()
-            digest.update(f"{_below(file, path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(*_SAFE))
+            yield _below(file, path), file.stat()
     except OSError as error:
         raise DataError(f"{source.name}: {error.strerror or error}; it must stay as it is during a run") from error
-    return digest.hexdigest()
 
 
 _SAFE = ("utf-8", "surrogateescape")
 
 
-def _digest(source: Source, rows: Rows) -> str:
+def _digest(source: Source, rows: Rows, told: Callable[[int], None] | None) -> str:
     path = Path(source.path)
     try:
         if not isinstance(rows, FolderRows):
-            return sha256_file(path)
+            return sha256_file(path, told=told)
         digest = hashlib.sha256()
         for file in rows.paths:
-            digest.update(f"{_below(file, path)}\0{sha256_file(file)}\n".encode(*_SAFE))
+            digest.update(f"{_below(file, path)}\0{sha256_file(file, told=told)}\n".encode(*_SAFE))
         return digest.hexdigest()
     except (OSError, BundleError) as error:
         raise DataError(f"{source.name} cannot be read ({getattr(error, 'strerror', None) or error})") from error

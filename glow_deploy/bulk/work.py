@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -94,8 +94,12 @@ class Worker:
     def __exit__(self, *_error: object) -> None:
         self._stack.close()
 
-    def __call__(self, task: Task) -> Record:
+    def __call__(self, task: Task, *, told: Callable[[int], None] | None = None) -> Record:
         """Make one shard.
+
+        Args:
+            task: which one.
+            told: called with how many of its rows are done, after each batch.
 
         Raises:
             DataError: an input is damaged or was changed, or a picture cannot be read and may not be left out.
@@ -103,7 +107,13 @@ class Worker:
             UsageError: the shard cannot be written.
         """
         skipped: list[LeftOut] = []
-        parts = list(self._parts(task, skipped))
+        parts: list[Columns] = []
+        done = 0
+        for part in self._parts(task, skipped):
+            parts.append(part)
+            done += len(part.columns["number"])
+            if told is not None:
+                told(done)
         columns = {name: _joined([part.columns[name] for part in parts]) for name in parts[0].columns} if parts else {}
         rows = len(columns["number"]) if parts else 0
         size, digest = 0, ""

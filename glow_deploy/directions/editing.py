@@ -18,7 +18,7 @@ from glow_deploy.protocol import Engine
 from .directions import Attribute, Directions
 from .soundness import Examined, Soundness, bisect, examine, round_trip_limits
 
-__all__ = ["EditSettings", "Edited", "edit_latents"]
+__all__ = ["EditSettings", "Edited", "check_edits", "edit_latents"]
 
 _FARTHEST = 1000.0  # an amount so large is a slip
 
@@ -211,6 +211,15 @@ class _Rows:
         self.x[numbers] = seen.x[places]
         self.round_trip[numbers] = seen.round_trip[places]
         self.overshoot[numbers] = seen.overshoot[places]
+
+
+def check_edits(directions: Directions, edits: Sequence[Mapping[str, float]]) -> None:
+    """Refuse what `edit_latents` would, without a model.
+
+    Raises:
+        UsageError: no edits, an amount that is no number, or an attribute without direction.
+    """
+    _amounts(directions, edits)
 
 
 def _amounts(

@@ -65,6 +65,8 @@ def test_what_is_left_out_is_counted_named_and_listed(invoke, model, folder, pla
         (["sample", "B", "-o", "out"], "say how many samples to draw: --count"),
         (["edit", "B", "IN", "-o", "out"], "say what to add with --attribute"),
         (["encode", "B", "IN", "-o", "out", "--class", "1"], "not class-conditional: leave --class out"),
+        (["sample", "B", "-n", "2", "-o", "out", "--class", "all"], "not class-conditional: leave --class out"),
+        (["sample", "B", "-n", "2", "-o", "out", "--resize"], "--resize does nothing in sample"),
         (["encode", "B", "IN", "-o", "out", "--workers", "2"], "--workers is for --engine ray"),
         (["encode", "B", "IN", "-o", "IN"], "in lies in the input"),
         (["encode", "nowhere", "IN", "-o", "out"], "nowhere"),

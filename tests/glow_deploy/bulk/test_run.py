@@ -32,7 +32,9 @@ def run(bundle, inputs, labels, tmp_path):
     """Run on the folder of pictures, in batches of 3 and shards of 6: the 7 pictures fill one and begin another."""
 
     def run(action="encode", *, out="out", data=("folder",), check=False, progress=None, **options):
-        settings = BulkSettings(**{"draws": 2, "seed": 5, "batch": 3, "shard_rows": 6, "labels": labels, **options})
+        drawn = {"encode": {"draws": 2, "seed": 5}, "score": {"draws": 2, "seed": 5}, "sample": {"seed": 5}}
+        usual = {"batch": 3, "shard_rows": 6, "labels": labels, **drawn.get(action, {})}
+        settings = BulkSettings(**{**usual, **options})
         paths = [inputs[name] for name in data]
         return run_bulk(
             action, bundle, paths, out=tmp_path / out, settings=settings, where=ONE, check=check, progress=progress
@@ -118,7 +120,7 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_the_same(run, tmp_path):
     assert sorted(expected) == ["index.jsonl", "plan.json", *(f"score-{n:06}.parquet" for n in range(4))]
 
     def stop(stage, done, _total):
-        if stage == "scoring" and done >= 7:
+        if stage == "scoring" and done > 7:  # in the midst of the third shard
             raise KeyboardInterrupt
 
     options = {"data": ("folder", "tar"), "out": "out"}
@@ -179,7 +181,10 @@ def test_another_run_and_a_changed_input_are_refused(run, bundle, inputs, labels
     settings = BulkSettings(draws=2, seed=5, batch=3, shard_rows=6, labels=labels)
     with pytest.raises(UsageError, match="the encoder is not the file that it began with"):
         run_bulk("score", other / "encoder.onnx", [inputs["tar"]], out=tmp_path / "out", settings=settings, where=ONE)
-    assert contents(tmp_path / "out") == before
+    after = contents(tmp_path / "out")
+    assert {**after, "plan.json": b""} == {**before, "plan.json": b""}
+    stamps = [json.loads(held["plan.json"])["sources"][0].pop("stamp") for held in (before, after)]
+    assert stamps[0] != stamps[1]  # the copy's time, so that it is not read again and again
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     refused(r"mine holds thesis\.tex and no plan\.json", out="mine")
@@ -307,4 +312,78 @@ def test_a_shard_has_256_mib_at_most(bundle):
 def test_samples_in_too_many_shards_are_refused(run, tmp_path):
     with pytest.raises(UsageError, match=r"shard_rows="):
         run("sample", data=(), count=6 * 10**7 + 1)
+    assert not (tmp_path / "out").exists()
+
+
+@one_model
+def test_a_plan_without_work_binds_nobody(run, inputs, tmp_path, monkeypatch):
+    """What was wrong with a first try may be put right; the first shard makes the plan count."""
+    from glow_deploy.bulk import work
+
+    monkeypatch.setattr(work, "open_engine", lambda *_args, **_options: (_ for _ in ()).throw(DataError("no such GPU")))
+    with pytest.raises(DataError, match="no such GPU"):
+        run("encode")
+    monkeypatch.undo()
+    assert (tmp_path / "out" / "plan.json").exists()
+    run("encode", draws=0)
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["options"]["draws"] == 0
+    with pytest.raises(UsageError, match="draws was 0 and is 2"):
+        run("encode")
+    (tmp_path / "out" / "index.jsonl").write_bytes(b"")  # shards that no line names are work as well
+    with pytest.raises(UsageError, match="draws was 0 and is 2"):
+        run("encode")
+
+
+@one_model
+def test_rows_keep_the_names_of_where_the_run_began(run, inputs, tmp_path):
+    whole = run("score", out="whole")
+    run("score")
+    left = tmp_path / "out" / "score-000001.parquet"
+    left.unlink()
+    moved = inputs["folder"].rename(tmp_path / "moved")
+    inputs["folder"] = moved
+    assert run("score").lost == (left.name,)
+    assert contents(tmp_path / "out") == {
+        **contents(whole.out),
+        "plan.json": (tmp_path / "out" / "plan.json").read_bytes(),
+    }
+    (source,) = json.loads((tmp_path / "out" / "plan.json").read_text())["sources"]
+    assert source["name"] == str(tmp_path / "pictures")
+    (moved / "p1.png").touch()  # the same bytes at another time: read once more, and known from then on
+    assert run("score").made == 0
+    told = []
+    assert run("score", progress=lambda *seen: told.append(seen[0])).made == 0
+
+
+@one_model
+def test_every_stage_tells_where_it_stands(run, tmp_path):
+    told = []
+    run("encode", data=("folder", "tar"), progress=lambda *seen: told.append(seen), check=True)
+    stages = list(dict.fromkeys(stage for stage, *_ in told))
+    assert stages == ["reading the inputs, MiB", "encoding"]
+    # In batches of 3 and shards of 6, of two inputs with 7 rows each.
+    assert [done for stage, done, _ in told if stage == "encoding"] == [0, 3, 6, 6, 7, 7, 10, 13, 13, 14, 14]
+    assert {total for stage, _, total in told if stage == "encoding"} == {14}
+    told.clear()
+    run("encode", data=("folder", "tar"), progress=lambda *seen: told.append(seen), check=True)
+    assert told == [("checking the shards", number, 4) for number in range(1, 5)]
+
+
+@one_model
+@pytest.mark.parametrize(
+    ("action", "options"),
+    [
+        ("encode", {"temperature": 0.5}),
+        ("score", {"beyond": True}),
+        ("sample", {"count": 2, "resize": True}),
+        ("sample", {"count": 2, "draws": 3}),
+        ("sample", {"count": 2, "skip_unreadable": True}),
+        ("encode", {"column": "image"}),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(bundle, inputs, tmp_path, action, options):
+    name = list(options)[-1]
+    data = [] if action == "sample" else [inputs["folder"]]
+    with pytest.raises(UsageError, match=rf"^{name}= (does nothing in {action}; it is for|is for \.parquet files)"):
+        run_bulk(action, bundle, data, out=tmp_path / "out", settings=BulkSettings(**options), where=ONE)
     assert not (tmp_path / "out").exists()
