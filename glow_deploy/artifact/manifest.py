@@ -13,6 +13,7 @@ from glow_deploy.errors import BundleError
 
 from .exported import ExportFigures
 from .files import read_regular
+from .metadata import latent_shapes
 from .signature import EXACT
 from .signed import SignedFiles
 
@@ -96,10 +97,7 @@ class Manifest:
     @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(C, H, W) of z1 ... zL."""
-        channels, height, width = self.image_shape
-        levels = int(self.model["levels"])
-        split = tuple((channels << level, height >> level, width >> level) for level in range(1, levels))
-        return (*split, (channels << (levels + 1), height >> levels, width >> levels))
+        return latent_shapes(self.image_shape, levels=int(self.model["levels"]))
 
     def to_bytes(self) -> bytes:
         """JSON with sorted keys; the same manifest gives the same bytes."""

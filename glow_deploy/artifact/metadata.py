@@ -11,7 +11,7 @@ from glow_deploy.errors import BundleError
 if TYPE_CHECKING:
     from glow_deploy.protocol import Role
 
-__all__ = ["FORMAT_VERSION", "IO_KEY", "PREFIX", "GraphMetadata"]
+__all__ = ["FORMAT_VERSION", "IO_KEY", "PREFIX", "GraphMetadata", "latent_shapes"]
 
 FORMAT_VERSION = 1
 
@@ -19,6 +19,17 @@ PREFIX = "glow_deploy."
 
 IO_KEY = f"{PREFIX}io"
 """In graphs that take and give 8-bit pictures, for programs elsewhere: how the pictures lie."""
+
+
+def latent_shapes(image_shape: tuple[int, int, int], *, levels: int) -> tuple[tuple[int, int, int], ...]:
+    """Return (C, H, W) of z1 ... zL of images (C, H, W).
+
+    >>> latent_shapes((3, 16, 16), levels=2)
+    ((6, 8, 8), (48, 4, 4))
+    """
+    channels, height, width = image_shape
+    split = tuple((channels << level, height >> level, width >> level) for level in range(1, levels))
+    return (*split, (channels << (levels + 1), height >> levels, width >> levels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,11 @@ class GraphMetadata:
     precision: str
     num_classes: int | None
     model_id: str
+
+    @property
+    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(C, H, W) of z1 ... zL."""
+        return latent_shapes((self.channels, *self.image_size), levels=self.levels)
 
     def to_props(self) -> dict[str, str]:
         """Return the key-value pairs for `metadata_props`."""

@@ -239,12 +239,11 @@ def _check_edits(files: Mapping[str, Path], facts: GraphMetadata | None, setting
     """Refuse directions of another model, and attributes that they lack, before the inputs are read."""
     if "directions" not in files or facts is None:
         return
-    from glow_core.config import GlowConfig
     from glow_deploy.directions.editing import check_edits
     from glow_deploy.directions.files import load_directions
 
-    shapes = GlowConfig(image_size=facts.image_size, channels=facts.channels, levels=facts.levels).latent_shapes
-    specs = [TensorSpec(name=f"z{level}", dtype="float32", shape=shape) for level, shape in enumerate(shapes, start=1)]
+    shapes = enumerate(facts.latent_shapes, start=1)
+    specs = [TensorSpec(name=f"z{level}", dtype="float32", shape=shape) for level, shape in shapes]
     check_edits(load_directions(files["directions"], specs, model_id=facts.model_id), [settings.attributes])
 
 

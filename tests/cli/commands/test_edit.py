@@ -250,3 +250,9 @@ def test_bulk_edits_as_this_command_does(invoke, model, found, pictures, place):
     unknown = invoke("bulk", "edit", model.bundle, folder, "--directions", found, "--attribute", "wig", "-o", "other")
     assert unknown.exit_code == 2
     assert "wig" in unknown.stderr
+    assert not (place / "other").exists()  # refused before the pictures were read
+    other = next(path for path in folder.iterdir())
+    other.write_bytes(b"no picture")
+    late = invoke("bulk", "edit", model.bundle, *words, "--format", "npz", "-o", "other")
+    assert "is not a picture" in late.stderr
+    assert (place / "other" / "plan.json").exists()
