@@ -157,8 +157,8 @@ def test_a_killed_worker_loses_and_doubles_nothing(bundle, inputs, cluster, tmp_
     )
     killed = []
 
-    def kill(stage, _done, _total):
-        if stage == "scoring" and not killed:
+    def kill(stage, done, _total):
+        if stage == "scoring" and done and not killed:
             killed.append(workers()[0])
             os.kill(killed[0], signal.SIGKILL)
 
