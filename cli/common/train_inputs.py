@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .elastic import starter
 from .reading import reading_of
 from .train_images import RunImages, open_pair, reopen_pair
 from .train_options.deployable import DeployableOptions
@@ -105,7 +106,7 @@ def new_inputs(options: TrainOptions, *, given: set[str], progress: StageProgres
         )
     initial = None
     told = {"layout": run.layout, "float_range": run.float_range, "depth": run.depth}
-    notes = {"data": run.data, "resize": _yes_or_no(run.resize)}
+    notes = {"data": run.data, "resize": _yes_or_no(run.resize), **starter()}
     notes |= {name: str(value) for name, value in told.items() if value is not None}
     open_set = partial(
         open_pair,
