@@ -82,9 +82,10 @@ class Conditioner(nn.Module):
         starting = self.training and not (self.norm1.initialized and self.norm2.initialized)
         if x.device.type == "cpu" and len(x) and not starting:
             return self._by_products(x)
-        return self._by_convolutions(x, arithmetic=None if starting else self.arithmetic)
+        return self.by_convolutions(x, arithmetic=None if starting else self.arithmetic)
 
-    def _by_convolutions(self, x: Tensor, *, arithmetic: torch.dtype | None) -> Tensor:
+    def by_convolutions(self, x: Tensor, *, arithmetic: torch.dtype | None) -> Tensor:
+        """Compute by torch's convolutions, as on a GPU: [N,in,H,W] -> [N,out,H,W]."""
         low = arithmetic or x.dtype
         hidden = conv3x3(x.to(low), self.conv1.weight).to(x.dtype)
         hidden = F.relu(self.norm1(with_edge(hidden, self.edge1)))

@@ -14,7 +14,7 @@ from .peers import is_lost_peer
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["device_kind", "make_fabric"]
+__all__ = ["device_kind", "find_device", "make_fabric"]
 
 _SHARED = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # torchrun's own
 
@@ -27,6 +27,24 @@ def device_kind(device: str) -> str:
 
 def _gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device of one process.
+
+    Args:
+        device: as `make_fabric` takes it.
+
+    Raises:
+        TrainingError: it is not there.
+    """
+    count, kind, number = _gpus(), device_kind(device), int(device.partition(":")[2] or 0)
+    if kind == "cpu":
+        return torch.device("cpu")
+    if number >= count:
+        found = "none" if not count else f"{count} of them"
+        raise TrainingError(f'device {device} is not there: torch sees {found}; use device="cpu" or device="auto"')
+    return torch.device(kind, number)
 
 
 def make_fabric(device: str) -> Fabric:
@@ -47,11 +65,8 @@ def make_fabric(device: str) -> Fabric:
     except ImportError as error:
         raise TrainingError("training needs the package lightning-fabric: install glow-deploy[train]") from error
 
-    count, kind, number = _gpus(), device_kind(device), device.partition(":")[2]
-    if kind == "cuda" and int(number or 0) >= count:
-        found = "none" if not count else f"{count} of them"
-        raise TrainingError(f'device {device} is not there: torch sees {found}; use device="cpu" or device="auto"')
-
+    found = find_device(device)
+    count, kind, number = _gpus(), found.type, device.partition(":")[2]
     if TorchElasticEnvironment.detect():
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         if number:
@@ -68,7 +83,7 @@ def make_fabric(device: str) -> Fabric:
         )
     else:
         # The environment is named so that Fabric does not mistake a batch job for a distributed run.
-        chosen = [int(number or 0)] if kind == "cuda" else 1
+        chosen = [found.index] if kind == "cuda" else 1
         fabric = Fabric(accelerator=kind, devices=chosen, plugins=[LightningEnvironment()])
     try:
         fabric.launch()

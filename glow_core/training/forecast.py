@@ -16,7 +16,7 @@ from .penalties import penalty_terms
 from .precision import in_full_precision
 from .progress import Forecast
 from .sampler import generator_for
-from .timing import seconds_of
+from .timing import CHEAP_SECONDS, seconds_of
 
 if TYPE_CHECKING:
     from .run import Run
@@ -26,7 +26,6 @@ __all__ = ["forecast"]
 # The first passes see a quarter of the batch: a large model shows its cost and its memory in little. An eighth foretold
 # 5.9 s for a step of 3.2 s (L3 K32 W512, 64 images of 16x16): its smaller convolutions took longer for each image.
 _FIRST_SHARE = 4
-_CHEAP_SECONDS = 1.0  # a whole batch that takes less is measured itself
 _FORWARD_SHARE = 1 / 3  # of the time of a step; the backward pass takes the rest
 
 
@@ -42,7 +41,7 @@ def forecast(run: Run) -> Forecast:
     few = max(1, batch // _FIRST_SHARE)
     kept = trial.kept_bytes(few) / few * batch  # also warms up the convolutions
     seconds = seconds_of(lambda: trial.gradients(few), device) / few * batch
-    if few < batch and seconds < _CHEAP_SECONDS:
+    if few < batch and seconds < CHEAP_SECONDS:  # the whole batch is measured itself
         trial.gradients(batch)
         seconds = seconds_of(lambda: trial.gradients(batch), device)
     seconds *= settings.accumulate

@@ -21,10 +21,10 @@ from .forecast import forecast
 from .lock import run_lock
 from .peers import peers_watched
 from .precision import check_precision
+from .prepared import check_exact_aware
 from .progress import Forecast, TrainResult
 from .records import Records, SampleWriter
 from .reversible import RecomputingGlow
-from .rounding import round_conditioners
 from .run import ProgressCallback, Run
 from .settings import TrainSettings
 from .state import (
@@ -99,10 +99,7 @@ def train(
         raise TrainingError("resume and overwrite exclude each other")
     if resume and initial is not None:
         raise TrainingError("a resumed run has weights of its own; leave initial= out")
-    if settings.exact_aware and config.coupling != "additive":
-        raise TrainingError(
-            "exact_aware=True is for models that have exact graphs, and this one's couplings are affine"
-        )
+    check_exact_aware(config, settings)
     for images, name in ((train_images, "training"), (validation_images, "validation")):
         check_images(images, config, name=name)
     if not resume and not overwrite:
@@ -163,8 +160,6 @@ def train(
                 restore_anchors(checkpoint, run.loss_pass)
             run.step, run.seconds = state.step, state.seconds
             run.validation, run.best = state.validation_bits_per_dim, state.best_bits_per_dim
-        if settings.exact_aware:  # after the averaged weights were set apart, which stay as they are
-            round_conditioners(run.model)
         if fabric.is_global_zero:
             golden = golden_images(validation_images, config, count=settings.golden_images)
             kept = replace(settings, memory=run.memory)

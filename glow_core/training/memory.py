@@ -18,7 +18,7 @@ from glow_core.model import Glow
 
 from .cost import model_cost
 from .penalties import penalty_terms
-from .precision import set_precision
+from .prepared import Computing
 from .reversible import RecomputingGlow
 from .settings import Precision, TrainSettings
 
@@ -44,6 +44,8 @@ COPIES = 5
 
 # `auto`: beside these and what is kept there must be room for what a step needs for a moment.
 _SHARE = 0.5
+_CPU = torch.device("cpu")
+_ON_A_CPU = Computing()
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -109,30 +111,38 @@ def count_saved(model: nn.Module) -> Iterator[SavedBytes]:
         yield counter
 
 
-def plain_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
-    """Return what plain autograd keeps of a forward pass over a batch on a CPU."""
-    return _extrapolated(_forward(precision), config, images=batch, steps=config.steps)
+def plain_bytes(config: GlowConfig, *, batch: int, computing: Computing = _ON_A_CPU) -> int:
+    """Return what plain autograd keeps of a forward pass over a batch."""
+    return _extrapolated(_forward(computing), config, images=batch, steps=config.steps)
 
 
-def checkpoint_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
+def checkpoint_bytes(config: GlowConfig, *, batch: int, computing: Computing = _ON_A_CPU) -> int:
     """Return a bound on what `checkpoint` keeps of a batch: float32 inputs of all steps, and activations of one."""
     inputs = 4 * batch * config.steps * sum(math.prod(shape) for shape in config.level_shapes)
-    return inputs + _extrapolated(_forward(precision), config, images=batch, steps=1)
+    return inputs + _extrapolated(_forward(computing), config, images=batch, steps=1)
 
 
-def reversible_bytes(config: GlowConfig, *, batch: int, precision: Precision = "float32") -> int:
+def reversible_bytes(config: GlowConfig, *, batch: int, computing: Computing = _ON_A_CPU) -> int:
     """Return a bound on what `reversible` keeps of a batch: ends of levels, and activations of a step of each."""
     ends = 2 * 4 * batch * sum(math.prod(shape) for shape in config.level_shapes)
-    return ends + _extrapolated(_forward(precision), config, images=batch, steps=1)
+    return ends + _extrapolated(_forward(computing), config, images=batch, steps=1)
 
 
-def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: bool, processes: int = 1) -> int:
+def penalty_bytes(
+    config: GlowConfig,
+    settings: TrainSettings,
+    *,
+    checkpointed: bool,
+    processes: int = 1,
+    device: torch.device = _CPU,
+) -> int:
     """Return what the penalties of a run keep at most in one process, in float32; 0 where there are none."""
     if settings.inverse_penalty == 0 and settings.conditioning_penalty == 0:
         return 0
     images = math.ceil(min(settings.inverse_penalty_images, settings.batch_size) / processes)
 
     def penalties(model: Glow, x: Tensor, y: Tensor | None) -> None:
+        Computing(convolved=device.type != "cpu").set(model)
         step = settings.inverse_penalty_every
         terms = penalty_terms(model, x, y, settings=settings, step=step, checkpointed=checkpointed)
         if terms.objective is not None:
@@ -144,9 +154,9 @@ def penalty_bytes(config: GlowConfig, settings: TrainSettings, *, checkpointed: 
 _Pass = Callable[[Glow, Tensor, Tensor | None], None]
 
 
-def _forward(precision: Precision) -> _Pass:
+def _forward(computing: Computing) -> _Pass:
     def forward(model: Glow, x: Tensor, y: Tensor | None) -> None:
-        set_precision(model, precision)
+        computing.set(model)
         model.log_prob(x, y)
 
     return forward
@@ -179,7 +189,7 @@ def choose_memory(
     """Return how a run keeps activations. `auto` is the first way that takes at most half of the device's memory.
 
     The copies of the weights and the penalties count. `checkpoint` comes before `reversible`, since it needs no inverse
-    and takes no more time. The whole memory counts, not what is free at the moment.
+    and takes no more time; with `exact_aware` it is the last. The whole memory counts, not what is free at the moment.
 
     Args:
         settings: of the run, with the way that is asked for.
@@ -192,15 +202,17 @@ def choose_memory(
     room = _SHARE * device_bytes(device) / (processes if device.type == "cpu" else 1)
     room -= COPIES * 4 * model_cost(config).parameters
     batch = math.ceil(settings.batch_size // processes / settings.accumulate)
-    precision = settings.precision
+    computing = Computing.of(settings, device)
 
     def penalties(*, checkpointed: bool) -> int:
-        return penalty_bytes(config, settings, checkpointed=checkpointed, processes=processes)
+        return penalty_bytes(config, settings, checkpointed=checkpointed, processes=processes, device=device)
 
     # Passes and penalties come one after the other.
-    if max(plain_bytes(config, batch=batch, precision=precision), penalties(checkpointed=False)) <= room:
+    if max(plain_bytes(config, batch=batch, computing=computing), penalties(checkpointed=False)) <= room:
         return "plain"
-    if max(checkpoint_bytes(config, batch=batch, precision=precision), penalties(checkpointed=True)) <= room:
+    if settings.exact_aware:  # what rounds does not find its input again
+        return "checkpoint"
+    if max(checkpoint_bytes(config, batch=batch, computing=computing), penalties(checkpointed=True)) <= room:
         return "checkpoint"
     return "reversible"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +11,9 @@ import torch
 
 from glow_core.config import GlowConfig
 from glow_core.errors import TrainingError
-from glow_core.model import Glow
 
 from .cost import model_cost
-from .devices import device_kind
+from .devices import find_device
 from .memory import (
     COPIES,
     checkpoint_bytes,
@@ -25,16 +25,15 @@ from .memory import (
     reversible_bytes,
 )
 from .optimization import make_optimizer
-from .precision import check_precision, set_precision
-from .run import CHANNELS_LAST_WIDTH
+from .precision import check_precision
+from .prepared import Computing, check_exact_aware, new_model, prepare
 from .settings import TrainSettings
-from .timing import seconds_of
+from .timing import CHEAP_SECONDS, seconds_of
 
 __all__ = ["TrainPlan", "plan_training"]
 
 Way = Literal["plain", "checkpoint", "reversible"]
 _WAYS: tuple[Way, ...] = ("plain", "checkpoint", "reversible")
-_CHEAP_SECONDS = 2.0  # a part that takes less is taken once more, since the first one also warms up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +71,11 @@ def plan_training(config: GlowConfig, settings: TrainSettings) -> TrainPlan:
     """Measure one step on random images, in one process.
 
     Raises:
-        TrainingError: the model cannot be trained in the device's memory, with what would fit; or the device cannot
-            compute in the precision.
+        TrainingError: the model cannot be trained in the device's memory, with what would fit; or the device is
+            not there, or cannot compute in the precision; or `exact_aware` is for another model.
     """
-    number = settings.device.partition(":")[2]
-    device = torch.device(device_kind(settings.device), int(number or 0))
+    check_exact_aware(config, settings)
+    device = find_device(settings.device)
     check_precision(settings.precision, device)
     memory = choose_memory(settings, config, device=device)
     _check_fits(config, settings, memory, device)
@@ -104,42 +103,52 @@ def plan_training(config: GlowConfig, settings: TrainSettings) -> TrainPlan:
     )
 
 
-def _need(config: GlowConfig, settings: TrainSettings, way: Way, parts: int) -> int:
+def _need(config: GlowConfig, settings: TrainSettings, way: Way, parts: int, device: torch.device) -> int:
     """Foretell the bytes of a step."""
     measures = {"plain": plain_bytes, "checkpoint": checkpoint_bytes, "reversible": reversible_bytes}
     batch = math.ceil(settings.batch_size / parts)
-    kept = measures[way](config, batch=batch, precision=settings.precision)
+    kept = measures[way](config, batch=batch, computing=Computing.of(settings, device))
     return COPIES * 4 * model_cost(config).parameters + kept
 
 
 def _check_fits(config: GlowConfig, settings: TrainSettings, memory: Way, device: torch.device) -> None:
     there = device_bytes(device)
-    need = _need(config, settings, memory, settings.accumulate)
+    need = _need(config, settings, memory, settings.accumulate, device)
     if need <= there:
         return
     words = f"this run needs about {need / 1e9:.1f} GB (--memory {memory}), and the device has {there / 1e9:.1f} GB"
-    parts = settings.accumulate
-    while parts <= settings.batch_size:
-        for way in _WAYS:
-            less = _need(config, settings, way, parts)
+    for parts in _finer(settings):
+        for way in _WAYS[:2] if settings.exact_aware else _WAYS:
+            less = _need(config, settings, way, parts, device)
             if less <= there:
                 how = f"--memory {way}" + (f" --accumulate {parts}" if parts > 1 else "")
                 raise TrainingError(f"{words}; {how} would take about {less / 1e9:.1f} GB")
-        parts *= 2
+    if settings.exact_aware:  # which takes a batch whole
+        raise TrainingError(f"{words}; choose a smaller batch or a smaller model")
     raise TrainingError(f"{words}; not even one image at a time fits: choose a smaller model")
+
+
+def _finer(settings: TrainSettings) -> Iterator[int]:
+    """Numbers of parts to try, up to one for each image."""
+    parts = settings.accumulate
+    if settings.exact_aware:
+        yield parts
+        return
+    while parts < settings.batch_size:
+        yield parts
+        parts *= 2
+    yield settings.batch_size
 
 
 def _measured(config: GlowConfig, settings: TrainSettings, memory: Way, device: torch.device) -> tuple[int, float]:
     """Bytes kept and seconds of a step: the parts of the images, and the optimizer."""
-    model = Glow(config).to(device)
-    if config.width >= CHANNELS_LAST_WIDTH and device.type == "cpu":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = new_model(config, settings, device)
     images = math.ceil(settings.batch_size / settings.accumulate)
     x = torch.rand(images, config.channels, *config.image_size).to(device)
     y = None if config.num_classes is None else torch.zeros(images, dtype=torch.int64, device=device)
     few = min(images, settings.init_images)
     model.initialize(x[:few], None if y is None else y[:few])
-    set_precision(model.train(), settings.precision)
+    prepare(model, settings)
     log_prob = loss_pass(model, memory, precision=settings.precision)
 
     def gradients() -> None:
@@ -148,7 +157,7 @@ def _measured(config: GlowConfig, settings: TrainSettings, memory: Way, device: 
 
     with count_saved(model) as counter:
         seconds = seconds_of(gradients, device)
-    if seconds < _CHEAP_SECONDS:
+    if seconds < CHEAP_SECONDS:
         seconds = seconds_of(gradients, device)
     optimizer = make_optimizer(model.parameters(), settings)
     for group in optimizer.param_groups:

@@ -50,14 +50,16 @@ def set_precision(model: nn.Module, precision: Precision) -> None:
 
 @contextmanager
 def in_full_precision(model: nn.Module) -> Iterator[None]:
-    """Let all conditioners of a model compute in the dtype of their input, for a while."""
-    before = [(conditioner, conditioner.arithmetic) for conditioner in _conditioners(model)]
+    """Let all conditioners of a model compute in the dtype of their input and without rounding, for a while."""
+    before = [(conditioner, conditioner.arithmetic, conditioner.computes) for conditioner in _conditioners(model)]
     set_precision(model, "float32")
+    for conditioner, _, _ in before:
+        conditioner.computes = None
     try:
         yield
     finally:
-        for conditioner, arithmetic in before:
-            conditioner.arithmetic = arithmetic
+        for conditioner, arithmetic, computes in before:
+            conditioner.arithmetic, conditioner.computes = arithmetic, computes
 
 
 def _conditioners(model: nn.Module) -> list[Conditioner]:

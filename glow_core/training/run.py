@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from glow_core.config import GlowConfig
 from glow_core.errors import TrainingError
-from glow_core.model import Glow
 
 from .ahead import ReadAhead
 from .budget import Budget, StepRate
@@ -25,7 +24,8 @@ from .evaluation import draw_pixels, labels_of, log_prob_sum
 from .memory import choose_memory, loss_pass
 from .optimization import first_non_finite, learning_rate, make_optimizer, set_hyperparameters
 from .penalties import add_limited_gradient, penalty_terms
-from .precision import in_full_precision, set_precision
+from .precision import in_full_precision
+from .prepared import new_model, prepare
 from .progress import Event, Progress, TrainResult
 from .records import Records
 from .reversible import RecomputingGlow
@@ -37,12 +37,9 @@ from .stopping import StopSignals
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["CHANNELS_LAST_WIDTH", "ProgressCallback", "Run"]
+__all__ = ["ProgressCallback", "Run"]
 
 ProgressCallback = Callable[[Progress], None]
-
-# Below this width the conversions cost more than the faster convolutions save (measured on two CPU cores).
-CHANNELS_LAST_WIDTH = 256
 
 
 class Run:
@@ -70,10 +67,7 @@ class Run:
         self.ahead = ReadAhead(self.train_images, self.sampler, config)
         self.budget, self.step_rate = Budget(settings, images=count), StepRate()
         torch.manual_seed(derive_seed(settings.seed, "weights"))
-        self.model = Glow(config).to(fabric.device)
-        wide = config.width >= CHANNELS_LAST_WIDTH and fabric.device.type == "cpu"
-        if wide if settings.channels_last is None else settings.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = new_model(config, settings, fabric.device)
         self.memory = choose_memory(settings, config, device=fabric.device, processes=fabric.world_size)
         self.loss_pass = loss_pass(self.model, self.memory, precision=settings.precision)
         self.records: Records | None = None
@@ -102,7 +96,7 @@ class Run:
         self.optimizer = make_optimizer(self.model.parameters(), self.settings)
         self.module, self._stepper = self.fabric.setup(self.loss_pass, self.optimizer)
         self.average = AveragedWeights(self.model, decay=self.settings.ema_decay)
-        set_precision(self.model, self.settings.precision)  # not that of the averaged weights, which are looked at
+        prepare(self.model, self.settings)  # not the averaged weights, which are looked at
 
     def loop(self, out: Path) -> TrainResult:
         """Step until a budget runs out or a signal asks to stop."""
@@ -214,7 +208,7 @@ class Run:
         """Add their gradients to those of the likelihood, and return what was measured."""
         fabric, checkpointed = self.fabric, self.memory != "plain"
         rank, world_size = fabric.global_rank, fabric.world_size
-        with in_full_precision(self.model):  # finite differences are smaller than a 16-bit conditioner's errors
+        with in_full_precision(self.model):  # finite differences are smaller than the errors of 16 bit and of rounding
             extra = penalty_terms(
                 self.model,
                 x,

@@ -53,7 +53,9 @@ class TrainSettings:
         conditioning_penalty: bits/dim per unit of `penalties.conditioning_penalty`, the spread of the singular values
             of actnorms and 1x1 convolutions in squared doublings; 0: nothing.
         exact_aware: weights and activations of the conditioners are rounded in the forward pass as exact graphs round
-            them, which additive models have, and learn to bear it; validation is without.
+            them, which additive models have, and learn to bear it; validation and penalties are without. Ranges are
+            those of all images that a process takes in a step, so that it takes no `accumulate`; and no `memory`
+            `reversible`, since a recomputed input may be rounded another way.
         ema_decay: decay of the averaged weights; 0: the averaged weights are the weights.
         init_images: the data-dependent initialisation of the actnorms sees this many images.
         seed: of weights, order of images, dequantisation noise and sample grids.
@@ -155,6 +157,16 @@ class TrainSettings:
             raise ConfigError(f"precision is {self.precision!r}; choose one of {', '.join(_PRECISIONS)}")
         if self.exact_aware and self.precision != "float32":
             raise ConfigError(f"exact_aware rounds conditioners in its own way; leave precision {self.precision} away")
+        if self.exact_aware and self.accumulate > 1:
+            raise ConfigError(
+                "exact_aware takes the ranges of activations from all images of a step; leave accumulate away, for "
+                'example with memory="checkpoint", which keeps less too'
+            )
+        if self.exact_aware and self.memory == "reversible":
+            raise ConfigError(
+                "exact_aware rounds conditioners, and what rounds does not find its input again from its output: "
+                'choose memory="checkpoint"'
+            )
         betas = self.betas
         if (
             not isinstance(betas, (tuple, list))

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["seconds_of"]
+__all__ = ["CHEAP_SECONDS", "seconds_of"]
+
+CHEAP_SECONDS = 1.0
+"""What takes less is worth a second measurement: the first one also warms up."""
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

@@ -152,6 +152,8 @@ def test_missing_hardware_is_named(run_process, model, place):
         ("verify", model.bundle, "--backend", "onnxruntime-cuda", "--device", "cuda:7"),
     ):
         refused(run_process(*arguments), "GPU")
+    for more in (("--dry-run", "--image-size", "8x8"), ("--data", "faces", "--out", "run", "--max-steps", "1")):
+        refused(run_process("train", *more, "--width", "4", "--device", "cuda:7"), "cuda:7 is not there")
     assert contents(place) == []
 
 

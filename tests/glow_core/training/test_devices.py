@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from training_toys import toy_config, toy_settings
 
 from glow_core.errors import TrainingError
+from glow_core.training import plan_training
 from glow_core.training.devices import make_fabric
 
 
@@ -11,6 +13,9 @@ from glow_core.training.devices import make_fabric
 def test_a_missing_gpu_is_an_error() -> None:
     with pytest.raises(TrainingError, match="cuda is not there"):
         make_fabric("cuda")
+    for device in ("cuda", "cuda:3"):
+        with pytest.raises(TrainingError, match=f"{device} is not there"):
+            plan_training(toy_config(), toy_settings(device=device))
     assert make_fabric("auto").device.type == "cpu"
 
 

@@ -58,7 +58,7 @@ def test_convolutions_in_sixteen_bit_are_the_products_of_a_cpu() -> None:
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     x = torch.randn(2, 3, 6, 4)
-    exact, convolved = (net._by_convolutions(x, arithmetic=dtype) for dtype in (None, torch.bfloat16))
+    exact, convolved = (net.by_convolutions(x, arithmetic=dtype) for dtype in (None, torch.bfloat16))
     net.arithmetic = torch.bfloat16
     for found in (convolved, net(x)):
         assert found.dtype == torch.float32

@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_toys import curve, toy_config, toy_training
+from training_toys import curve, toy_config, toy_settings, toy_training
 
 from glow_core import read_checkpoint
-from glow_core.errors import TrainingError
+from glow_core.errors import ConfigError, TrainingError
+from glow_core.training import memory
+from glow_core.training.memory import choose_memory
+from glow_core.training.penalties import penalty_terms
+from glow_core.training.precision import in_full_precision
+from glow_core.training.reversible import RecomputingGlow
 from glow_core.training.rounding import round_conditioners, rounded_conditioner
 from glow_deploy.exact.conditioners import integer_conditioner
 from glow_deploy.exact.interpret import ExactModel
@@ -53,3 +58,39 @@ def test_affine_models_are_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(TrainingError, match="affine"):
         toy_training(tmp_path / "run", exact_aware=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_penalties_are_those_of_the_weights_and_nothing_else_is_left_out(perturbed_glow) -> None:
+    """What rounds jumps: a finite difference of it is no gain of the inverse."""
+    glow = perturbed_glow(toy_config(coupling="additive", steps=3, width=24), strength=0.03)
+    x = torch.rand(6, 1, 8, 8)
+    settings = toy_settings(inverse_penalty=0.1, conditioning_penalty=0.1)
+
+    def measured() -> dict[str, float]:
+        return {
+            name: float(value)
+            for name, value in penalty_terms(glow, x, None, settings=settings, step=1).measured.items()
+        }
+
+    expected, smooth = measured(), glow.log_prob(x)
+    round_conditioners(glow)
+    assert measured() != expected  # a control
+    with in_full_precision(glow):
+        assert measured() == expected
+    rounded = glow.log_prob(x)
+    assert not torch.equal(rounded, smooth)
+    parameters = list(glow.parameters())
+    plain = torch.autograd.grad(rounded.sum(), parameters)
+    again = torch.autograd.grad(RecomputingGlow(glow, memory="checkpoint")(x).sum(), parameters)
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+
+
+def test_what_does_not_go_with_rounding_is_refused(monkeypatch) -> None:
+    for wrong, complaint in (({"accumulate": 2}, "leave accumulate away"), ({"memory": "reversible"}, "checkpoint")):
+        with pytest.raises(ConfigError, match=complaint):
+            toy_settings(exact_aware=True, **wrong)
+        assert toy_settings(**wrong)  # a control
+    monkeypatch.setattr(memory, "device_bytes", lambda device: 1 << 10)
+    config, cpu = toy_config(coupling="additive"), torch.device("cpu")
+    found = [choose_memory(toy_settings(memory="auto", exact_aware=on), config, device=cpu) for on in (True, False)]
+    assert found == ["checkpoint", "reversible"]
