@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from glow_core import config
+from glow_core.training.paper import PresetName
 
 __all__ = [
     "Device",
@@ -75,9 +76,8 @@ Precision = Annotated[
         help="bf16-mixed: conditioners compute in bfloat16 while training, all else in float32.",
     ),
 ]
-PresetKind = Literal["cifar10", "imagenet32", "imagenet64", "lsun-bedroom", "celeba-hq-256"]
 Preset = Annotated[
-    PresetKind | None,
+    PresetName | None,
     typer.Option(
         "--preset", help="Model, batch, warm-up and images of a run of the paper. Other options go before it."
     ),
@@ -103,7 +103,7 @@ class RunOptions:
     threads: int | None
     memory: MemoryKind
     precision: PrecisionKind
-    preset: PresetKind | None
+    preset: PresetName | None
     dry_run: bool
     resize: bool
     skip_unreadable: bool
