@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 SMALL = ("--levels", "1", "--steps", "1", "--width", "4", "--batch-size", "8", "--device", "cpu")
@@ -20,6 +21,20 @@ def test_a_preset_gives_way_to_what_is_written(invoke, place):
     assert "the run: 42,000 steps, 3.0 epochs" in said
     assert "nothing was read or written" in said
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "size", "levels"), [("cifar10", 32, "3"), ("celeba-hq-256", 64, "6")])
+def test_what_a_preset_trains_can_be_exported(invoke, place, preset, size, levels):
+    """A border as a channel, plain 1x1 weights, scales without a bound or none: only width and depth are less."""
+    pictures = np.random.default_rng(0).integers(0, 256, (24, size, size, 3), dtype=np.uint8)
+    np.savez(place / "pictures.npz", images=pictures)
+    words = ("--width", "8", "--steps", "1", "--levels", levels, "--image-size", f"{size}x{size}", "--batch-size", "8")
+    trained = invoke("train", "--preset", preset, "--data", "pictures.npz", *words, "--max-steps", "1", "--out", "run")
+    assert trained.exit_code == 0, trained.output
+    exported = invoke("export", "run/ckpt.pt", "--out", "bundle")
+    assert exported.exit_code == 0, exported.output
+    assert "both graphs agree with the float64 model" in exported.output
 
 
 @pytest.mark.parametrize(
