@@ -21,10 +21,11 @@ RUN_ID = "TORCHELASTIC_RUN_ID"
 """Where torchrun says its `--rdzv-id`, which `--standalone` makes up anew each time."""
 NOTE = "torchrun"
 """The note of a run that holds the mark of what began it."""
+_UNNAMED = "none"  # the id that torchrun takes where none is given
 
 
 def starter() -> dict[str, str]:
-    """Return the note that marks a run as begun by the torchrun of this process; empty where there is none.
+    """Return the note that marks a run as begun by the torchrun of this process; empty where there is none, or no name.
 
     All processes of one torchrun have the same mark, and have it again after a restart.
     """
@@ -33,6 +34,8 @@ def starter() -> dict[str, str]:
         return {}
     # An id that was written by hand may be used again. On one machine the process of torchrun tells the two apart.
     alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    if not alone and name in ("", _UNNAMED):
+        return {}  # on several machines nothing tells two of them apart, so that a restart goes on with neither
     words = (name, socket.gethostname(), _parent()) if alone else (name,)
     return {NOTE: hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]}
 

@@ -78,6 +78,10 @@ def test_a_command_that_is_started_again_goes_on_with_its_own_run(tmp_path, monk
     assert is_left()
     monkeypatch.setenv("GROUP_WORLD_SIZE", "2")  # there the id alone counts, and it was marked otherwise
     assert is_left()
+    assert starter()
+    for unnamed in ("none", ""):
+        set_id(monkeypatch, unnamed)
+        assert starter() == {}
     monkeypatch.undo()
     monkeypatch.setenv(COUNT, "2")
     begun(None)
