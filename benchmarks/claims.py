@@ -130,7 +130,7 @@ def draw(results: Results, variants: tuple[Variant, ...], path: Path, *, title: 
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     axes[0].set_ylabel("bits/dim of training batches")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title if len(shown) > 1 else title.replace(": ", "\n"), fontsize=10)
     figure.savefig(path, dpi=110)
 
 

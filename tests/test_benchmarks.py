@@ -288,3 +288,23 @@ def test_the_realnvp_beside_the_glow_is_a_flow(shape):
     z = flat(x[0].flatten()).detach()
     normal = -0.5 * float((z**2).sum()) - 0.5 * len(z) * math.log(2 * math.pi)
     assert log_prob[0].item() == pytest.approx(float(log_det) + normal, rel=1e-9)
+
+
+def test_the_page_of_the_claims_says_what_the_kept_runs_say():
+    docs = SCRIPT.parents[1] / "docs"
+    found = {path.stem: json.loads(path.read_text())["runs"] for path in (docs / "results").glob("claims-*.json")}
+    data, told = "", {stem: set() for stem in found}
+    for line in (docs / "claims.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and cells[1] == "bits/dim":
+            data = f"claims-{cells[0]}"
+        elif cells and cells[0].strip("-"):
+            runs = [run for run in found[data] if run["variant"] == cells[0]]
+            values = [run["bits_per_dim"] for run in runs]
+            assert [run["seed"] for run in runs] == list(range(len(runs))), cells
+            seconds = sum(run["seconds"] for run in runs) / len(runs)
+            shown = [f"{sum(values) / len(values):.3f}", " ".join(f"{value:.3f}" for value in values)]
+            assert cells[1:] == [*shown, f"{runs[0]['parameters']:,}", f"{seconds:.3f}"]
+            told[data].add(cells[0])
+    assert told == {stem: {run["variant"] for run in runs} for stem, runs in found.items()}
+    assert len(told["claims-faces"]) == 11
