@@ -6,8 +6,9 @@ import dataclasses
 import json
 import platform
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,18 @@ class Results:
         found = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
         self.runs: list[dict[str, Any]] = found
 
-    def has(self, variant: Variant, budget: Budget) -> bool:
-        """Tell whether this very run was made."""
-        return any(
-            (run["variant"], run["config"], run["settings"])
-            == (variant.name, _config(variant, budget).to_dict(), _settings(budget))
-            for run in self.runs
-        )
+    def of(self, variant: Variant, budgets: Sequence[Budget]) -> list[dict[str, Any]]:
+        """Return this variant's runs of these very budgets, by seed."""
+        wanted = [(_config(variant, budget).to_dict(), _settings(budget)) for budget in budgets]
+        runs = [run for run in self.runs if run["variant"] == variant.name]
+        return [run for run in runs if (run["config"], run["settings"]) in wanted]
+
+    def check_images(self, images: ImageSource, test_images: ImageSource) -> None:
+        """End the script where a run saw other images than these."""
+        ours = [fingerprint(part).partition(":")[0] for part in (images, test_images)]
+        for run in self.runs:
+            if [run["images"], run["test_images"]] != ours:
+                sys.exit(f"{self.path} holds runs on other images; give another --out")
 
     def add(self, run: Run) -> None:
         """Keep one more."""
@@ -174,7 +180,9 @@ def train_run(variant: Variant, budget: Budget, *, images: ImageSource, test_ima
 
 
 def _made() -> dict[str, str]:
-    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    here = str(Path(__file__).parent)
+    asked = ["git", "-C", here, "describe", "--always", "--dirty", "--exclude", "*"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

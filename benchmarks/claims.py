@@ -6,7 +6,7 @@
 
 All variants of a data set share image order, noise, optimizer, steps and test images. Runs are kept in
 OUT/claims-NAME.json as they end, and never made twice: stop and start again as you like. The table and the picture
-OUT/CLAIM-NAME.png are made of all that are there. Usage:
+OUT/CLAIM-NAME.png are made of those of the seeds that are asked for. Usage:
     OMP_NUM_THREADS=1 python benchmarks/claims.py CLAIM [--data faces|FOLDER] [--out docs/results] [--seeds 0 1 2]
         [--only-table] [--quick]
 """
@@ -14,8 +14,10 @@ OUT/CLAIM-NAME.png are made of all that are there. Usage:
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,13 +90,15 @@ def budget_of(data: str, *, seed: int, quick: bool) -> Budget:
     )
 
 
-def table_of(results: Results, variants: tuple[Variant, ...], *, title: str) -> Table:
-    """Test bits/dim of each variant: the mean over seeds, and each seed's."""
+Runs = dict[str, list[dict[str, Any]]]
+
+
+def table_of(found: Runs, *, title: str) -> Table:
+    """Test bits/dim of each variant: the mean over its seeds, and each."""
     table = Table(title=title, title_justify="left")
     for column in ("variant", "bits/dim", "each seed", "above the best", "parameters", "CPU s/step"):
         table.add_column(column, justify="left" if column == "variant" else "right")
-    found = {variant.name: [run for run in results.runs if run["variant"] == variant.name] for variant in variants}
-    means = {name: float(np.mean([run["bits_per_dim"] for run in runs])) for name, runs in found.items() if runs}
+    means = {name: float(np.mean([run["bits_per_dim"] for run in runs])) for name, runs in found.items()}
     for name, mean in means.items():
         runs = found[name]
         table.add_row(
@@ -108,24 +112,22 @@ def table_of(results: Results, variants: tuple[Variant, ...], *, title: str) -> 
     return table
 
 
-def draw(results: Results, variants: tuple[Variant, ...], path: Path, *, title: str) -> None:
+def draw(found: Runs, path: Path, *, title: str) -> None:
     """Draw the curves: the mean over seeds, and a band from the lowest to the highest."""
     from matplotlib.figure import Figure
 
-    groups = [[v for v in variants if v.name.startswith("additive")], [v for v in variants if v.name[:8] != "additive"]]
-    shown = [group for group in groups if group]
+    additive = [name for name in found if name.startswith("additive")]
+    shown = [group for group in (additive, [name for name in found if name not in additive]) if group]
     figure = Figure(figsize=(5 * len(shown), 3.6), layout="constrained")
     axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    curves = {name: np.array([run["curve"] for run in runs]) for name, runs in found.items()}
     for axis, group in zip(axes, shown, strict=True):
-        for variant in group:
-            curves = [np.array(run["curve"]) for run in results.runs if run["variant"] == variant.name]
-            if not curves:
-                continue
-            steps, values = curves[0][:, 0], np.stack([curve[:, 1] for curve in curves])
-            (line,) = axis.plot(steps, values.mean(axis=0), label=variant.name)
+        for name in group:
+            steps, values = curves[name][0, :, 0], curves[name][:, :, 1]
+            (line,) = axis.plot(steps, values.mean(axis=0), label=name)
             axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
-        late = np.concatenate([np.array(run["curve"])[3:, 1] for run in results.runs if len(run["curve"]) > 3] or [[1]])
-        axis.set_ylim(late.min() - 0.05, np.quantile(late, 0.97))
+        late = np.concatenate([curve[:, 3:, 1].ravel() for curve in curves.values()])
+        axis.set_ylim(late.min() - 0.05, np.quantile(late, 0.97) + 0.01)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
@@ -144,29 +146,33 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny model and 4 steps, to see that it runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    name, variants = Path(options.data).name, CLAIMS[options.claim]
+    name, variants = Path(options.data).name + ("-quick" if options.quick else ""), CLAIMS[options.claim]
     results = Results(options.out / f"claims-{name}.json")
     budgets = [budget_of(options.data, seed=seed, quick=options.quick) for seed in options.seeds]
-    missing = [(v, b) for b in budgets for v in variants if not results.has(v, b) and not options.only_table]
+    missing = [(v, b) for b in budgets for v in variants if not results.of(v, [b]) and not options.only_table]
     if missing:
         size = budgets[0].config.image_size
         limit = 64 if options.quick else None
         images, test_images = (
             load_images(options.data, split=split, size=size, limit=limit) for split in ("train", "test")
         )
+        results.check_images(images, test_images)
         for number, (variant, budget) in enumerate(missing, start=1):
             run = train_run(variant, budget, images=images, test_images=test_images)
             results.add(run)
             told = f"{run.bits_per_dim:.4f} bits/dim, {run.seconds:.3f} CPU s a step"
             print(f"{number} of {len(missing)}: {variant.name}, seed {run.seed}: {told}", flush=True)
+    found = {variant.name: runs for variant in variants if (runs := results.of(variant, budgets))}
+    if not found:
+        sys.exit(f"{results.path} holds no such run; leave --only-table away")
     config, settings = budgets[0].config, budgets[0].settings
     height, width = config.image_size
     title = (
         f"{options.claim}, {name}: {height}x{width}x{config.channels}, {config.n_bits} bits, L={config.levels}, "
         f"K={config.steps}, width {config.width}, {settings.max_steps} steps of {settings.batch_size}"
     )
-    Console(width=120).print(table_of(results, variants, title=title))
-    draw(results, variants, options.out / f"{options.claim}-{name}.png", title=title)
+    Console(width=120).print(table_of(found, title=title))
+    draw(found, options.out / f"{options.claim}-{name}.png", title=title)
 
 
 if __name__ == "__main__":

@@ -256,10 +256,11 @@ def test_claims_are_tried_on_equal_budgets_and_no_run_is_made_twice(tmp_path):
     assert "1x1" in best[0]  # so soon: mixed channels are nearer to independent ones
     for claim, seeds, missing in (("realnvp", ["1"], 3), ("actnorm", [], 2)):
         rows, told = rows_of("claims.py", claim, *words, *seeds)
+        assert all(len(row[2].split()) == 1 + len(seeds) for row in rows)  # no seed that was not asked for
         assert rows[0][0] == "affine, 1x1 LU"
         assert f"{missing} of {missing}" in told  # the Glow of seed 0 is there
-        assert (tmp_path / f"{claim}-faces.png").read_bytes()[:4] == b"\x89PNG"
-    runs = json.loads((tmp_path / "claims-faces.json").read_text())["runs"]
+        assert (tmp_path / f"{claim}-faces-quick.png").read_bytes()[:4] == b"\x89PNG"
+    runs = json.loads((tmp_path / "claims-faces-quick.json").read_text())["runs"]
     assert len(runs) == 13
     assert len({json.dumps({**run["settings"], "seed": 0}) for run in runs}) == 1
     assert len({run["images"] for run in runs}) == len({run["test_images"] for run in runs}) == 1

@@ -209,7 +209,7 @@ def _survey(pool: Pool, sources: Sequence[Source], old: Plan | None, progress: S
     found: dict[Source, Survey] = {}
     if old is not None and len(old.sources) == len(sources):
         for source, before in zip(sources, old.sources, strict=True):
-            if before.kind == source.kind and before.name == source.name and before.stamp == stamp(source):
+            if before.kind == source.kind and before.stamp == stamp(source):
                 found[source] = Survey(rows=before.rows, sha256=before.sha256, stamp=before.stamp)
     new = [source for source in sources if source not in found]
     if new:

@@ -180,7 +180,7 @@ class Worker:
     def _list(self, source: int) -> Any:
         found = self._work.sources[source]
         if stamp(found) != self._work.stamps[source]:
-            raise DataError(f"the input {found.name} was changed during the run; put back what it began with")
+            raise DataError(f"the input {found.path} was changed during the run; put back what it began with")
         return open_rows(found)
 
     def _open(self) -> dict[str, Engine]:

@@ -288,7 +288,7 @@ def run_convolutions(x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray
 
 @contextlib.contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Compute float32 in float32 for one run, then put the caller's settings back.
+    """Compute float32 in float32 for one run, then put the caller's settings back. They are those of the whole process.
 
     cuDNN's convolutions use TF32 unless told otherwise, and the setting for all backends at once does not reach them
     (pytorch issue 179445), so each is set by itself. On a CPU with instructions for it, operands are rounded to
