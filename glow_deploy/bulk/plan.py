@@ -39,9 +39,10 @@ _OPTIONS: Mapping[Action, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSource:
-    """An input shard as it was when the run began. See `Source` and `Survey`."""
+    """An input shard as it was when the run began. See `Source` and `Survey`; `path` is where it was seen last."""
 
     name: str
+    path: str
     kind: Kind
     rows: int
     sha256: str
@@ -227,6 +228,7 @@ def _planned(document: Any) -> PlannedSource:
     values = table(document, "source")
     return PlannedSource(
         name=text(values, "name", where="source"),
+        path=text(values, "path", where="source"),
         kind=parse_kind(text(values, "kind", where="source")),
         rows=whole(values.get("rows"), "source.rows", least=1),
         sha256=digest(values.get("sha256"), "source"),

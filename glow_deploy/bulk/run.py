@@ -205,11 +205,11 @@ def _make(pool: Pool, work: Work, index: Index, progress: StageProgress) -> int:
 
 
 def _survey(pool: Pool, sources: Sequence[Source], old: Plan | None, progress: StageProgress) -> tuple[Survey, ...]:
-    """Look at the inputs; one whose files have the sizes and times of the plan is not read again."""
+    """Look at the inputs; one that lies where it lay, with the sizes and times of the plan, is not read again."""
     found: dict[Source, Survey] = {}
     if old is not None and len(old.sources) == len(sources):
         for source, before in zip(sources, old.sources, strict=True):
-            if before.kind == source.kind and before.stamp == stamp(source):
+            if (before.kind, before.path, before.stamp) == (source.kind, source.path, stamp(source)):
                 found[source] = Survey(rows=before.rows, sha256=before.sha256, stamp=before.stamp)
     new = [source for source in sources if source not in found]
     if new:
@@ -218,7 +218,14 @@ def _survey(pool: Pool, sources: Sequence[Source], old: Plan | None, progress: S
 
 
 def _planned(source: Source, found: Survey) -> PlannedSource:
-    return PlannedSource(name=source.name, kind=source.kind, rows=found.rows, sha256=found.sha256, stamp=found.stamp)
+    return PlannedSource(
+        name=source.name,
+        path=source.path,
+        kind=source.kind,
+        rows=found.rows,
+        sha256=found.sha256,
+        stamp=found.stamp,
+    )
 
 
 def _holds_work(folder: Path) -> bool:

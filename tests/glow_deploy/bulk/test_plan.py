@@ -11,7 +11,7 @@ from glow_deploy.errors import DataError, UsageError
 
 
 def source(name, rows):
-    return PlannedSource(name=name, kind="tar", rows=rows, sha256="a" * 64, stamp="b" * 64)
+    return PlannedSource(name=name, path=f"/data/{name}", kind="tar", rows=rows, sha256="a" * 64, stamp="b" * 64)
 
 
 PLAN_OF_TWO = Plan(
@@ -65,8 +65,8 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
         ({"options": {}}, "options are not those"),
         ({"files": {"encoder": "x"}}, "a sha256 is missing"),
         ({"shard_rows": 0}, "shard_rows is no whole number"),
-        ({"sources": [{"name": "x", "kind": "zip"}]}, "kind 'zip' is not known"),
-        ({"sources": [{"name": "x", "kind": "tar", "rows": True}]}, "rows is no whole number"),
+        ({"sources": [{"name": "x", "path": "/x", "kind": "zip"}]}, "kind 'zip' is not known"),
+        ({"sources": [{"name": "x", "path": "/x", "kind": "tar", "rows": True}]}, "rows is no whole number"),
         ({"sources": []}, "count is no whole number"),
     ],
 )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,9 +311,10 @@ def test_a_shard_has_256_mib_at_most(bundle):
 
 
 @one_model
-def test_samples_in_too_many_shards_are_refused(run, tmp_path):
-    with pytest.raises(UsageError, match=r"shard_rows="):
-        run("sample", data=(), count=6 * 10**7 + 1)
+def test_samples_in_too_many_shards_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("glow_deploy.bulk.plan._MOST_SHARDS", 2)
+    with pytest.raises(UsageError, match=r"^3 shards of 6 rows would be made; 2 at most.*shard_rows="):
+        run("sample", data=(), count=13)
     assert not (tmp_path / "out").exists()
 
 
@@ -354,6 +357,21 @@ def test_rows_keep_the_names_of_where_the_run_began(run, inputs, tmp_path):
         told = []
         assert run("score", progress=lambda *seen, told=told: told.append(seen[0])).made == 0
         assert ("reading the inputs, MiB" in told) == read
+
+
+@one_model
+def test_another_file_of_the_same_size_and_time_is_not_taken_for_the_input(run, inputs, write_tar, tmp_path):
+    """As shards are whose times were all set to one."""
+    with tarfile.open(inputs["tar"]) as archive:
+        members = [(member.name, archive.extractfile(member).read()) for member in archive.getmembers()]
+    other = write_tar(tmp_path / "other.tar", members[::-1])
+    for path in (inputs["tar"], other):
+        os.utime(path, (0, 0))
+    assert other.stat().st_size == inputs["tar"].stat().st_size
+    run("score", data=("tar",))
+    inputs["tar"] = other
+    with pytest.raises(UsageError, match=r"the input .*other\.tar is not its .*shard\.tar"):
+        run("score", data=("tar",))
 
 
 @one_model
