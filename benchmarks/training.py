@@ -5,6 +5,7 @@ forward and a backward pass; all ways take their steps in turn, round after roun
 with the lowest and the highest.
 Usage:
     python benchmarks/training.py [--threads N] [--cpu-seconds] [--rounds N] [--batch N] [--depth K] [--width W]
+        [--size N] [--compile]
 """
 
 from __future__ import annotations
@@ -38,7 +39,16 @@ def build(options: argparse.Namespace) -> tuple[dict[str, nn.Module], Tensor]:
             parameter.add_(0.003 * torch.randn_like(parameter))
     coarse = copy.deepcopy(glow)
     set_precision(coarse, "bf16-mixed")
-    return {"public layout": public.train(), "float32": glow.train(), "bf16-mixed": coarse.train()}, x
+    models: dict[str, nn.Module] = {
+        "public layout": public.train(),
+        "float32": glow.train(),
+        "bf16-mixed": coarse.train(),
+    }
+    if options.compile:
+        compiled = torch.compile(copy.deepcopy(glow))
+        assert isinstance(compiled, nn.Module)
+        models["torch.compile"] = compiled
+    return models, x
 
 
 def step(model: nn.Module, x: Tensor) -> None:
@@ -72,6 +82,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--compile", action="store_true", help="ours by torch.compile too; compiling takes minutes")
     parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
     options = parser.parse_args()
     if options.quick:

@@ -118,7 +118,7 @@ def _folded_last(layer: Layer) -> Tensor:
     out, channels = layer.weight.shape[:2]
     scaled = layer.weight.new_empty(3, 3, out, channels)
     torch.mul(layer.weight.permute(2, 3, 0, 1), layer.scale[:, None], out=scaled)
-    return scaled.flip(0, 1).view(9 * out, channels)
+    return scaled.flip(0, 1).reshape(9 * out, channels)
 
 
 def _hidden(rows: Tensor, matrix: Tensor, layer: Layer, arithmetic: torch.dtype) -> Tensor:
