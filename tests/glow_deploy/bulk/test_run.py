@@ -4,16 +4,13 @@ import json
 import os
 import shutil
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 
-from glow_deploy.artifact.identity import engine_facts
 from glow_deploy.bulk import BulkSettings, Where, run_bulk
-from glow_deploy.bulk.run import _shard_rows
 from glow_deploy.engines.open import open_engine
 from glow_deploy.errors import DataError, UsageError
 from glow_deploy.images import read_picture, x_to_values
@@ -292,22 +289,6 @@ def test_output_below_an_input_is_refused(bundle, inputs, tmp_path, monkeypatch)
     settings = BulkSettings(draws=1)
     assert run_bulk("score", bundle, "x.tar", out=tmp_path / "out", settings=settings, where=ONE).rows == 7  # one path
     assert run_bulk("score", bundle, ".", out=tmp_path / "out2", settings=settings, where=ONE).rows == 7
-
-
-@one_model
-def test_a_shard_has_256_mib_at_most(bundle):
-    """Whole batches, where one fits; else as many rows as fit."""
-    facts = engine_facts(bundle / "encoder.onnx")
-    for side, batch, rows in (
-        (32, 64, 4096),
-        (1024, 64, 21),
-        (1024, 8, 16),
-        (4096, 64, 1),
-        (10**5, 1, 1),
-        (8, 5000, 4096),
-    ):
-        sized = replace(facts, image_size=(side, side))
-        assert _shard_rows("encode", BulkSettings(batch=batch), sized) == rows
 
 
 @one_model
