@@ -27,7 +27,11 @@ _SCORE_BYTES = 128  # of a row of scores
 
 
 def files_of(action: Action, model: Path, directions: str | Path | None, where: Where) -> dict[str, Path]:
-    """The files that decide the result, by what they are."""
+    """The files that decide the result, by what they are.
+
+    Raises:
+        UsageError: directions are missing or for another action, or the model is no bundle where one is needed.
+    """
     if action != "edit":
         if directions is not None:
             raise UsageError(f"directions= are for edit, not for {action}")
@@ -42,7 +46,13 @@ def files_of(action: Action, model: Path, directions: str | Path | None, where: 
 
 
 def facts_of(action: Action, files: Mapping[str, Path], settings: BulkSettings) -> GraphMetadata | None:
-    """What the engine says about itself, checked against the options before anything is made."""
+    """What the engine says about itself, checked against the options before anything is made.
+
+    Raises:
+        BundleError: an engine is not there.
+        DataError: the directions are not there, or a class is none of the model's.
+        UsageError: an engine of the other role, or options that do not fit the model.
+    """
     role = "decoder" if action == "sample" else "encoder"
     for name, path in files.items():
         if not path.is_file():
@@ -65,7 +75,12 @@ def facts_of(action: Action, files: Mapping[str, Path], settings: BulkSettings) 
 
 
 def check_directions(files: Mapping[str, Path], facts: GraphMetadata | None, settings: BulkSettings) -> None:
-    """Refuse directions of another model, and attributes that they lack, before the inputs are read."""
+    """Refuse directions of another model, and attributes that they lack, before the inputs are read.
+
+    Raises:
+        DataError: they are damaged, or of another model.
+        UsageError: an attribute has no direction, or an amount is no number.
+    """
     if "directions" not in files or facts is None:
         return
     from glow_deploy.directions.editing import check_edits
@@ -77,7 +92,11 @@ def check_directions(files: Mapping[str, Path], facts: GraphMetadata | None, set
 
 
 def rows_of_a_shard(action: Action, settings: BulkSettings, facts: GraphMetadata | None) -> int:
-    """Rows of a shard of at most 256 MiB, or of one row: whole batches, where it holds one."""
+    """Rows of a shard of at most 256 MiB, or of one row: whole batches, where it holds one.
+
+    Raises:
+        UsageError: the engine does not tell its sizes.
+    """
     if facts is None:
         raise UsageError("the plan does not tell its sizes, as it has no sidecar; give shard_rows=")
     dims = math.prod(facts.image_size) * facts.channels
@@ -87,7 +106,11 @@ def rows_of_a_shard(action: Action, settings: BulkSettings, facts: GraphMetadata
 
 
 def check_folder(folder: Path, inputs: Sequence[Path]) -> None:
-    """Refuse a place that holds something else."""
+    """Refuse a place that holds something else.
+
+    Raises:
+        UsageError: it is a file, lies in an input, cannot be written, or holds something else.
+    """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file where a folder is to be written; choose another out=")
     place = folder.resolve()
